@@ -1,0 +1,1 @@
+"""How samples become batches: the mix, its encoding and the Lightning data module."""

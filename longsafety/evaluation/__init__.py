@@ -1,0 +1,1 @@
+"""How a model is asked and judged: backend, answers, scores and statistics."""

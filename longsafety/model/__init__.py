@@ -1,0 +1,1 @@
+"""The model: loading, the loss at the supervised positions, the LightningModule and its trainer."""

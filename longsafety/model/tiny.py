@@ -1,0 +1,116 @@
+"""A random two-layer Llama with a tokenizer of its own, made in a second and offline: for tests and smoke runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from longsafety.model.smollm2 import cached_folder
+
+VERSION = 1
+"""Raised whenever what is built here changes."""
+VOCABULARY = 2000
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+FIELDS = ("request", "safe_answer", "benign_answer", "statement")
+# ChatML with a system message of its own where the chat brings none, as SmolLM2's template has it.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def seed_texts() -> Iterator[str]:
+    """The texts that the tokenizer is trained on: those of the shipped seed items, in a fixed order."""
+    folder = resources.files("longsafety") / "scenarios" / "seeds" / "en"
+    for path in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if path.name.endswith(".jsonl"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if line.strip():
+                    row = json.loads(line)
+                    yield from (row[field] for field in FIELDS if isinstance(row.get(field), str))
+
+
+def digest() -> str:
+    """Fixes the tokenizer: the builder's version and the texts."""
+    content = json.dumps([VERSION, VOCABULARY, *seed_texts()])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def identity(window: int) -> str:
+    """Fixes tokenizer and architecture; the weights are fixed by the seed besides."""
+    return f"tiny:{VERSION}:{digest()}:{window}"
+
+
+def tokenizer_folder(cache: Path) -> Path:
+    """A folder with the byte-level BPE tokenizer (at most 2,000 tokens) and its chat template."""
+    return cached_folder(cache / f"tiny-{digest()}-tokenizer", _fill_tokenizer)
+
+
+def model_folder(cache: Path, window: int, seed: int) -> Path:
+    """A folder with the float32 weights that ``seed`` gives, and the tokenizer, for transformers' Auto classes."""
+    tokenizer = tokenizer_folder(cache)
+    return cached_folder(
+        cache / f"tiny-{digest()}-window{window}-seed{seed}",
+        lambda folder: _fill_model(folder, tokenizer, window, seed),
+    )
+
+
+def _fill_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(seed_texts(), trainer)
+    unknown, start, end = SPECIAL_TOKENS
+    build: Any = PreTrainedTokenizerFast
+    tokenizer = build(
+        tokenizer_object=bpe,
+        unk_token=unknown,
+        bos_token=start,
+        eos_token=end,
+        pad_token=end,
+        chat_template=CHAT_TEMPLATE,
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def _fill_model(folder: Path, tokenizer_source: Path, window: int, seed: int) -> None:
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_source)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=window,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LlamaForCausalLM(config)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

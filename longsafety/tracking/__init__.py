@@ -1,0 +1,1 @@
+"""Where results go: MLflow, figures, tables and the HTML report."""

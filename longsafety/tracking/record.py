@@ -1,0 +1,77 @@
+"""What is kept of a run, as one JSON file in its folder: enough for tables, the report and MLflow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longsafety.settings import Settings
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One benchmark item to look at; harmful text is redacted by whoever shows it, not here."""
+
+    task: str
+    scenario: str
+    category: str
+    question: str
+    context_excerpt: str
+    """A few words around the needle or the end of the context."""
+    needle: str
+    safe: str
+    unsafe: str
+    benign_question: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run: one arm at one length."""
+
+    name: str
+    label: str
+    key: str
+    """Content address of the run: the same settings give the same key."""
+    varied: dict[str, Any]
+    """Swept key → this run's value."""
+    settings: dict[str, Any]
+    stages: dict[str, str]
+    """Stage → content address of what it used or made."""
+    seconds: dict[str, float]
+    """Stage → seconds it took here; a stage taken from the kept results is absent."""
+    corpus: dict[str, Any] = field(default_factory=dict)
+    """source, documents, tokens, licence, fingerprint."""
+    mix: list[dict[str, Any]] = field(default_factory=list)
+    """Rows: source, samples, tokens, supervised_tokens, share, licence, fingerprint."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What was built, left out, filled in: reason → count."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """steps, samples, tokens, supervised_tokens, seconds, tokens_per_second, final_loss, precision, device,
+    parameters, trainable_parameters; empty for the untrained arm."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """A row an optimiser step: step, loss, lr, seconds (since the start), tokens."""
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    """items, answers, seconds, precision, device."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """python, platform, processor, and the versions of the packages that decide results."""
+    examples: list[Example] = field(default_factory=list)
+
+    def resolved(self) -> Settings:
+        return Settings.model_validate(self.settings)
+
+    def save(self, folder: Path) -> None:
+        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        temporary = folder / f"{RECORD}.partial"
+        temporary.write_text(text, "utf-8")
+        temporary.replace(folder / RECORD)
+
+    @classmethod
+    def load(cls, folder: Path) -> RunRecord:
+        values = json.loads((folder / RECORD).read_text("utf-8"))
+        values["examples"] = [Example(**example) for example in values["examples"]]
+        return cls(**values)
