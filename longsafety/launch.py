@@ -1,3 +1,113 @@
-def launch(s,command):
-    for x in s: print(x.label, x.varied, x.length, x.model.name, x.paths, x.data_mix.budget)
+"""Freezes every job to a file and executes each in its own process, then the comparison; what is done is not redone."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from longsafety.keys import Keys, keys
+from longsafety.settings import Settings
+from longsafety.stages import address, writable
+
+SETTINGS, DONE, TABLE, SWEEP = "settings.yaml", "done", "table.txt", "sweep.yaml"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A frozen run: its folder holds ``settings.yaml``, and ``done`` once it is finished."""
+
+    settings: Settings
+    keys: Keys
+    folder: Path
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / DONE).exists()
+
+
+def freeze(settings: Settings) -> Run:
+    """Writes the resolved settings to the run's folder, which is named by the arm and the run's address."""
+    addresses = keys(settings)
+    label = "".join(char if char.isalnum() or char in "_.-=" else "-" for char in settings.label)
+    folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{label}-{addresses.run}"
+    writable(folder)
+    text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
+    (folder / SETTINGS).write_text(f"# Frozen. Execute it with: python -m longsafety.worker run {folder}\n{text}", "utf-8")
+    return Run(settings, addresses, folder)
+
+
+def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
+    """Runs what is missing and shows the comparison. Returns the exit status.
+
+    Stops at the first job that fails; what was complete is kept, and the same command goes on from there.
+    """
+    first = jobs[0]
+    writable(Path(first.paths.outputs))
+    _answering_tracker(first)
+    runs = [freeze(settings) for settings in jobs]
+    for number, run in enumerate(runs, 1):
+        if run.done:
+            continue
+        print(f"[{number}/{len(runs)}] {run.settings.name}: {_title(run.settings)}", flush=True)
+        code = _worker("run", run.folder)
+        if code:
+            done = sum(item.done for item in runs)
+            print(
+                f"longsafety: run {number} of {len(runs)} ({_title(run.settings)}) failed; {done} finished runs are "
+                "kept, the same command goes on from there",
+                file=sys.stderr,
+            )
+            return code
+    if "report" not in first.stages:
+        return 0
+    return _compare(runs, command)
+
+
+def _compare(runs: Sequence[Run], command: Sequence[str]) -> int:
+    first = runs[0].settings
+    key = address([run.keys.run for run in runs], first.baseline)
+    folder = Path(first.paths.outputs) / "sweeps" / f"{first.name}-{key}"
+    writable(folder)
+    if not (folder / DONE).exists():
+        sweep = {
+            "name": first.name,
+            "key": key,
+            "command": shlex.join(command),
+            "runs": [str(run.folder) for run in runs],
+        }
+        (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
+        code = _worker("compare", folder)
+        if code:
+            return code
+    print((folder / TABLE).read_text("utf-8"))
+    print(f"report   {folder / 'report.html'}")
+    if first.tracking.enabled:
+        from longsafety.tracking.store import tracking_uri
+
+        print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
     return 0
+
+
+def _worker(what: str, folder: Path) -> int:
+    return subprocess.run([sys.executable, "-m", "longsafety.worker", what, str(folder)], check=False).returncode
+
+
+def _title(settings: Settings) -> str:
+    length = settings.length
+    trained = "" if not settings.data_mix.sources else f"trained at {length.training_tokens} tokens, "
+    return f"{settings.label} ({trained}evaluated at {length.bench_tokens})"
+
+
+def _answering_tracker(settings: Settings) -> None:
+    if settings.tracking.enabled:
+        from longsafety.tracking.store import check
+
+        check(settings.tracking, Path(settings.paths.outputs))
+
+

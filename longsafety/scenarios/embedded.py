@@ -7,6 +7,7 @@ lock file fixes their versions, and with them the corpus. Docstrings are read wi
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import importlib.metadata
 import inspect
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 DISTRIBUTIONS = (
     "hydra-core omegaconf lightning torchmetrics torch transformers datasets huggingface_hub mlflow bm25s peft rich "
     "scipy statsmodels matplotlib jinja2 filelock numpy pandas pyarrow scikit-learn fsspec pydantic networkx sympy "
-    "sqlalchemy joblib pillow patsy"
+    "sqlalchemy alembic joblib pillow patsy flask werkzeug click requests urllib3"
 ).split()
 """The distributions whose docstrings are read: dependencies, and dependencies of those."""
 
@@ -31,10 +32,11 @@ _SKIPPED_FOLDERS = frozenset(
     "tests test testing _testing conftest vendor vendored _vendor extern _extern externals externalized third_party "
     "protos migrations _C array_api_compat array_api_extra _vendored_packages examples benchmarks".split()
 )
-_SKIPPED_PREFIXES = ("transformers/models/", "torch/_inductor/", "torch/_dynamo/", "torch/onnx/")
+_SKIPPED_PREFIXES = ("transformers/models/", "torch/onnx/", "torch/distributed/_", "torch/fx/", "torch/ao/")
 """Generated from templates, or notes from developer to developer."""
-_MIN_DOCUMENTED_CHARS = 400
-"""A file with less triple-quoted text holds no document worth parsing for."""
+_SKIPPED_FILE = re.compile(r"^_?(test|conftest)|_(test|pb2|pb2_grpc)\.py$")
+_MIN_DOCUMENTED_CHARS = 1200
+"""A file with less triple-quoted text, parameter tables and all, holds no document worth parsing for."""
 
 _DROPPED_SECTIONS = frozenset(
     "parameters,other parameters,returns,return,yields,receives,raises,warns,attributes,methods,properties,see also,"
@@ -59,11 +61,15 @@ _INLINE = [
     (re.compile(r"`([^`]*)`_{0,2}"), r"\1"),
     (re.compile(r"(?<!\w)\*\*(\S(?:[^*]*\S)?)\*\*"), r"\1"),
     (re.compile(r"(?<!\w)\*(\S(?:[^*]*\S)?)\*(?!\w)"), r"\1"),
-    (re.compile(r"(?<!\w)_(\w[\w ]*\w)_(?!\w)"), r"\1"),
+    (re.compile(r"\$(\w{1,12})\$"), r"\1"),
     (re.compile(r"\s+([.,;])(?=\s|$)"), r"\1"),
     (re.compile(r"\s?---?\s?"), " — "),
+    (re.compile(r"\s{2,}"), " "),
 ]
-_NOT_PROSE = re.compile(r"[{}<>\\|`=$@#^~*]|::|https?:|__|\.\.\.|%\(|\b(?:TODO|FIXME|XXX|NB|np|pd|plt)\b|\[\s*\]")
+_MIN_WORDS = 15
+_NEEDED_CITATION = re.compile(r"\b(?:in|by|to|of|on|from|see|and|with|follows)\s+\[#?[\w-]*\]_")
+_BROKEN_WORD = re.compile(r"(?<=[a-z])- (?=[a-z])(?!and |or )")
+_NOT_PROSE = re.compile(r"[{}<>\\|`=$@#^~*]|::|https?:|\.\.\.|%\(|\b(?:TODO|FIXME|XXX|NB|np|pd|plt)\b|\[\s*\]")
 _PLAIN_WORD = re.compile(r"[\"'(\[“‘]*(?:[A-Z]?[a-zé]+|[A-Z]{1,6}s?)(?:[-'’/](?:[A-Za-z]?[a-z]+|[A-Z]+))*[\])\"'’”.,;:!?]*")
 _COMMON_WORDS = frozenset(
     "a an the of to in is are be and or not that this it its as by for with from on at if when which can may will was "
@@ -111,7 +117,7 @@ def prose_paragraphs(docstring: str, *, indented: bool = False) -> Iterator[str]
     Code, doctests, tables, lists, directives, and sections of parameters or references are left out; so are indented
     blocks, unless ``indented`` (a rendered manual indents the description of each of its entries).
     """
-    lines = inspect.cleandoc(docstring).splitlines()
+    lines = inspect.cleandoc(docstring).splitlines() or [""]
     paragraph: list[str] = []
     in_section = in_fence = in_doctest = False
     block: int | None = None  # lines indented more than this belong to a dropped block
@@ -119,9 +125,7 @@ def prose_paragraphs(docstring: str, *, indented: bool = False) -> Iterator[str]
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         text = line.strip()
         indent = len(line) - len(line.lstrip())
-        is_header = bool(text) and bool(_UNDERLINE.match(following.strip())) and not _UNDERLINE.match(text)
-        directive = _DIRECTIVE.match(text)
-        section = _GOOGLE_SECTION.match(text)
+        is_header = text and _UNDERLINE.match(following.strip()) and not _UNDERLINE.match(text)
         if text.startswith(("```", "~~~")):
             in_fence = not in_fence
         if not text or is_header:
@@ -136,6 +140,8 @@ def prose_paragraphs(docstring: str, *, indented: bool = False) -> Iterator[str]
             continue
         if indent < base:
             base = 0
+        directive = _DIRECTIVE.match(text)
+        section = _GOOGLE_SECTION.match(text)
         if directive and directive[1].lower() in _NOTES:
             yield from _joined(paragraph)
             base = indent + 3
@@ -160,9 +166,9 @@ def prose_paragraphs(docstring: str, *, indented: bool = False) -> Iterator[str]
 
 
 def _joined(lines: list[str]) -> Iterator[str]:
-    text = " ".join(lines)
+    text = _BROKEN_WORD.sub("-", " ".join(lines))
     lines.clear()
-    if not text.endswith((".", "!", "?", '."', ".)", ".''")):
+    if not text.endswith((".", "!", "?", '."', ".)")) or text.count(" ") < _MIN_WORDS - 1 or _NEEDED_CITATION.search(text):
         return
     for pattern, replacement in _INLINE:
         text = pattern.sub(replacement, text)
@@ -172,11 +178,11 @@ def _joined(lines: list[str]) -> Iterator[str]:
 
 def _is_prose(text: str) -> bool:
     words = text.split()
-    if len(words) < 15 or not text[0].isupper() or _NOT_PROSE.search(text) or text.count("(") != text.count(")"):
+    if len(words) < _MIN_WORDS or not text[0].isupper() or _NOT_PROSE.search(text) or text.count("(") != text.count(")"):
         return False
     plain = sum(1 for word in words if _PLAIN_WORD.fullmatch(word))
     common = sum(1 for word in words if word.lower().strip(".,;:()\"'") in _COMMON_WORDS)
-    return plain >= 0.88 * len(words) and common >= 0.3 * len(words)
+    return plain >= 0.88 * len(words) and common >= 0.26 * len(words)
 
 
 def _articles() -> Iterator[tuple[str, str, list[str]]]:
@@ -187,9 +193,7 @@ def _articles() -> Iterator[tuple[str, str, list[str]]]:
         yield f"python/{name}", text.split("\n", 1)[0].replace('"', ""), list(prose_paragraphs(text, indented=True))
     for distribution in DISTRIBUTIONS:
         for path, source in _sources(distribution):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-                tree = ast.parse(source)
+            tree = _parse(source)
             module = path.with_suffix("").as_posix().removesuffix("/__init__")
             paragraphs = [p for docstring in _docstrings(tree) for p in prose_paragraphs(docstring)]
             yield f"{distribution}/{module.replace('/', '.')}", _title(tree, module), paragraphs
@@ -201,9 +205,9 @@ def _sources(distribution: str) -> Iterator[tuple[PurePosixPath, str]]:
     except importlib.metadata.PackageNotFoundError:
         return
     for path in sorted(file for file in files if file.suffix == ".py"):
-        if not _SKIPPED_FOLDERS.isdisjoint(path.parts) or path.as_posix().startswith(_SKIPPED_PREFIXES):
+        if any(part in _SKIPPED_FOLDERS or _is_private(part) for part in path.parts[:-1]):
             continue
-        if path.name.startswith(("test_", "conftest")) or path.name.endswith(("_pb2.py", "_test.py", "_pb2_grpc.py")):
+        if path.as_posix().startswith(_SKIPPED_PREFIXES) or _SKIPPED_FILE.search(path.name):
             continue
         try:
             source = path.locate().read_bytes().decode("utf-8")  # type: ignore[attr-defined]
@@ -214,6 +218,18 @@ def _sources(distribution: str) -> Iterator[tuple[PurePosixPath, str]]:
             yield path, source
 
 
+def _parse(source: str) -> ast.Module:
+    collecting = gc.isenabled()
+    gc.disable()  # a tree has no cycles, and collecting while it grows takes a quarter of the time
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            return ast.parse(source)
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _docstrings(node: ast.AST) -> Iterator[str]:
     """Docstrings in source order, those that C functions are given by ``add_newdoc`` and ``add_docstr`` among them."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -222,7 +238,8 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
             yield docstring
     if isinstance(node, ast.Module | ast.ClassDef | ast.If | ast.Try):
         for child in node.body:
-            yield from _docstrings(child)
+            if not _is_private(getattr(child, "name", "")):
+                yield from _docstrings(child)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         function = node.value.func
         name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
@@ -232,11 +249,17 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
                     yield part.value
 
 
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and name != "_core" and not name.endswith("__")
+
+
 def _title(tree: ast.Module, module: str) -> str:
     """The module's own title where it is a short plain line, else its dotted name in words."""
-    first = (ast.get_docstring(tree) or "").split("\n", 1)[0].strip(" .=*-")
+    first, _, rest = (ast.get_docstring(tree) or "").partition("\n")
+    first = first.strip(" .=*-")
     words = first.split()
-    if 2 <= len(words) <= 12 and all(_PLAIN_WORD.fullmatch(word) for word in words):
+    ends_there = not rest or rest.startswith(("\n", "=", "-"))
+    if ends_there and 2 <= len(words) <= 12 and all(_PLAIN_WORD.fullmatch(word) for word in words):
         return first
     parts = [" ".join(part.strip("_").split("_")) for part in module.split("/")]
     return ": ".join([parts[0].capitalize(), ", ".join(parts[1:])]) if len(parts) > 1 else parts[0].capitalize()

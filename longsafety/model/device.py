@@ -1,0 +1,21 @@
+"""What this machine computes with."""
+
+from __future__ import annotations
+
+import torch
+
+
+def chosen_precision(asked: str, accelerator: str) -> tuple[str, str]:
+    """Lightning's precision and the device's name; ``auto`` is bfloat16 where the hardware multiplies it natively."""
+    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if gpu else f"cpu × {torch.get_num_threads()} threads"
+    if asked != "auto":
+        return asked, device
+    native = torch.cuda.is_bf16_supported() if gpu else native_cpu_bfloat16()
+    return ("bf16-mixed" if native else "32-true"), device
+
+
+def native_cpu_bfloat16() -> bool:
+    """Whether the processor has bfloat16 matrix instructions (AVX512-BF16 or AMX); elsewhere they are emulated."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return "AVX512" in capability and bool(torch.cpu._is_avx512_bf16_supported())

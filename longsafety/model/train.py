@@ -1,0 +1,205 @@
+"""Trains one arm: Lightning's Trainer, checkpoints, resume, and the weights that evaluation loads."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+
+from longsafety.data.mix import Mix
+from longsafety.data.module import Chats, MixModule, Schedule
+from longsafety.errors import ConfigError, DataError
+from longsafety.model.device import chosen_precision
+from longsafety.model.load import load_model
+from longsafety.model.module import CausalTuner
+from longsafety.scenarios.encode import ChatEncoder
+from longsafety.settings import Model, Settings
+
+WEIGHTS, HISTORY, SUMMARY = "weights", "history.jsonl", "training.json"
+Row = dict[str, float]
+
+
+class History(L.Callback):
+    """Appends a line an optimiser step to ``history.jsonl`` and tells a listener; on resume, later lines are cut."""
+
+    def __init__(self, path: Path, listener: Callable[[list[Row]], None], start_step: int) -> None:
+        self.path, self.listener = path, listener
+        rows = [row for row in read_history(path) if row["step"] <= start_step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        self.seconds, self.tokens = (rows[-1]["seconds"], rows[-1]["tokens"]) if rows else (0.0, 0.0)
+        self.loss, self.step = 0.0, start_step
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        scale = trainer.accumulate_grad_batches * trainer.world_size
+        self.loss += float(outputs["loss"].detach()) / scale
+        self.tokens += float(batch["attention_mask"].sum())
+        if trainer.global_step == self.step:
+            return
+        self.step = trainer.global_step
+        now = time.perf_counter()
+        self.seconds, self.began = self.seconds + now - self.began, now
+        row = {
+            "step": self.step,
+            "loss": self.loss,
+            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+        }
+        self.loss = 0.0
+        if not trainer.is_global_zero:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.listener([row])
+
+
+class Progress(RichProgressBar):
+    """Lightning's rich bar with the loss and the tokens a second; time left is its own."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self.history, self.first = history, history.tokens
+
+    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, int | str | float | dict[str, float]]:
+        seconds = time.perf_counter() - self.history.began
+        rate = self.history.tokens / (self.history.seconds + seconds) if self.history.seconds + seconds else 0.0
+        return {"step": self.history.step, "tokens/s": f"{rate:.0f}"}
+
+
+def read_history(path: Path) -> list[Row]:
+    """The complete lines of a history file; a line cut off by a kill is left out."""
+    rows: list[Row] = []
+    if path.exists():
+        for line in path.read_text("utf-8").split("\n"):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return rows
+
+
+def train(
+    settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path, listener: Callable[[list[Row]], None]
+) -> dict[str, Any]:
+    """Trains in ``folder`` (going on from its checkpoint if there is one) and writes ``weights/`` and the summary."""
+    training, trainer_settings = settings.training, settings.trainer
+    precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator)
+    L.seed_everything(settings.seed, workers=True, verbose=False)
+    ranks = _ranks(settings)
+    answers = [encoder.sample_ids((), sample.question, sample.answer)[1] for sample in mix.samples]
+    schedule = Schedule.plan(answers, training, ranks=ranks, seed=settings.seed)
+    last = folder / "checkpoints" / "last.ckpt"
+    start = _start_step(last)
+    module = CausalTuner(
+        settings.model, training, num_steps=len(schedule.steps), cache=Path(settings.paths.cache), seed=settings.seed
+    )
+    chats = Chats(mix.samples, encoder)
+    data = MixModule(chats, schedule, pad_id=int(encoder.tokenizer.pad_token_id), start_step=start)
+    history = History(folder / HISTORY, listener, start)
+    trainer = L.Trainer(
+        accelerator=trainer_settings.accelerator,
+        devices=trainer_settings.devices,
+        num_nodes=trainer_settings.num_nodes,
+        strategy=_strategy(settings),
+        precision=precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        accumulate_grad_batches=training.batch_size // (training.micro_batch_size * ranks),
+        gradient_clip_val=training.clip_norm,
+        callbacks=[
+            history,
+            Progress(history),
+            ModelCheckpoint(
+                folder / "checkpoints", save_last=True, save_top_k=0, every_n_train_steps=training.checkpoint_every_steps
+            ),
+        ],
+        logger=False,
+        use_distributed_sampler=False,
+        deterministic="warn",
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*training batches .* is smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended before.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.fit(module, data, ckpt_path=last if start else None, weights_only=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    module.network.save_pretrained(folder / WEIGHTS)
+    rows = read_history(folder / HISTORY)
+    summary = {
+        "steps": len(schedule.steps),
+        "samples": len(mix.samples) * training.epochs,
+        "tokens": int(rows[-1]["tokens"]),
+        "supervised_tokens": sum(answers) * training.epochs,
+        "seconds": rows[-1]["seconds"],
+        "tokens_per_second": rows[-1]["tokens"] / max(rows[-1]["seconds"], 1e-9),
+        "final_loss": rows[-1]["loss"],
+        "precision": precision,
+        "device": device,
+        "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+        "trainable_parameters": sum(item.numel() for item in module.network.parameters() if item.requires_grad),
+    }
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=1), "utf-8")
+    last.unlink(missing_ok=True)
+    return summary
+
+
+def load_trained(model: Model, weights: Path, cache: Path, *, seed: int) -> Any:
+    """The network of a trained arm, adapters merged, in evaluation mode."""
+    if model.tune == "lora":
+        from peft import PeftModel
+
+        adapted = PeftModel.from_pretrained(load_model(model, cache, seed=seed), str(weights))  # type: ignore[arg-type]
+        return adapted.merge_and_unload().eval()
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        weights, dtype=torch.float32, attn_implementation=model.attention, local_files_only=True
+    ).eval()
+
+
+def _start_step(checkpoint: Path) -> int:
+    """The optimiser step of a checkpoint, 0 without one."""
+    if not checkpoint.exists():
+        return 0
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["global_step"])
+    except Exception as error:
+        raise DataError(
+            f"{checkpoint}: cannot be read ({str(error).splitlines()[0]}); delete it, and the training begins afresh"
+        ) from error
+
+
+def _ranks(settings: Settings) -> int:
+    devices = settings.trainer.devices
+    if devices == "auto":
+        devices = max(torch.cuda.device_count(), 1) if settings.trainer.accelerator != "cpu" else 1
+    return devices * settings.trainer.num_nodes
+
+
+def _strategy(settings: Settings) -> Any:
+    trainer = settings.trainer
+    if trainer.strategy != "deepspeed":
+        return trainer.strategy
+    from lightning.pytorch.strategies import DeepSpeedStrategy
+
+    try:
+        return DeepSpeedStrategy(
+            stage=trainer.zero.stage,
+            offload_optimizer=trainer.zero.offload_optimizer,
+            offload_parameters=trainer.zero.offload_parameters,
+        )
+    except ImportError:
+        raise ConfigError(
+            ["trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]"]
+        ) from None

@@ -1,0 +1,86 @@
+"""Content-addressed stages: a folder named by the hash of what it came from, complete only once renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from longsafety.errors import DataError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def address(*parts: Any) -> str:
+    """Twelve hex digits of the hash of JSON-able parts."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Hash of the source of modules or rooms (``scenarios``, ``evaluation/ask.py``): a changed builder builds anew."""
+    digest = hashlib.sha256()
+    for module in modules:
+        path = _PACKAGE / module
+        sources = [path] if path.is_file() else sorted([*path.glob("*.py"), *path.glob("*.yaml")])
+        if not sources:
+            raise FileNotFoundError(path)
+        for source in sources:
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class Store:
+    """The stage folders below one outputs folder."""
+
+    def __init__(self, outputs: Path) -> None:
+        self.root = outputs / "stages"
+
+    def folder(self, stage: str, key: str) -> Path:
+        return self.root / stage / key
+
+    def has(self, stage: str, key: str) -> bool:
+        return self.folder(stage, key).is_dir()
+
+    def ensure(self, stage: str, key: str, make: Callable[[Path], None], *, resumable: bool = False) -> tuple[Path, bool]:
+        """The complete folder, made now where it is missing; and whether it was made now.
+
+        ``make`` writes into a partial folder, which is renamed when it returns. Of a killed attempt a ``resumable``
+        stage finds what it had written; any other begins afresh. A lock keeps two processes from making the same.
+        """
+        final = self.folder(stage, key)
+        if final.is_dir():
+            return final, False
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{final}.lock"):
+            if final.is_dir():
+                return final, False
+            partial = final.with_name(f"{key}.partial")
+            if partial.exists() and not resumable:
+                shutil.rmtree(partial)
+            partial.mkdir(exist_ok=True)
+            make(partial)
+            os.replace(partial, final)
+        return final, True
+
+
+def writable(folder: Path) -> None:
+    """Makes the folder and proves that it takes a file; DataError otherwise."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise DataError(
+            f"paths.outputs = {folder}: cannot be written ({error.strerror}); make it writable, free space, or give "
+            "another paths.outputs"
+        ) from None

@@ -1,0 +1,192 @@
+"""The HTML report: one page that needs nothing else, for reading, printing and sending."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from longsafety.settings import Settings
+from longsafety.tracking import plots
+from longsafety.tracking.headline import findings
+from longsafety.tracking.record import Example, RunRecord
+from longsafety.tracking.redact import redact as redacted
+from longsafety.tracking.view import (
+    AWARE,
+    COMPLIES,
+    REFUSES,
+    SAFE,
+    SAFE_SHORT,
+    TITLES,
+    TWINS,
+    Compared,
+    View,
+    decimals,
+    interval,
+    p_text,
+    signed,
+)
+
+_STAGES = ("build", "train", "evaluate", "score", "report")
+_KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
+
+
+def write_report(
+    path: Path,
+    *,
+    name: str,
+    comparison: Compared,
+    records: Sequence[RunRecord],
+    redact: bool,
+    command: str,
+) -> None:
+    """Writes the page at ``path``, whole or not at all.
+
+    ``records`` are the runs that were compared, at least one; ``command`` is what to type to get the same again;
+    ``redact`` replaces harmful text in the examples. One arm without a baseline makes a page without differences.
+    """
+    runs = [record.resolved() for record in records]
+    view = View(comparison)
+    others = [View(comparison, scorer) for scorer in view.scorers[1:]]
+    confidence = runs[0].evaluation.confidence
+    drawn = plots.figures(view, records)
+    page = _environment().get_template("report.html.j2").render(
+        name=name,
+        command=command,
+        runs=runs,
+        findings=findings(view, confidence=confidence),
+        facts=_facts(runs, records),
+        view=view,
+        others=others,
+        arms=[record for record in _one_an_arm(records)],
+        colours={arm: colour for arm, (colour, _) in plots.styles(view).items()},
+        confidence=confidence,
+        scoring=runs[0].scoring,
+        alpha=1 - confidence,
+        figures={stem: Markup(plots.svg(figure, stem)) for stem, figure in drawn.items()},
+        confusion=_confusion(view),
+        counts=_counts(records),
+        uncounted=_uncounted(view, others),
+        stages=[stage for stage in _STAGES if any(stage in record.seconds for record in records)],
+        records=records,
+        examples=_examples(records, redact=redact),
+        redact=redact,
+        notes=list(comparison.notes),
+    )  # fmt: skip
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_text(page, "utf-8")
+    temporary.replace(path)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("longsafety", "tracking"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds}
+    environment.globals |= {
+        "interval": interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE, "TWINS": TWINS,
+        "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES,
+    }  # fmt: skip
+    return environment
+
+
+def _seconds(value: float) -> str:
+    if value < 100:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
+
+
+def _one_an_arm(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """An arm at several lengths was trained once: its first record stands for it."""
+    return list({record.label: record for record in reversed(records)}.values())[::-1]
+
+
+def _distinct(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
+
+
+def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """What was run, as (what, value); runs that differ give all their values."""
+    trained = [run for run, record in zip(runs, records, strict=True) if record.training]
+    sizes = {run.model.num_parameters for run in runs}
+    size = f" ({_distinct(f'{n / 1e6:,.0f}M' for n in sizes if n)} parameters)" if any(sizes) else ""
+    devices = [record.evaluation for record in records] + [record.training for record in records]
+    facts = [
+        ("scale", _distinct(run.scale for run in runs)),
+        ("seed", _distinct(run.seed for run in runs)),
+        ("model", _distinct(f"{run.model.name}, {run.model.tune} tuning" for run in runs) + size),
+        ("benchmark length", _distinct(f"{run.length.max_tokens:,}" for run in runs) + " tokens"),
+        ("scenario", _distinct(f"{run.scenario.name} ({', '.join(run.scenario.tasks)})" for run in runs)),
+        ("seed items", _distinct(run.scenario.seeds for run in runs)),
+        ("corpus", _distinct(_corpus(record.corpus) for record in records if record.corpus)),
+        ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
+        ("scoring", _distinct(run.scoring for run in runs)),
+        ("device, precision", _distinct(f"{part.get('device', '?')}, {part.get('precision', '?')}" for part in devices if part)),
+    ]  # fmt: skip
+    if trained:
+        length = _distinct(f"{run.length.train_tokens or run.length.max_tokens:,}" for run in trained)
+        budget = _distinct(f"{run.data_mix.budget:,} {run.data_mix.budget_unit}" for run in trained)
+        recipe = _distinct(
+            f"{run.training.epochs} epoch(s), batch {run.training.batch_size}, lr {run.training.lr_peak:g} "
+            f"({run.training.schedule}), loss by {run.training.loss_reduction}" for run in trained
+        )  # fmt: skip
+        facts[4:4] = [("training", f"{budget} of up to {length} tokens; {recipe}")]
+    if assumed := _distinct(key for run in runs for key in run.model.assumed):
+        facts.append(("assumed, not from the paper", assumed))
+    facts.append(("versions", _distinct(f"{key} {value}" for record in records for key, value in record.environment.items())))
+    return [(what, value) for what, value in facts if value]
+
+
+def _corpus(corpus: dict[str, Any]) -> str:
+    return (
+        f"{corpus.get('source', '?')}: {corpus.get('documents', 0):,} documents, {corpus.get('tokens', 0):,} tokens, "
+        f"licence {corpus.get('licence') or 'unknown'}, fingerprint {str(corpus.get('fingerprint', '?'))[:12]}"
+    )
+
+
+def _confusion(view: View) -> dict[str, tuple[list[str], dict[tuple[str, int], dict[str, int]]]]:
+    """Kind → roles in order, and (arm, length) → role → count."""
+    tables = {}
+    for title, kinds in _KINDS.items():
+        if table := view.confusion(kinds):
+            tables[title] = (plots.ordered_roles(table), table)
+    return tables
+
+
+def _counts(records: Sequence[RunRecord]) -> list[tuple[str, dict[str, int] | int]]:
+    """Reason → one count where all runs have the same, else run → count."""
+    reasons = dict.fromkeys(reason for record in records for reason in record.counts)
+    found: list[tuple[str, dict[str, int] | int]] = []
+    for reason in reasons:
+        each = [record.counts.get(reason, 0) for record in records]
+        if len(set(each)) == 1:
+            found.append((reason, each[0]))
+        else:
+            found.append((reason, {_run_name(r, records): c for r, c in zip(records, each, strict=True) if c}))
+    return found
+
+
+def _run_name(record: RunRecord, records: Sequence[RunRecord]) -> str:
+    several = sum(other.label == record.label for other in records) > 1
+    label = record.label or record.name
+    return f"{label} at {record.resolved().length.max_tokens:,}" if several else label
+
+
+def _uncounted(view: View, others: Sequence[View]) -> list[tuple[str, str, str, int, float]]:
+    """Scorer, metric, arm, length and share of the answers that the metrics could not take as they are."""
+    return [
+        (one.scorer, metric.replace("_", " "), arm, length, share.value)
+        for one in (view, *others)
+        for metric in ("unparsed", "unmatched_twins")
+        for arm, length in one.rows()
+        if (share := one.share(arm, metric, length)) and share.value > 0
+    ]
+
+
+def _examples(records: Sequence[RunRecord], *, redact: bool) -> list[Example]:
+    first = {example.task: example for record in reversed(records) for example in reversed(record.examples)}
+    return [redacted(first[task]) if redact else first[task] for task in sorted(first)]
