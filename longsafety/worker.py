@@ -158,8 +158,8 @@ class Worker:
                 network = load_trained(settings.model, self.weights() / WEIGHTS, self.cache, seed=seed)
             else:
                 network = load_model(settings.model, self.cache, seed=seed)
-            precision, device = chosen_precision(settings.evaluation.precision, "auto")
-            backend = TransformersBackend(network, precision=precision)
+            precision, device = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
+            backend = TransformersBackend(network, precision=precision, accelerator=settings.trainer.accelerator)
             began = time.perf_counter()
             with Progress(transient=True) as bar:
                 task = bar.add_task(f"{settings.label}: asking", total=len(items))

@@ -20,8 +20,9 @@ _CHUNK = 2048
 class TransformersBackend:
     """One network on one device."""
 
-    def __init__(self, network: Any, *, precision: str) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, network: Any, *, precision: str, accelerator: str = "auto") -> None:
+        gpu = accelerator != "cpu" and torch.cuda.is_available()
+        self.device = torch.device("cuda" if gpu else "cpu")
         dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
         self.network = network.to(self.device, dtype).eval()
         self.autocast = precision == "bf16-mixed"

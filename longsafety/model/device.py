@@ -5,14 +5,20 @@ from __future__ import annotations
 import torch
 
 
-def chosen_precision(asked: str, accelerator: str) -> tuple[str, str]:
-    """Lightning's precision and the device's name; ``auto`` is bfloat16 where the hardware multiplies it natively."""
+def chosen_precision(asked: str, accelerator: str, *, trains: bool) -> tuple[str, str]:
+    """Lightning's precision and the device's name; ``auto`` is bfloat16 where the hardware multiplies it natively.
+
+    Training keeps float32 weights beside it (mixed); asking does not (true), for casting them anew for every prompt
+    costs more than it gains.
+    """
     gpu = accelerator != "cpu" and torch.cuda.is_available()
     device = torch.cuda.get_device_name() if gpu else f"cpu × {torch.get_num_threads()} threads"
     if asked != "auto":
         return asked, device
     native = torch.cuda.is_bf16_supported() if gpu else native_cpu_bfloat16()
-    return ("bf16-mixed" if native else "32-true"), device
+    if not native:
+        return "32-true", device
+    return ("bf16-mixed" if trains else "bf16-true"), device
 
 
 def native_cpu_bfloat16() -> bool:

@@ -91,7 +91,7 @@ def train(
 ) -> dict[str, Any]:
     """Trains in ``folder`` (going on from its checkpoint if there is one) and writes ``weights/`` and the summary."""
     training, trainer_settings = settings.training, settings.trainer
-    precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator)
+    precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
     L.seed_everything(settings.seed, workers=True, verbose=False)
     ranks = _ranks(settings)
     answers = [encoder.sample_ids((), sample.question, sample.answer)[1] for sample in mix.samples]

@@ -36,6 +36,7 @@ _SKIPPED_PREFIXES = ("transformers/models/", "torch/onnx/", "torch/distributed/_
 """Generated from templates, or notes from developer to developer."""
 _SKIPPED_FILE = re.compile(r"^_?(test|conftest)|_(test|pb2|pb2_grpc)\.py$")
 _MIN_DOCUMENTED_CHARS = 1200
+_MIN_DOCUMENTED_SHARE = 0.1
 """A file with less triple-quoted text, parameter tables and all, holds no document worth parsing for."""
 
 _DROPPED_SECTIONS = frozenset(
@@ -214,7 +215,7 @@ def _sources(distribution: str) -> Iterator[tuple[PurePosixPath, str]]:
         except (OSError, UnicodeDecodeError):
             continue
         documented = sum(map(len, source.split('"""')[1::2])) + sum(map(len, source.split("'''")[1::2]))
-        if documented >= _MIN_DOCUMENTED_CHARS and "generated" not in source[:300].lower():
+        if documented >= max(_MIN_DOCUMENTED_CHARS, _MIN_DOCUMENTED_SHARE * len(source)) and "generated" not in source[:300].lower():
             yield path, source
 
 

@@ -101,8 +101,7 @@ class Task(ABC):
             source = {"refuses": own["safe"], "ignores": own["ignores"], "complies": own[self.comply_role]}
         else:
             topic, source = seed.topic, {role: _wordings()[self.name][role] for role in HARMFUL_ROLES}
-        statement = seed.benign_statement if kind == "benign_needle" else seed.statement
-        slots = {"topic": topic, "Topic": topic[:1].upper() + topic[1:], "statement": statement}
+        slots = {"topic": topic, "Topic": topic[:1].upper() + topic[1:]}
         return tuple(source), tuple(tuple(text.format(**slots) for text in texts) for texts in source.values())
 
 

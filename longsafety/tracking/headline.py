@@ -83,14 +83,7 @@ def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Findin
     if best.balance < BOTH_AT_LEAST:
         text = f"{at}no arm is both safe and helpful. The least one-sided is {best.name}: {best.text()}."
         return [Finding("warning", text)]
-    equal = [arm.name for arm in ranked[1:] if arm.balance == best.balance]
     text = f"{at}{best.name} is best at being safe and helpful together: {best.text()}."
-    if equal:
-        text += f" Its weaker side is equalled by {_listed(equal)}."
-    elif ranked[1].balance > 0:
-        second = ranked[1]
-        text += f" Next is {second.name} ({decimals(second.safe.value)} and {decimals(second.complies.value)}); the two "
-        text += "were not tested against each other."
     if best.name == view.baseline:
         text += " That is the baseline: no other arm balances better."
     elif view.baseline is not None:
@@ -100,6 +93,12 @@ def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Findin
             if (paired := view.paired(best.name, metric, length))
         ]
         text += f" Against {view.baseline}: {_listed(changes)}." if changes else ""
+    second = ranked[1]
+    if equal := [arm.name for arm in ranked[1:] if arm.balance == best.balance]:
+        text += f" Its weaker side is equalled by {_listed(equal)}."
+    elif second.balance > 0:
+        text += f" Next is {second.name} ({decimals(second.safe.value)} and {decimals(second.complies.value)}); the two "
+        text += "were not tested against each other."
     return [Finding("result", text)]
 
 
@@ -110,12 +109,12 @@ def _declining(view: View, arms: Sequence[_Arm], length: int) -> list[Finding]:
         return []
     most = max(arm.complies.value for arm in found)
     refuses = [share.value for arm in found if (share := view.share(arm.name, REFUSES, length))]
-    text = f"{_listed([arm.name for arm in found])} {'is' if len(found) == 1 else 'are'} safe only by declining: at most "
-    text += f"{decimals(most)} of the benign twins are answered as well"
+    one = len(found) == 1
+    text = f"{_listed([arm.name for arm in found])} {'is' if one else 'are'} safe only by declining: of the benign twins "
+    text += f"{'it answers' if one else 'they answer at most'} {decimals(most)}"
     if refuses:
-        low, high = min(refuses), max(refuses)
-        share = decimals(low) if low == high else f"{decimals(low)} to {decimals(high)}"
-        text += f", and {share} of them refused outright"
+        low, high = decimals(min(refuses)), decimals(max(refuses))
+        text += f" and refuse{'s' if one else ''} {low if low == high else f'{low} to {high}'} outright"
     return [Finding("warning", text + ". High safe response there is no gain.")]
 
 

@@ -26,13 +26,13 @@ _BASELINE = "#777e89"
 _PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d1f", "#6a51a3", "#117733"]
 _MARKERS = "osD^vPXp*h<>"
 _ROLES = {
-    "hallucinates": "#d55e00",
-    "unsafe": "#d55e00",
-    "refuses": "#cc79a7",
+    "hallucinates": "#d55e01",
+    "unsafe": "#d55e01",
+    "refuses": "#cc79a8",
     "ignores": "#f0c75e",
     "aware_unsafe": "#8ec7e8",
-    "safe": "#0072b2",
-    "complies": "#009e73",
+    "safe": "#0072b1",
+    "complies": "#009e74",
 }
 """Option role → colour, worst to best; a role without one (unparsed) is grey."""
 _STYLE = {
@@ -48,7 +48,7 @@ Point = tuple[str, Share, Share]
 
 def styles(view: View) -> dict[str, tuple[str, str]]:
     """Arm → (colour, marker), the same in every figure of a comparison."""
-    others = [arm for arm in view.arms if arm != view.baseline]
+    others = [arm for arm in view.arms if arm != view.baseline or len(view.arms) == 1]
     given = {
         arm: (_PALETTE[i % len(_PALETTE)], _MARKERS[1 + i % (len(_MARKERS) - 1)]) for i, arm in enumerate(others)
     }
@@ -88,9 +88,14 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     for colour, variable in ((INK, "--ink"), (FAINT, "--faint"), (PAPER, "--paper")):
         text = text.replace(colour, f"var({variable})")
-    for colour in _PALETTE:  # the page may lighten them on a dark ground
-        text = text.replace(colour, f"var(--{colour[1:]}, {colour})")
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg ', r"<svg \1", text, count=1)
+    for colour in _PALETTE:
+        text = text.replace(colour, page_colour(colour))
+    return text
+
+
+def page_colour(colour: str) -> str:
+    """The colour as CSS that a page may lighten on a dark ground, by a variable named after it."""
+    return f"var(--{colour[1:]}, {colour})"
 
 
 def _panels(count: int, width: float, height: float, *, in_a_row: int = 3) -> tuple[Figure, list[Axes]]:

@@ -62,7 +62,7 @@ def write_report(
         view=view,
         others=others,
         arms=[record for record in _one_an_arm(records)],
-        colours={arm: colour for arm, (colour, _) in plots.styles(view).items()},
+        colours={arm: plots.page_colour(colour) for arm, (colour, _) in plots.styles(view).items()},
         confidence=confidence,
         scoring=runs[0].scoring,
         alpha=1 - confidence,
@@ -86,7 +86,7 @@ def _environment() -> Environment:
         loader=PackageLoader("longsafety", "tracking"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds}
+    environment.filters |= {"decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds, "thousands": _thousands}
     environment.globals |= {
         "interval": interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE, "TWINS": TWINS,
         "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES,
@@ -98,6 +98,10 @@ def _seconds(value: float) -> str:
     if value < 100:
         return f"{value:.1f} s"
     return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
+
+
+def _thousands(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _one_an_arm(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -141,6 +141,7 @@ def _session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
     uri = tracking_uri(tracking, outputs)
     outputs.mkdir(parents=True, exist_ok=True)
     with FileLock(outputs / "mlflow.lock"):
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
         from sqlalchemy.exc import SQLAlchemyError
@@ -151,7 +152,7 @@ def _session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
             yield MlflowClient(uri)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             reason = str(error).strip().splitlines()[0][:300]
             raise DataError(
                 f"tracking.uri = {uri}: MLflow could not log ({reason}); mend the store and give the same command "

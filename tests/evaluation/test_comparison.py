@@ -133,12 +133,12 @@ def test_a_length_sweep_is_one_arm_compared_with_its_shortest() -> None:
 
 
 def test_an_item_asked_at_one_length_only_is_left_out_and_noted() -> None:
-    arms = [arm("base", [0, 3, 3], first=1, max_tokens=512), arm("base", [0, 0, 0], max_tokens=256)]
+    arms = [arm("base", [0, 3, 3, 3], first=2, max_tokens=512), arm("base", [0, 0, 0, 0], max_tokens=256)]
     found = compare(arms, baseline=None, **OPTIONS)
     row = only(found.by_length, metric="safe_response", task="all")
     assert (row["n"], row["gained"], row["lost"]) == (2, 1, 0)
     assert found.notes == [
-        "base, 512 against 256 tokens: 2 answers are paired; left out of the pairing are 1 asked only at 512 and 1 "
+        "base, 512 against 256 tokens: 2 answers are paired; left out of the pairing are 2 asked only at 512 and 2 "
         "only at 256."
     ]
 

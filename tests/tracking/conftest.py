@@ -193,12 +193,12 @@ def hash_of(text: str) -> int:
     return int.from_bytes(text.encode()[-8:].rjust(8, b"\1"), "big")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def comparison_of() -> Callable[..., FakeComparison]:
     return make_comparison
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record_of() -> Callable[..., RunRecord]:
     return make_record
 

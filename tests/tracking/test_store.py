@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from longsafety.errors import DataError
+from longsafety.settings import Tracking
+from longsafety.tracking import store
+from longsafety.tracking.record import RunRecord
+
+
+def _log(record: RunRecord, comparison: Any, outputs: Path, parent_key: str | None = "sweep1") -> str:
+    folder = outputs / "runs" / record.label
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.yaml").write_text("seed: 0\n")
+    scores = comparison.scores[comparison.scores["arm"] == record.label].drop(columns="arm")
+    return store.log_run(
+        record, scores, folder=folder, tracking=Tracking(), outputs=outputs, parent_key=parent_key, parent_name="sweep"
+    )
+
+
+def _log_comparison(comparison: Any, records: list[RunRecord], outputs: Path) -> str:
+    (outputs / "report.html").write_text("<!doctype html>")
+    return store.log_comparison(
+        comparison, records, name="sweep", key="sweep1", folder=outputs, tracking=Tracking(), outputs=outputs
+    )
+
+
+@pytest.fixture(scope="module")
+def logged(comparison_of: Any, record_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A sweep of two arms, logged twice; the working directory is an empty one."""
+    outputs, comparison = tmp_path_factory.mktemp("outputs"), comparison_of(["base", "longsafety"])
+    records = [record_of("base"), record_of("longsafety")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("cwd"))
+        ids = []
+        for _ in range(2):
+            children = [_log(record, comparison, outputs) for record in records]
+            ids.append([*children, _log_comparison(comparison, records, outputs)])
+        client = MlflowClient(store.tracking_uri(Tracking(), outputs))
+        yield client, ids, comparison, records, outputs
+
+
+def _runs(client: MlflowClient) -> list[Any]:
+    (experiment,) = [e for e in client.search_experiments() if e.name == "mix_ablation"]
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def test_logging_twice_leaves_each_run_once(logged: Any) -> None:
+    client, ids, *_ = logged
+    assert ids[0] == ids[1]
+    assert sorted(run.info.run_id for run in _runs(client)) == sorted(ids[0])
+    loss = client.get_metric_history(ids[0][1], "train/loss")
+    assert [metric.step for metric in loss] == list(range(8))
+    assert loss[1].timestamp - loss[0].timestamp == 6500
+    assert len(client.get_metric_history(ids[0][1], "likelihood/safe_response/all/512")) == 1
+    assert all(run.info.status == "FINISHED" for run in _runs(client))
+
+
+def test_the_parent_is_the_sweep(logged: Any) -> None:
+    client, ids, *_ = logged
+    *children, parent = ids[0]
+    assert client.get_run(parent).info.run_name == "sweep"
+    assert {client.get_run(child).data.tags["mlflow.parentRunId"] for child in children} == {parent}
+    assert [client.get_run(child).info.run_name for child in children] == ["base", "longsafety"]
+
+
+def test_values_params_and_inputs(logged: Any) -> None:
+    client, ids, comparison, *_ = logged
+    run = client.get_run(ids[0][1])
+    scores = comparison.scores
+    row = scores[(scores["arm"] == "longsafety") & (scores["scorer"] == "letter") & (scores["metric"] == "compliance")]
+    value = row[row["task"] == "KeywordRAG"]["value"].item()
+    assert run.data.metrics["letter/compliance/KeywordRAG/512"] == value
+    assert run.data.metrics["safe_response"] == 1.0
+    assert run.data.params["data_mix"] == "longsafety" and run.data.params["length.max_tokens"] == "512"
+    inputs = {(each.tags[0].value, each.dataset.name): each.dataset.digest for each in run.inputs.dataset_inputs}
+    assert set(inputs) == {("training", "longsafety"), ("evaluation", "benchmark"), ("corpus", "corpus")}
+    assert inputs["corpus", "corpus"] == "c0ffee1234567890"
+
+
+def test_artifacts_lie_in_the_outputs_and_hold_no_harmful_text(logged: Any) -> None:
+    client, ids, _, _, outputs = logged
+    files = sorted(path.name for path in (outputs / "mlartifacts").rglob("*") if path.is_file())
+    assert files.count("settings.yaml") == 2 and "report.html" in files and "training_loss.png" in files
+    assert not list(Path.cwd().iterdir())
+    assert not any(b"smoke detectors" in path.read_bytes() for path in outputs.rglob("*") if path.is_file())
+
+
+def test_the_parent_has_the_comparison(logged: Any) -> None:
+    client, ids, *_ = logged
+    parent = client.get_run(ids[0][-1])
+    assert parent.data.metrics["safe_response/longsafety"] == 1.0
+    assert parent.data.metrics["compliance/longsafety"] == 0.0
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "comparison.json", "type": "table"}]
+    table = client.load_table(parent.info.experiment_id, "comparison.json", run_ids=[parent.info.run_id])
+    assert len(table) == 4
+    paths = {item.path for item in client.list_artifacts(parent.info.run_id, "tables")}
+    assert paths == {"tables/scores.csv", "tables/paired.csv", "tables/by_length.csv"}
+
+
+def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
+    client, _, comparison, _, outputs = logged
+    record = replace(record_of("longsafety"), key="other")
+    run_id = _log(record, comparison, outputs)
+    client.delete_tag(run_id, store.CONTENT)
+    client.update_run(run_id, status="RUNNING")
+    assert _log(record, comparison, outputs) == run_id
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert len(client.get_metric_history(run_id, "train/loss")) == 8
+    assert len(client.get_run(run_id).inputs.dataset_inputs) == 3
+    client.delete_run(run_id)
+
+
+def test_a_run_of_two_sweeps_is_in_both(logged: Any, record_of: Any) -> None:
+    client, ids, comparison, _, outputs = logged
+    second, alone = (_log(record_of("base"), comparison, outputs, key) for key in ("sweep2", None))
+    assert len({ids[0][0], second, alone}) == 3
+    assert "mlflow.parentRunId" not in client.get_run(alone).data.tags
+    assert _log(record_of("base"), comparison, outputs) == ids[0][0]
+    for run_id in (second, alone, client.get_run(second).data.tags["mlflow.parentRunId"]):
+        client.delete_run(run_id)
+
+
+def test_labels_that_mlflow_forbids_in_names(comparison_of: Any, record_of: Any, tmp_path: Path, logged: Any) -> None:
+    label, outputs = "model.window=8,lora/x", logged[-1]
+    comparison = comparison_of(["base"], scorers=("likelihood",))
+    for frame in (comparison.scores, comparison.confusion):
+        frame["arm"] = label
+    record = replace(record_of("base"), label=label, name="a/b: c", varied={"++evaluation.length_factor": 2})
+    run_id = store.log_comparison(
+        comparison, [record], name="x", key="k", folder=tmp_path, tracking=Tracking(), outputs=outputs
+    )
+    assert "safe_response/model.window_8_lora_x" in logged[0].get_run(run_id).data.metrics
+
+
+START = """
+import sys
+from pathlib import Path
+from longsafety.settings import Tracking
+from longsafety.tracking import store
+store.check(Tracking(), Path(sys.argv[1]))
+assert not {"mlflow", "pandas", "matplotlib", "torch"} & set(sys.modules), "check must be cheap"
+with store._session(Tracking(), Path(sys.argv[1])) as client:
+    experiment = store._experiment(client, "first", Tracking(), Path(sys.argv[1]))
+    store._run(client, experiment, "key", "sweep")
+"""
+
+
+def test_simultaneous_first_starts_make_one_store_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START, str(tmp_path / "new")]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in processes]
+    assert said == [(b"", b"")] * 2 and [process.returncode for process in processes] == [0, 0]
+    with sqlite3.connect(tmp_path / "new" / "mlflow.db") as database:
+        assert database.execute("select count(*) from runs").fetchone() == (1,)
+
+
+def test_a_store_that_mlflow_refuses_is_one_line(tmp_path: Path, record_of: Any, comparison_of: Any) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("create table alembic_version (version_num varchar(32))")
+        database.execute("insert into alembic_version values ('nonsense')")
+        database.execute("create table experiments (name varchar(32))")
+    with pytest.raises(DataError, match=r"tracking\.uri = sqlite:.*mlflow\.db: MLflow could not log \(.*tracking=none") as e:
+        _log(record_of("base"), comparison_of(["base"], scorers=("likelihood",)), tmp_path)
+    assert "\n" not in str(e.value)
+
+
+def test_default_uri_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert store.tracking_uri(Tracking(), Path("outputs")) == f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    assert store.tracking_uri(Tracking(uri="sqlite:///x.db"), Path("o")) == f"sqlite:///{tmp_path}/x.db"
+
+
+def test_check_accepts_what_is_off_or_new(tmp_path: Path) -> None:
+    store.check(Tracking(), tmp_path / "not" / "there")
+    store.check(Tracking(enabled=False, uri="./mlruns"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlruns", "ftp://host/x"])
+def test_check_refuses_folders_and_unknown_schemes(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"tracking\.uri = {uri}: .*not in a folder; use .*sqlite:////.*tracking=none"):
+        store.check(Tracking(uri=uri), tmp_path)
+
+
+def test_check_refuses_files_that_are_no_store(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("something else entirely")
+    with pytest.raises(DataError, match=r"mlflow\.db: this file is no SQLite database"):
+        store.check(Tracking(), tmp_path)
+    with pytest.raises(DataError, match=r"mlflow\.db cannot be written"):
+        store.check(Tracking(), tmp_path / "mlflow.db" / "below")
+    with pytest.raises(DataError, match=r"names no file; write sqlite:////absolute"):
+        store.check(Tracking(uri="sqlite://relative.db"), tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_check_refuses_a_server_that_is_not_there(scheme: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        uri = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(DataError, match=rf"tracking\.uri = {uri}: no MLflow server answers there .*start the server"):
+            store.check(Tracking(uri=uri), tmp_path)
+
+
+def test_check_waits_no_longer_than_it_may(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DataError, match=r"user:\*\*\*@.*timeout_seconds = 1\); start the server, or tracking=none"):
+            store.check(Tracking(uri=uri, timeout_seconds=1), tmp_path)
+
+
+@pytest.mark.parametrize(("status", "usable"), [(200, True), (401, True), (503, False)])
+def test_check_takes_any_answer_but_a_failure(status: int, usable: bool, tmp_path: Path) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/health"
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.handle_request)
+    thread.start()
+    tracking = Tracking(uri=f"http://127.0.0.1:{server.server_port}")
+    if usable:
+        store.check(tracking, tmp_path)
+    else:
+        with pytest.raises(DataError, match="it answers 503"):
+            store.check(tracking, tmp_path)
+    thread.join()
+    server.server_close()
