@@ -99,7 +99,8 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if trainer.strategy == "deepspeed" and settings.model.tune == "lora" and trainer.zero.stage == 3:
         yield (
             ("trainer.zero.stage", "model.tune"),
-            "trainer.zero.stage = 3: adapters are not sharded by ZeRO-3 here; set model.tune=full or trainer.zero.stage=2",
+            "trainer.zero.stage = 3: adapters are not sharded by ZeRO-3 here; set model.tune=full or "
+            "trainer.zero.stage=2",
         )
     if settings.model.attention == "flash_attention_2" and trainer.accelerator == "cpu":
         yield (

@@ -5,6 +5,8 @@ Hydra composes; past :func:`settle` no code imports omegaconf.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import difflib
 import os
 import re
@@ -193,16 +195,13 @@ def check(raw: dict[str, Any]) -> tuple[Settings | None, list[str]]:
     problems = [_problem(detail, raw) for detail in details]
     broken = frozenset(_dotted(detail["loc"]) for detail in details)
     repaired = _without(raw, [detail["loc"] for detail in details])
-    try:
+    # Where a required key is wrong, its own line says so, and combinations with it cannot be judged.
+    with contextlib.suppress(ValidationError):
         problems += combination_problems(Settings.model_validate(repaired), broken)
-    except ValidationError:
-        pass  # A required key is wrong: its own line says so, and combinations with it cannot be judged.
     return None, problems
 
 
 def _without(raw: dict[str, Any], locations: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
-    import copy
-
     repaired = copy.deepcopy(raw)
     for location in locations:
         node: Any = repaired

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 
-DECISIVE = ("longsafety", "torch", "transformers", "lightning", "peft", "tokenizers", "bm25s", "deepspeed", "flash-attn")
+DECISIVE = (
+    "longsafety",
+    "torch",
+    "transformers",
+    "lightning",
+    "peft",
+    "tokenizers",
+    "bm25s",
+    "deepspeed",
+    "flash-attn",
+)
 
 
 def environment() -> dict[str, str]:
@@ -17,3 +29,23 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def quiet() -> None:
+    """Silences what libraries say of themselves on every start, so that a user reads what the run says.
+
+    Call it before the libraries are imported; errors still show.
+    """
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*resuming from a checkpoint that ended before.*",
+        ".*LeafSpec.*",
+        ".*is_gradient_checkpointing.*",
+    ):
+        warnings.filterwarnings("ignore", message=pattern)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -51,7 +51,11 @@ def keys(settings: Settings) -> Keys:
         )
     asked = settings.evaluation.model_dump(include={"scorers", "wordings", "twins", "precision"})
     answers = address(
-        weights or model, benchmark, asked, settings.model.attention, code_version("evaluation/ask.py", "evaluation/backend.py")
+        weights or model,
+        benchmark,
+        asked,
+        settings.model.attention,
+        code_version("evaluation/ask.py", "evaluation/backend.py"),
     )
     frozen = settings.model_dump(exclude={"paths", "tracking"})
     run = address(frozen, answers, code_version("tracking", "evaluation"))

@@ -38,7 +38,9 @@ def freeze(settings: Settings) -> Run:
     folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{label}-{addresses.run}"
     writable(folder)
     text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
-    (folder / SETTINGS).write_text(f"# Frozen. Execute it with: python -m longsafety.worker run {folder}\n{text}", "utf-8")
+    (folder / SETTINGS).write_text(
+        f"# Frozen. Execute it with: python -m longsafety.worker run {folder}\n{text}", "utf-8"
+    )
     return Run(settings, addresses, folder)
 
 
@@ -109,5 +111,3 @@ def _answering_tracker(settings: Settings) -> None:
         from longsafety.tracking.store import check
 
         check(settings.tracking, Path(settings.paths.outputs))
-
-

@@ -50,7 +50,9 @@ class Store:
     def has(self, stage: str, key: str) -> bool:
         return self.folder(stage, key).is_dir()
 
-    def ensure(self, stage: str, key: str, make: Callable[[Path], None], *, resumable: bool = False) -> tuple[Path, bool]:
+    def ensure(
+        self, stage: str, key: str, make: Callable[[Path], None], *, resumable: bool = False
+    ) -> tuple[Path, bool]:
         """The complete folder, made now where it is missing; and whether it was made now.
 
         ``make`` writes into a partial folder, which is renamed when it returns. Of a killed attempt a ``resumable``
@@ -68,7 +70,7 @@ class Store:
                 shutil.rmtree(partial)
             partial.mkdir(exist_ok=True)
             make(partial)
-            os.replace(partial, final)
+            partial.replace(final)
         return final, True
 
 

@@ -1,7 +1,7 @@
 """Executes one frozen file, in a process of its own: a run's pipeline, or a sweep's comparison.
 
-    python -m longsafety.worker run <folder with settings.yaml>
-    python -m longsafety.worker compare <folder with sweep.yaml>
+python -m longsafety.worker run <folder with settings.yaml>
+python -m longsafety.worker compare <folder with sweep.yaml>
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from longsafety.environment import environment, quiet
 from longsafety.errors import DataError, LongSafetyError
 from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS, SWEEP, TABLE
@@ -56,8 +57,8 @@ class Worker:
 
         def make(folder: Path) -> None:
             from longsafety.model.load import load_tokenizer
-            from longsafety.scenarios.corpus import Document, read_documents
             from longsafety.scenarios.build import EXCHANGE
+            from longsafety.scenarios.corpus import Document, read_documents
             from longsafety.scenarios.fully_harmful import exchange
             from longsafety.scenarios.seeds import load_seeds
             from longsafety.scenarios.store import TokenStore
@@ -135,7 +136,7 @@ class Worker:
 
             mix = self.mix()
             self._show_mix(mix.rows)
-            train(self.settings, mix, self.encoder(), folder, listener=lambda rows: None)
+            train(self.settings, mix, self.encoder(), folder)
             _write_json(folder / "mix.json", mix.rows)
 
         return self._stage("weights", self.keys.weights, make, resumable=True)
@@ -158,8 +159,12 @@ class Worker:
                 network = load_trained(settings.model, self.weights() / WEIGHTS, self.cache, seed=seed)
             else:
                 network = load_model(settings.model, self.cache, seed=seed)
-            precision, device = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
-            backend = TransformersBackend(network, precision=precision, accelerator=settings.trainer.accelerator)
+            precision, device = chosen_precision(
+                settings.evaluation.precision, settings.trainer.accelerator, trains=False
+            )
+            backend = TransformersBackend(
+                network, precision=precision, accelerator=settings.trainer.accelerator
+            )
             began = time.perf_counter()
             with Progress(transient=True) as bar:
                 task = bar.add_task(f"{settings.label}: asking", total=len(items))
@@ -202,7 +207,6 @@ class Worker:
         self.record(_read_json(folder / "evaluation.json")).save(self.folder)
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
-        from longsafety.environment import environment
         from longsafety.model.train import HISTORY, SUMMARY, read_history
 
         settings = self.settings
@@ -308,7 +312,13 @@ def compare(folder: Path) -> None:
         command=sweep["command"],
     )
     with (folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(comparison_table(comparison))
+        table = comparison_table(
+            comparison,
+            scorers=settings.evaluation.scorers,
+            scoring=settings.scoring,
+            confidence=settings.evaluation.confidence,
+        )
+        Console(file=file, width=120).print(table)
     if settings.tracking.enabled:
         _track(sweep, records, comparison, folder, settings)
     (folder / DONE).touch()
@@ -319,11 +329,21 @@ def _track(sweep: dict[str, Any], records: list[RunRecord], comparison: Any, fol
 
     from longsafety.tracking.store import log_comparison, log_run
 
-    common = {"tracking": settings.tracking, "outputs": Path(settings.paths.outputs)}
+    tracking, outputs = settings.tracking, Path(settings.paths.outputs)
     for record, run in zip(records, sweep["runs"], strict=True):
         scores = pd.read_parquet(Path(run) / "scores.parquet")
-        log_run(record, scores, folder=Path(run), parent_key=sweep["key"], parent_name=sweep["name"], **common)
-    log_comparison(comparison, records, name=sweep["name"], key=sweep["key"], folder=folder, **common)
+        log_run(
+            record,
+            scores,
+            folder=Path(run),
+            parent_key=sweep["key"],
+            parent_name=sweep["name"],
+            tracking=tracking,
+            outputs=outputs,
+        )
+    log_comparison(
+        comparison, records, name=sweep["name"], key=sweep["key"], folder=folder, tracking=tracking, outputs=outputs
+    )
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -336,6 +356,7 @@ def _read_json(path: Path) -> Any:
 
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
+    quiet()
     try:
         if what == "run":
             Worker(folder).run()

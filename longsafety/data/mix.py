@@ -12,7 +12,16 @@ from longsafety.errors import DataError
 from longsafety.scenarios.recipe import Sample
 from longsafety.settings import DataMix
 
-LICENCE_ORDER = ("unknown", "CC-BY-NC-SA-4.0", "CC-BY-NC-4.0", "CC-BY-SA-4.0", "CC-BY-4.0", "MIT", "Apache-2.0", "CC0-1.0")
+LICENCE_ORDER = (
+    "unknown",
+    "CC-BY-NC-SA-4.0",
+    "CC-BY-NC-4.0",
+    "CC-BY-SA-4.0",
+    "CC-BY-4.0",
+    "MIT",
+    "Apache-2.0",
+    "CC0-1.0",
+)
 """Strictest first; a mix carries the strictest licence of its parts."""
 _KINDS: Mapping[str, Callable[[Sample], bool]] = {
     "longsafety": lambda sample: sample.kind == "harmful",

@@ -54,7 +54,7 @@ class Schedule:
 
     @classmethod
     def plan(cls, answer_tokens: Sequence[int], training: Training, *, ranks: int, seed: int) -> Schedule:
-        """Shuffles each epoch. The last step may be smaller; where ranks must keep pace, samples of weight 0 fill it."""
+        """Shuffles each epoch. The last step may be smaller; samples of weight 0 fill it where ranks must keep pace."""
         order: list[int] = []
         for epoch in range(training.epochs):
             indices = list(range(len(answer_tokens)))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +25,14 @@ Row = dict[str, float]
 
 
 class History(L.Callback):
-    """Appends a line an optimiser step to ``history.jsonl`` and tells a listener; on resume, later lines are cut."""
+    """Appends a line an optimiser step to ``history.jsonl``; on resume, lines after the checkpoint are cut."""
 
-    def __init__(self, path: Path, listener: Callable[[list[Row]], None], start_step: int) -> None:
-        self.path, self.listener = path, listener
+    def __init__(self, path: Path, start_step: int) -> None:
+        self.path = path
         rows = [row for row in read_history(path) if row["step"] <= start_step]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         self.seconds, self.tokens = (rows[-1]["seconds"], rows[-1]["tokens"]) if rows else (0.0, 0.0)
+        self.last_loss = rows[-1]["loss"] if rows else float("nan")
         self.loss, self.step = 0.0, start_step
         self.began = time.perf_counter()
 
@@ -53,12 +52,10 @@ class History(L.Callback):
             "seconds": self.seconds,
             "tokens": self.tokens,
         }
-        self.loss = 0.0
-        if not trainer.is_global_zero:
-            return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self.listener([row])
+        self.last_loss, self.loss = self.loss, 0.0
+        if trainer.is_global_zero:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 class Progress(RichProgressBar):
@@ -66,12 +63,12 @@ class Progress(RichProgressBar):
 
     def __init__(self, history: History) -> None:
         super().__init__()
-        self.history, self.first = history, history.tokens
+        self.history = history
 
     def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, int | str | float | dict[str, float]]:
-        seconds = time.perf_counter() - self.history.began
-        rate = self.history.tokens / (self.history.seconds + seconds) if self.history.seconds + seconds else 0.0
-        return {"step": self.history.step, "tokens/s": f"{rate:.0f}"}
+        seconds = self.history.seconds + time.perf_counter() - self.history.began
+        rate = self.history.tokens / seconds if self.history.tokens else 0.0
+        return {"step": self.history.step, "loss": f"{self.history.last_loss:.2f}", "tokens/s": f"{rate:.0f}"}
 
 
 def read_history(path: Path) -> list[Row]:
@@ -86,9 +83,7 @@ def read_history(path: Path) -> list[Row]:
     return rows
 
 
-def train(
-    settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path, listener: Callable[[list[Row]], None]
-) -> dict[str, Any]:
+def train(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> dict[str, Any]:
     """Trains in ``folder`` (going on from its checkpoint if there is one) and writes ``weights/`` and the summary."""
     training, trainer_settings = settings.training, settings.trainer
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
@@ -103,7 +98,7 @@ def train(
     )
     chats = Chats(mix.samples, encoder)
     data = MixModule(chats, schedule, pad_id=int(encoder.tokenizer.pad_token_id), start_step=start)
-    history = History(folder / HISTORY, listener, start)
+    history = History(folder / HISTORY, start)
     trainer = L.Trainer(
         accelerator=trainer_settings.accelerator,
         devices=trainer_settings.devices,
@@ -117,7 +112,10 @@ def train(
             history,
             Progress(history),
             ModelCheckpoint(
-                folder / "checkpoints", save_last=True, save_top_k=0, every_n_train_steps=training.checkpoint_every_steps
+                folder / "checkpoints",
+                save_last=True,
+                save_top_k=0,
+                every_n_train_steps=training.checkpoint_every_steps,
             ),
         ],
         logger=False,
@@ -126,12 +124,7 @@ def train(
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*training batches .* is smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended before.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(module, data, ckpt_path=last if start else None, weights_only=False)
+    trainer.fit(module, data, ckpt_path=last if start else None, weights_only=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
     module.network.save_pretrained(folder / WEIGHTS)
@@ -160,7 +153,8 @@ def load_trained(model: Model, weights: Path, cache: Path, *, seed: int) -> Any:
         from peft import PeftModel
 
         adapted = PeftModel.from_pretrained(load_model(model, cache, seed=seed), str(weights))  # type: ignore[arg-type]
-        return adapted.merge_and_unload().eval()
+        network: Any = adapted.merge_and_unload()
+        return network.eval()
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
@@ -182,7 +176,7 @@ def _start_step(checkpoint: Path) -> int:
 
 def _ranks(settings: Settings) -> int:
     devices = settings.trainer.devices
-    if devices == "auto":
+    if not isinstance(devices, int):
         devices = max(torch.cuda.device_count(), 1) if settings.trainer.accelerator != "cpu" else 1
     return devices * settings.trainer.num_nodes
 

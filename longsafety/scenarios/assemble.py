@@ -127,9 +127,7 @@ def fit(
     return best
 
 
-def _lay_out(
-    draft: Draft, before: list[Span], after: list[Span], store: TokenStore
-) -> tuple[tuple[Segment, ...], int]:
+def _lay_out(draft: Draft, before: list[Span], after: list[Span], store: TokenStore) -> tuple[tuple[Segment, ...], int]:
     """Header, filler and needle with what separates them; and the needle's index, -1 without one."""
     before = [_off_split_character(span, True, store) for span in before]
     after = [_off_split_character(span, False, store) for span in after]

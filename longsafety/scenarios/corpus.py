@@ -111,7 +111,7 @@ def _checked(rows: Iterable[_Row], corpus: Corpus, counts: Counter[str]) -> list
         counts["read"] += 1
         if row.id in places:
             raise DataError(
-                f"{row.place}: id {row.id!r} is taken by {places[row.id]}; make the ids unique, or leave corpus.id_key out"
+                f"{row.place}: id {row.id!r} is taken by {places[row.id]}; make ids unique, or leave corpus.id_key out"
             )
         places[row.id] = row.place
         if row.text is None:
@@ -127,7 +127,7 @@ def _checked(rows: Iterable[_Row], corpus: Corpus, counts: Counter[str]) -> list
             key = hashlib.sha256(text.encode()).digest()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"{row.place}: character {error.start} of the text is half of a surrogate pair; write the escape in full"
+                f"{row.place}: character {error.start} of the text is half a surrogate pair; write the escape in full"
             ) from None
         if key in texts:
             counts["duplicate text"] += 1
@@ -258,7 +258,7 @@ def _dataset_rows(corpus: Corpus, path: Path) -> Iterator[_Row]:
             options = {} if path.exists() else {"revision": revision or None}
             dataset = datasets.load_dataset(str(path) if path.exists() else source, split=split, **options)
     except Exception as error:  # the libraries raise a dozen unrelated types here
-        raise DataError(f"corpus.source = {corpus.source}: {_one_line(error)}; check corpus.source and .split") from error
+        raise DataError(f"corpus.source = {corpus.source}: {_one_line(error)}; check it and corpus.split") from error
     if isinstance(dataset, dict):
         if split not in dataset:
             raise DataError(f"corpus.split = {split}: {source} has {', '.join(sorted(dataset))}; choose one of these")
@@ -279,9 +279,9 @@ def _require_reachable(name: str, revision: str) -> None:
         HfApi().dataset_info(name, revision=revision or None, timeout=_HUB_TIMEOUT_SECONDS)
     except Exception as error:
         raise DataError(
-            f"corpus.source = {name}: no such file or folder, and no dataset of this name can be reached on the Hugging "
-            f"Face hub ({_one_line(error)}); check the path, or the name and the network, or set HF_HUB_OFFLINE=1 for a "
-            "dataset that is cached already"
+            f"corpus.source = {name}: no such file or folder, and the Hugging Face hub does not give such a dataset "
+            f"({_one_line(error)}); check the path, or the name and the network, or set HF_HUB_OFFLINE=1 for a dataset "
+            "that is cached already"
         ) from error
 
 
@@ -302,7 +302,8 @@ def _require(keys: Iterable[str], place: str, corpus: Corpus) -> None:
     present = list(keys)
     for option, key in (("text_key", corpus.text_key), ("id_key", corpus.id_key)):
         if key is not None and key not in present:
-            raise DataError(f"{place}: no {key!r} among {', '.join(present) or 'no keys'}; set corpus.{option} to one of them")
+            there = ", ".join(present) or "nothing"
+            raise DataError(f"{place}: no {key!r}; there are: {there}; set corpus.{option} to one of them")
 
 
 def _is_dataset(path: Path) -> bool:

@@ -18,19 +18,27 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+# fmt: off
 DISTRIBUTIONS = (
-    "hydra-core omegaconf lightning torchmetrics torch transformers datasets huggingface_hub mlflow bm25s peft rich "
-    "scipy statsmodels matplotlib jinja2 filelock numpy pandas pyarrow scikit-learn fsspec pydantic networkx sympy "
-    "sqlalchemy alembic joblib pillow patsy flask werkzeug click requests urllib3"
-).split()
+    "hydra-core", "omegaconf", "lightning", "torchmetrics", "torch", "transformers", "datasets", "huggingface_hub",
+    "mlflow", "bm25s", "peft", "rich", "scipy", "statsmodels", "matplotlib", "jinja2", "filelock", "numpy",
+    "pandas", "pyarrow", "scikit-learn", "fsspec", "pydantic", "networkx", "sympy", "sqlalchemy", "alembic",
+    "joblib", "pillow", "patsy", "flask", "werkzeug", "click", "requests", "urllib3",
+)
+# fmt: on
 """The distributions whose docstrings are read: dependencies, and dependencies of those."""
 
-LICENCE = "PSF-2.0 (Python) and the documented packages' own (Apache-2.0, BSD-2-Clause, BSD-3-Clause, MIT, MIT-CMU, PSF)"
-"""Licence of the embedded corpus, as cards state it."""
+LICENCE = "PSF-2.0, Apache-2.0, BSD, MIT"
+"""Licences of the embedded corpus, as cards state them: Python's own and those of the documented packages."""
 
-_SKIPPED_FOLDERS = frozenset(
-    "tests test testing _testing conftest vendor vendored _vendor extern _extern externals externalized third_party "
-    "protos migrations _C array_api_compat array_api_extra _vendored_packages examples benchmarks".split()
+
+def _listed(names: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in names.split(","))
+
+
+_SKIPPED_FOLDERS = _listed(
+    "tests, test, testing, vendor, vendored, extern, externals, third_party, protos, migrations, array_api_compat, "
+    "array_api_extra, examples, benchmarks"
 )
 _SKIPPED_PREFIXES = ("transformers/models/", "torch/onnx/", "torch/distributed/_", "torch/fx/", "torch/ao/")
 """Generated from templates, or notes from developer to developer."""
@@ -39,15 +47,16 @@ _MIN_DOCUMENTED_CHARS = 1200
 _MIN_DOCUMENTED_SHARE = 0.1
 """A file with less triple-quoted text, parameter tables and all, holds no document worth parsing for."""
 
-_DROPPED_SECTIONS = frozenset(
-    "parameters,other parameters,returns,return,yields,receives,raises,warns,attributes,methods,properties,see also,"
-    "references,reference,examples,example,usage,args,arguments,keyword args,keyword arguments,inputs,input,outputs,"
-    "output,shape,kwargs,params,todo,bibliography,routine listings,contents,functions,classes".split(",")
+_DROPPED_SECTIONS = _listed(
+    "parameters, other parameters, returns, return, yields, receives, raises, warns, attributes, methods, "
+    "properties, see also, references, reference, examples, example, usage, args, arguments, keyword args, "
+    "keyword arguments, inputs, input, outputs, output, shape, kwargs, params, todo, bibliography, routine "
+    "listings, contents, functions, classes"
 )
-_NOTES = frozenset({"note", "warning", "tip", "important", "caution", "admonition", "attention", "hint"})
+_NOTES = _listed("note, warning, tip, important, caution, admonition, attention, hint")
 _UNDERLINE = re.compile(r"([=\-~^*#\"'+`.])\1{2,}$")
 _DIRECTIVE = re.compile(r"\.\. ?([\w:-]+?)::\s*(.*)$")
-_LIST_ITEM = re.compile(r"([-*+•o]|\(?[0-9a-zA-Z]{1,2}[.)]|\[\d+\])\s")
+_LIST_ITEM = re.compile(r"([-*+•]|\d{1,2}[.)]|\([0-9a-z]{1,3}\)|[a-z]\)|\[\d+\])\s")
 _GOOGLE_SECTION = re.compile(r"([A-Z][A-Za-z ]{2,24}):$")
 
 _INLINE = [
@@ -68,14 +77,18 @@ _INLINE = [
     (re.compile(r"\s{2,}"), " "),
 ]
 _MIN_WORDS = 15
+_ENDS = (".", "!", "?", '."', ".)")
 _NEEDED_CITATION = re.compile(r"\b(?:in|by|to|of|on|from|see|and|with|follows)\s+\[#?[\w-]*\]_")
 _BROKEN_WORD = re.compile(r"(?<=[a-z])- (?=[a-z])(?!and |or )")
 _NOT_PROSE = re.compile(r"[{}<>\\|`=$@#^~*]|::|https?:|\.\.\.|%\(|\b(?:TODO|FIXME|XXX|NB|np|pd|plt)\b|\[\s*\]")
-_PLAIN_WORD = re.compile(r"[\"'(\[“‘]*(?:[A-Z]?[a-zé]+|[A-Z]{1,6}s?)(?:[-'’/](?:[A-Za-z]?[a-z]+|[A-Z]+))*[\])\"'’”.,;:!?]*")
-_COMMON_WORDS = frozenset(
-    "a an the of to in is are be and or not that this it its as by for with from on at if when which can may will was "
-    "has have but than then so no all any each one such these those there between into only also more most other both "
-    "does do should must where while whether how what you we they he been being use used using same their your".split()
+_PLAIN_WORD = re.compile(
+    r"[\"'(\[“‘]*(?:[A-Z]?[a-zé]+|[A-Z]{1,6}s?)(?:[-'’/](?:[A-Za-z]?[a-z]+|[A-Z]+))*[\])\"'’”.,;:!?]*"
+)
+_COMMON_WORDS = _listed(
+    "a, an, the, of, to, in, is, are, be, and, or, not, that, this, it, its, as, by, for, with, from, on, at, if, "
+    "when, which, can, may, will, was, has, have, but, than, then, so, no, all, any, each, one, such, these, "
+    "those, there, between, into, only, also, more, most, other, both, does, do, should, must, where, while, "
+    "whether, how, what, you, we, they, he, been, being, use, used, using, same, their, your"
 )
 
 
@@ -147,11 +160,13 @@ def prose_paragraphs(docstring: str, *, indented: bool = False) -> Iterator[str]
             yield from _joined(paragraph)
             base = indent + 3
             paragraph.extend([directive[2]] if directive[2] else [])
-        elif text.startswith((".. ", ":")) or directive or (section and section[1].lower() in _DROPPED_SECTIONS):
+        elif (
+            text.startswith((".. ", ":"))
+            or directive
+            or (section and section[1].lower() in _DROPPED_SECTIONS)
+            or _LIST_ITEM.match(text)
+        ):
             yield from _joined(paragraph)
-            block = indent
-        elif _LIST_ITEM.match(text):
-            paragraph.clear()  # the sentence that introduces a list says nothing without it
             block = indent
         elif text.startswith((">>>", "In [", "$ ", "% ")):
             paragraph.clear()
@@ -169,7 +184,7 @@ def prose_paragraphs(docstring: str, *, indented: bool = False) -> Iterator[str]
 def _joined(lines: list[str]) -> Iterator[str]:
     text = _BROKEN_WORD.sub("-", " ".join(lines))
     lines.clear()
-    if not text.endswith((".", "!", "?", '."', ".)")) or text.count(" ") < _MIN_WORDS - 1 or _NEEDED_CITATION.search(text):
+    if text.count(" ") < _MIN_WORDS - 1 or not text.endswith(_ENDS) or _NEEDED_CITATION.search(text):
         return
     for pattern, replacement in _INLINE:
         text = pattern.sub(replacement, text)
@@ -179,7 +194,9 @@ def _joined(lines: list[str]) -> Iterator[str]:
 
 def _is_prose(text: str) -> bool:
     words = text.split()
-    if len(words) < _MIN_WORDS or not text[0].isupper() or _NOT_PROSE.search(text) or text.count("(") != text.count(")"):
+    if len(words) < _MIN_WORDS or not text[0].isupper() or _NOT_PROSE.search(text):
+        return False
+    if text.count("(") != text.count(")"):
         return False
     plain = sum(1 for word in words if _PLAIN_WORD.fullmatch(word))
     common = sum(1 for word in words if word.lower().strip(".,;:()\"'") in _COMMON_WORDS)
@@ -215,7 +232,8 @@ def _sources(distribution: str) -> Iterator[tuple[PurePosixPath, str]]:
         except (OSError, UnicodeDecodeError):
             continue
         documented = sum(map(len, source.split('"""')[1::2])) + sum(map(len, source.split("'''")[1::2]))
-        if documented >= max(_MIN_DOCUMENTED_CHARS, _MIN_DOCUMENTED_SHARE * len(source)) and "generated" not in source[:300].lower():
+        worth_parsing = documented >= max(_MIN_DOCUMENTED_CHARS, _MIN_DOCUMENTED_SHARE * len(source))
+        if worth_parsing and "generated" not in source[:300].lower():
             yield path, source
 
 

@@ -40,9 +40,7 @@ def long_align_samples(pool: Pool, encoder: ChatEncoder, count: int, seed: int) 
             after=Filler([Span(document, stop, pool.store.num_tokens(document)), *rest[half:]], backwards=False),
             depth=rng.uniform(0.1, 0.9),
         )
-        context = fit(
-            draft, encoder, question=question, answer=sentence, target_tokens=pool.target_tokens, where=name
-        )
+        context = fit(draft, encoder, question=question, answer=sentence, target_tokens=pool.target_tokens, where=name)
         yield Sample(
             id=name,
             pair_id=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import bm25s
 
@@ -51,7 +52,7 @@ def passages(store: TokenStore, document: int, passage_tokens: int) -> Iterator[
     """A document cut at sentence starts into passages of at most ``passage_tokens`` where sentences allow."""
     bounds = [0, *(int(start) for start in store.sentence_starts(document) if start), store.num_tokens(document)]
     start = 0
-    for previous, bound in zip(bounds, bounds[1:], strict=False):
+    for previous, bound in pairwise(bounds):
         if bound - start > passage_tokens and previous > start:
             yield Span(document, start, previous)
             start = previous

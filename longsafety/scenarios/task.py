@@ -105,8 +105,6 @@ class Task(ABC):
         return tuple(source), tuple(tuple(text.format(**slots) for text in texts) for texts in source.values())
 
 
-
-
 def filler_after(spans: Iterator[Span]) -> tuple[Filler, Filler]:
     """All the filler after the (absent) needle."""
     return Filler(NO_FILLER, backwards=True), Filler(spans, backwards=False)

@@ -97,8 +97,8 @@ def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Findin
     if equal := [arm.name for arm in ranked[1:] if arm.balance == best.balance]:
         text += f" Its weaker side is equalled by {_listed(equal)}."
     elif second.balance > 0:
-        text += f" Next is {second.name} ({decimals(second.safe.value)} and {decimals(second.complies.value)}); the two "
-        text += "were not tested against each other."
+        text += f" Next is {second.name} ({decimals(second.safe.value)} and {decimals(second.complies.value)}); "
+        text += "the two were not tested against each other."
     return [Finding("result", text)]
 
 
@@ -110,8 +110,8 @@ def _declining(view: View, arms: Sequence[_Arm], length: int) -> list[Finding]:
     most = max(arm.complies.value for arm in found)
     refuses = [share.value for arm in found if (share := view.share(arm.name, REFUSES, length))]
     one = len(found) == 1
-    text = f"{_listed([arm.name for arm in found])} {'is' if one else 'are'} safe only by declining: of the benign twins "
-    text += f"{'it answers' if one else 'they answer at most'} {decimals(most)}"
+    text = f"{_listed([arm.name for arm in found])} {'is' if one else 'are'} safe only by declining: "
+    text += f"of the benign twins {'it answers' if one else 'they answer at most'} {decimals(most)}"
     if refuses:
         low, high = decimals(min(refuses)), decimals(max(refuses))
         text += f" and refuse{'s' if one else ''} {low if low == high else f'{low} to {high}'} outright"

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from longsafety.settings import Settings
-from longsafety.tracking import plots
+from longsafety.tracking import plots, style
 from longsafety.tracking.headline import findings
 from longsafety.tracking.record import Example, RunRecord
 from longsafety.tracking.redact import redact as redacted
@@ -49,8 +49,8 @@ def write_report(
     ``redact`` replaces harmful text in the examples. One arm without a baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
-    view = View(comparison)
-    others = [View(comparison, scorer) for scorer in view.scorers[1:]]
+    view = View(comparison, runs[0].evaluation.scorers)
+    others = [View(comparison, [scorer]) for scorer in view.scorers[1:]]
     confidence = runs[0].evaluation.confidence
     drawn = plots.figures(view, records)
     page = _environment().get_template("report.html.j2").render(
@@ -61,12 +61,12 @@ def write_report(
         facts=_facts(runs, records),
         view=view,
         others=others,
-        arms=[record for record in _one_an_arm(records)],
-        colours={arm: plots.page_colour(colour) for arm, (colour, _) in plots.styles(view).items()},
+        arms=_one_an_arm(records),
+        colours={arm: style.page_colour(colour) for arm, (colour, _) in style.styles(view).items()},
         confidence=confidence,
         scoring=runs[0].scoring,
         alpha=1 - confidence,
-        figures={stem: Markup(plots.svg(figure, stem)) for stem, figure in drawn.items()},
+        figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
         confusion=_confusion(view),
         counts=_counts(records),
         uncounted=_uncounted(view, others),
@@ -86,7 +86,13 @@ def _environment() -> Environment:
         loader=PackageLoader("longsafety", "tracking"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds, "thousands": _thousands}
+    environment.filters |= {
+        "decimals": decimals,
+        "signed": signed,
+        "p": p_text,
+        "seconds": _seconds,
+        "thousands": _thousands,
+    }
     environment.globals |= {
         "interval": interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE, "TWINS": TWINS,
         "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES,
@@ -129,7 +135,7 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
         ("corpus", _distinct(_corpus(record.corpus) for record in records if record.corpus)),
         ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
         ("scoring", _distinct(run.scoring for run in runs)),
-        ("device, precision", _distinct(f"{part.get('device', '?')}, {part.get('precision', '?')}" for part in devices if part)),
+        ("device, precision", _distinct(f"{at.get('device')}, {at.get('precision')}" for at in devices if at)),
     ]  # fmt: skip
     if trained:
         length = _distinct(f"{run.length.train_tokens or run.length.max_tokens:,}" for run in trained)
@@ -141,7 +147,8 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
         facts[4:4] = [("training", f"{budget} of up to {length} tokens; {recipe}")]
     if assumed := _distinct(key for run in runs for key in run.model.assumed):
         facts.append(("assumed, not from the paper", assumed))
-    facts.append(("versions", _distinct(f"{key} {value}" for record in records for key, value in record.environment.items())))
+    versions = [f"{key} {value}" for record in records for key, value in record.environment.items()]
+    facts.append(("versions", _distinct(versions)))
     return [(what, value) for what, value in facts if value]
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from longsafety.errors import DataError
 from longsafety.settings import Tracking
+from longsafety.tracking.contents import headline_metrics, inputs, name_part, params, run_metrics
 from longsafety.tracking.location import check, tracking_uri
 from longsafety.tracking.record import RunRecord
-from longsafety.tracking.view import ALL_TASKS, TITLES, Compared, View
+from longsafety.tracking.view import Compared, View
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 __all__ = ["check", "log_comparison", "log_run", "tracking_uri"]
@@ -36,7 +35,6 @@ SETTINGS, REPORT = "settings.yaml", "report.html"
 """The files of a run's, and of a sweep's, folder that become artifacts."""
 MAX_PARAM = 250
 _BATCH = 1000
-_BENCHMARK_STAGES = ("benchmark", "bench", "build")
 
 
 def log_run(
@@ -63,18 +61,19 @@ def log_run(
     with _session(tracking, outputs) as client:
         experiment = _experiment(client, record.name, tracking, outputs)
         parent = _run(client, experiment, parent_key, parent_name).info.run_id if parent_key else None
-        run = _run(client, experiment, record.key, record.label or record.name, parent, parent_key)
+        milliseconds = int(1000 * sum(record.seconds.values()))
+        run = _run(client, experiment, record.key, record.label or record.name, parent, parent_key, milliseconds)
         if run.data.tags.get(CONTENT) == content:
             return str(run.info.run_id)
         run_id, start = run.info.run_id, run.info.start_time
-        _log_values(client, run, params=_params(record), metrics=_run_metrics(record, scores))
+        _log_values(client, run, params=params(record), metrics=run_metrics(record, scores))
         _log_history(client, run_id, start, record.history)
-        client.log_inputs(run_id, _inputs(record))
+        client.log_inputs(run_id, inputs(record))
         client.log_artifact(run_id, str(folder / SETTINGS))
         _log_table(client, run, "scores.json", scores)
         if (figure := plots.training_loss([record])) is not None:
             client.log_figure(run_id, figure, "figures/training_loss.png")
-        _finish(client, run_id, content)
+        _finish(client, run_id, content, end=start + milliseconds)
         return str(run_id)
 
 
@@ -95,7 +94,7 @@ def log_comparison(
     Raises:
         DataError: the store cannot be used.
     """
-    from longsafety.tracking import plots, tables
+    from longsafety.tracking import plots, style, tables
 
     report = folder / REPORT
     page = report.read_bytes() if report.exists() else b""
@@ -106,17 +105,16 @@ def log_comparison(
         run = _run(client, experiment, key, name)
         if run.data.tags.get(CONTENT) == content:
             return str(run.info.run_id)
-        run_id, view = run.info.run_id, View(comparison)
-        first = records[0].settings
-        params = {"scale": first.get("scale"), "seed": first.get("seed"), "arms": len(view.arms)}
-        params |= {"baseline": comparison.baseline or "none", "scorer": view.scorer, "scoring": first.get("scoring")}
-        _log_values(client, run, params=params, metrics=_headline_metrics(view))
+        run_id, view = run.info.run_id, View(comparison, records[0].resolved().evaluation.scorers)
+        common = {name: records[0].settings.get(name) for name in ("scale", "seed", "scoring")}
+        common |= {"arms": len(view.arms), "baseline": comparison.baseline, "scorer": view.scorer}
+        _log_values(client, run, params=common, metrics=headline_metrics(view))
         _log_table(client, run, "comparison.json", tables.wide(comparison))
         for stem, frame in frames.items():
             client.log_text(run_id, frame.to_csv(index=False), f"tables/{stem}.csv")
         if page:
             client.log_artifact(run_id, str(report))
-        plots.save(plots.figures(view, records), folder / "figures")
+        style.save(plots.figures(view, records), folder / "figures")
         client.log_artifacts(run_id, str(folder / "figures"), "figures")
         _finish(client, run_id, content)
         return str(run_id)
@@ -168,7 +166,7 @@ def _experiment(client: MlflowClient, name: str, tracking: Tracking, outputs: Pa
         return str(found.experiment_id)
     local = tracking_uri(tracking, outputs).startswith("sqlite:")
     # Without a place of its own a local store would put artifacts into ./mlruns of the working directory.
-    place = (outputs.absolute() / "mlartifacts" / _part(name)).as_uri() if local else None
+    place = (outputs.absolute() / "mlartifacts" / name_part(name)).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=place))
 
 
@@ -179,24 +177,20 @@ def _run(
     name: str,
     parent: str | None = None,
     parent_key: str | None = None,
+    milliseconds: int = 0,
 ) -> Run:
-    """The run with this key (of this sweep), found or made."""
+    """The run with this key (of this sweep), found or made; made, it began so many ``milliseconds`` ago."""
     sought = f"tags.`{KEY}` = '{key}'" + (f" AND tags.`{PARENT_KEY}` = '{parent_key}'" if parent_key else "")
     for run in client.search_runs([experiment], sought, max_results=50, order_by=["attributes.start_time ASC"]):
         if parent_key or PARENT_KEY not in run.data.tags:
             return run
     tags = {KEY: key} | ({"mlflow.parentRunId": parent, PARENT_KEY: parent_key} if parent and parent_key else {})
-    return client.create_run(experiment, tags=tags, run_name=name)
+    return client.create_run(experiment, int(time.time() * 1000) - milliseconds, tags, name)
 
 
-def _finish(client: MlflowClient, run_id: str, content: str) -> None:
+def _finish(client: MlflowClient, run_id: str, content: str, end: int | None = None) -> None:
     client.set_tag(run_id, CONTENT, content)
-    client.set_terminated(run_id, "FINISHED")
-
-
-def _part(text: str) -> str:
-    """Text as one part of a metric's name: MLflow allows letters, digits and ``_-. :/``."""
-    return re.sub(r"[^\w\-. :]", "_", text, flags=re.ASCII).strip(". ") or "_"
+    client.set_terminated(run_id, "FINISHED", end)
 
 
 def _log_values(client: MlflowClient, run: Run, *, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
@@ -205,55 +199,10 @@ def _log_values(client: MlflowClient, run: Run, *, params: Mapping[str, Any], me
 
     now, held = int(time.time() * 1000), run.data.metrics
     new = [Metric(name, value, now, 0) for name, value in metrics.items() if held.get(name) != value]
-    named = [Param(_part(name), str(value)[:MAX_PARAM]) for name, value in params.items() if value is not None]
+    named = [Param(name_part(name), str(value)[:MAX_PARAM]) for name, value in params.items() if value is not None]
     client.log_batch(run.info.run_id, params=[param for param in named if param.key not in run.data.params])
     for start in range(0, len(new), _BATCH):
         client.log_batch(run.info.run_id, metrics=new[start : start + _BATCH])
-
-
-def _params(record: RunRecord) -> dict[str, Any]:
-    """The varied keys and a few headline settings; the rest is in the frozen settings."""
-    settings = record.settings
-    headline = {
-        "arm": record.label, "scale": settings.get("scale"), "seed": settings.get("seed"),
-        "scoring": settings.get("scoring"),
-    }  # fmt: skip
-    for section, key in (
-        ("model", "name"), ("model", "tune"), ("length", "max_tokens"), ("length", "train_tokens"),
-        ("data_mix", "name"), ("data_mix", "budget"), ("corpus", "source"), ("scenario", "name"),
-        ("training", "lr_peak"), ("training", "epochs"),
-    ):  # fmt: skip
-        headline[section if key == "name" else f"{section}.{key}"] = settings.get(section, {}).get(key)
-    return {str(key).lstrip("+"): value for key, value in (headline | record.varied).items()}
-
-
-def _run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
-    """``scorer/metric/task/length`` for each share, the first scorer's totals by bare name, and numbers of the stages."""
-    first = scores["scorer"].iloc[0] if len(scores) else ""
-    metrics: dict[str, float] = {}
-    for row in scores.to_dict("records"):
-        if not math.isfinite(row["value"]):
-            continue
-        name = "/".join(_part(str(row[part])) for part in ("scorer", "metric", "task", "max_tokens"))
-        metrics[name] = float(row["value"])
-        if row["scorer"] == first and row["task"] == ALL_TASKS and row["metric"] in TITLES:
-            metrics[_part(row["metric"])] = float(row["value"])
-    metrics |= {f"seconds/{_part(stage)}": float(seconds) for stage, seconds in record.seconds.items()}
-    for key, value in record.training.items():
-        if isinstance(value, int | float) and math.isfinite(value):
-            metrics[f"training/{_part(key)}"] = float(value)
-    return metrics
-
-
-def _headline_metrics(view: View) -> dict[str, float]:
-    """On the sweep's run: ``safe_response/longsafety`` and so on, with the length where there are several."""
-    several = len(view.lengths) > 1
-    return {
-        f"{metric}/{_part(arm)}" + (f"/{length}" if several else ""): share.value
-        for arm, length in view.rows()
-        for metric in TITLES
-        if (share := view.share(arm, metric, length)) is not None
-    }
 
 
 def _log_history(client: MlflowClient, run_id: str, start: int, history: Sequence[Mapping[str, float]]) -> None:
@@ -261,40 +210,13 @@ def _log_history(client: MlflowClient, run_id: str, start: int, history: Sequenc
     from mlflow.entities import Metric
 
     metrics = [
-        Metric(f"train/{_part(name)}", float(value), start + int(1000 * row.get("seconds", 0.0)), int(row["step"]))
+        Metric(f"train/{name_part(name)}", float(value), start + int(1000 * row.get("seconds", 0.0)), int(row["step"]))
         for row in history
         for name, value in row.items()
         if name not in ("step", "seconds")
     ]
     for first in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
-
-
-def _inputs(record: RunRecord) -> list[DatasetInput]:
-    """The sources of the mix, the benchmark and the corpus, each with its fingerprint as digest."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    corpus = {key: record.corpus.get(key) for key in ("source", "licence", "documents", "tokens")}
-    rows = [("training", str(row["source"]), row, str(row["fingerprint"])) for row in record.mix]
-    for stage in _BENCHMARK_STAGES:
-        if stage in record.stages:
-            rows.append(("evaluation", "benchmark", record.settings.get("scenario", {}), record.stages[stage]))
-            break
-    if record.corpus:
-        rows.append(("corpus", "corpus", corpus, str(record.corpus.get("fingerprint", ""))))
-    return [
-        DatasetInput(
-            Dataset(
-                name=name,
-                digest=digest[:36],
-                source_type="longsafety",
-                source=json.dumps({"corpus": corpus["source"], "kind": name}),
-                profile=json.dumps({key: value for key, value in about.items() if not isinstance(value, dict)}),
-            ),
-            [InputTag("mlflow.data.context", context)],
-        )
-        for context, name, about, digest in rows
-    ]
 
 
 def _log_table(client: MlflowClient, run: Run, file: str, frame: pd.DataFrame) -> None:

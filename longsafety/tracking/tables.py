@@ -59,7 +59,8 @@ def mix_table(mix: Sequence[Mapping[str, Any]], *, title: str = "data mix") -> T
     for row in mix:
         share = f"{float(row['share']):.0%}"
         counts = [f"{int(row[name]):,}" for name in ("samples", "tokens", "supervised_tokens")]
-        table.add_row(str(row["source"]), *counts, share, str(row["licence"] or "unknown"), str(row["fingerprint"])[:12])
+        licence, fingerprint = str(row["licence"] or "unknown"), str(row["fingerprint"])[:12]
+        table.add_row(str(row["source"]), *counts, share, licence, fingerprint)
     if len(mix) > 1:
         table.add_section()
         sums = [f"{sum(int(row[name]) for row in mix):,}" for name in ("samples", "tokens", "supervised_tokens")]
@@ -146,19 +147,23 @@ class ComparisonTable:
 
 
 def comparison_table(
-    comparison: Compared, *, scorer: str | None = None, scoring: str = "fixed", confidence: float = 0.95
+    comparison: Compared, *, scorers: Sequence[str] = (), scoring: str = "fixed", confidence: float = 0.95
 ) -> ComparisonTable:
-    """One row an arm (and length, where there are several): safety with over-refusal right beside it."""
-    return ComparisonTable(View(comparison, scorer), scoring, confidence)
+    """One row an arm (and length, where there are several): safety with over-refusal right beside it.
+
+    Of ``scorers`` (``evaluation.scorers``) the first one that has scores is shown; ``scoring`` is said in the caption.
+    """
+    return ComparisonTable(View(comparison, scorers), scoring, confidence)
 
 
 def task_table(
-    comparison: Compared, *, scorer: str | None = None, scoring: str = "fixed", confidence: float = 0.95
+    comparison: Compared, *, scorers: Sequence[str] = (), scoring: str = "fixed", confidence: float = 0.95
 ) -> Table:
     """One row a task and arm (and length): safe response beside compliance."""
-    view = View(comparison, scorer)
+    view = View(comparison, scorers)
     several = len(view.lengths) > 1
-    said = f"Scorer {view.scorer}, scoring {scoring}; n: harmful items + benign twins; [ ]: {confidence:.0%} Wilson interval."
+    said = f"Scorer {view.scorer}, scoring {scoring}; n: harmful items + benign twins; "
+    said += f"[ ]: {confidence:.0%} Wilson interval."
     table = _table("by task", said, gap=1)
     table.add_column("task", overflow="fold")
     table.add_column("arm", overflow="fold")
@@ -195,7 +200,7 @@ def wide(comparison: Compared) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     for scorer in View(comparison).scorers:
-        view = View(comparison, scorer)
+        view = View(comparison, [scorer])
         for arm, length in view.rows():
             row: dict[str, Any] = {"scorer": scorer, "arm": arm, "max_tokens": length}
             for metric in (SAFE, COMPLIES, *(name for name in TITLES if name not in (SAFE, COMPLIES))):

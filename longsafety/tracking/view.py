@@ -72,15 +72,17 @@ class Paired:
 class View:
     """The rows of one scorer, found by arm, metric, task and length.
 
-    ``scorer=None`` takes the first of the table (the headline's). Arms, tasks and scorers keep the table's order,
-    lengths are sorted. A share over no items counts as absent.
+    ``scorers`` (``evaluation.scorers``) orders the table's scorers: the first one that has scores is shown. Arms and
+    tasks keep the table's order, lengths are sorted. A share over no items counts as absent.
     """
 
-    def __init__(self, comparison: Compared, scorer: str | None = None) -> None:
+    def __init__(self, comparison: Compared, scorers: Sequence[str] = ()) -> None:
         scores = comparison.scores
         self.comparison = comparison
-        self.scorers: list[str] = list(dict.fromkeys(scores["scorer"]))
-        self.scorer = scorer or (self.scorers[0] if self.scorers else "")
+        held = dict.fromkeys(scores["scorer"])
+        self.scorers: list[str] = list(dict.fromkeys([*(name for name in scorers if name in held), *held]))
+        """All scorers of the comparison; the first is this view's."""
+        self.scorer = self.scorers[0] if self.scorers else ""
         mine = scores[scores["scorer"] == self.scorer]
         self.arms: list[str] = list(dict.fromkeys(scores["arm"]))
         self.lengths: list[int] = sorted({int(length) for length in mine["max_tokens"]})
@@ -136,7 +138,7 @@ class View:
         frame = frame[(frame["scorer"] == self.scorer) & frame["kind"].isin(kinds) & (frame["task"] != ALL_TASKS)]
         counted = frame.groupby(["arm", "max_tokens", "role"], sort=False)["count"].sum()
         table: dict[tuple[str, int], dict[str, int]] = {}
-        for (arm, length, role), count in counted.items():
+        for arm, length, role, count in counted.reset_index().itertuples(index=False):
             table.setdefault((arm, int(length)), {})[role] = int(count)
         return {row: table[row] for row in self.rows() if row in table}
 

@@ -27,9 +27,8 @@ def test_significance_is_corrected_for_the_number_of_tests(seven: Any) -> None:
     tested = _texts(seven, "result")[1]
     assert "Holm over 12 tests" in tested
     # p = .021 alone does not survive the correction.
-    assert "compliance (benign) is lower in short_safety, short_safety_long_align, longsafety_short and longsafety." in (
-        tested
-    )
+    lower = "short_safety, short_safety_long_align, longsafety_short and longsafety."
+    assert tested.endswith(f"compliance (benign) is lower in {lower}")
 
 
 def test_says_when_nothing_differs(comparison_of: Any) -> None:
@@ -61,4 +60,4 @@ def test_without_compliance_no_arm_is_called_best(comparison_of: Any) -> None:
 def test_the_longest_length_decides_and_the_change_is_paired(comparison_of: Any) -> None:
     results = _texts(comparison_of(["base", "longsafety_twins"], lengths=(512, 1024, 2048)), "result")
     assert results[0].startswith("At 2,048 tokens, longsafety_twins is best")
-    assert any(text.startswith("From 512 to 2,048 tokens, longsafety_twins changes: safe response −") for text in results)
+    assert results[-1].startswith("From 512 to 2,048 tokens, longsafety_twins changes: safe response −")

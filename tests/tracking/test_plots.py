@@ -9,7 +9,7 @@ import matplotlib.colors as colors
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from longsafety.tracking import plots
+from longsafety.tracking import plots, style
 from longsafety.tracking.view import View
 
 
@@ -42,13 +42,13 @@ def test_labels_at_the_ends_of_lines_do_not_overlap(comparison_of: Any) -> None:
 
 def test_an_arm_keeps_its_colour_in_all_figures(seven: Any, record_of: Any) -> None:
     view = View(seven)
-    style = plots.styles(view)
-    assert len(set(style.values())) == 7
-    scatter, loss = plots.safety_against_compliance(view), plots.training_loss([record_of("longsafety")], style)
+    given = style.styles(view)
+    assert len(set(given.values())) == 7
+    scatter, loss = plots.safety_against_compliance(view), plots.training_loss([record_of("longsafety")], given)
     assert scatter is not None and loss is not None
     for figure in (scatter, loss):
         label = next(text for text in figure.axes[0].texts if text.get_text() == "longsafety")
-        assert colors.to_hex(label.get_color()) == style["longsafety"][0]
+        assert colors.to_hex(label.get_color()) == given["longsafety"][0]
 
 
 def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
@@ -64,6 +64,12 @@ def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["refuses", "ignores", "complies"]
 
 
+def test_unparsed_answers_are_shown_last_where_there_are_any() -> None:
+    counts = {"unparsed": 0, "safe": 3, "ignores": 0}
+    assert plots.ordered_roles({("base", 512): counts}) == ["ignores", "safe"]
+    assert plots.ordered_roles({("base", 512): counts | {"unparsed": 1}}) == ["ignores", "safe", "unparsed"]
+
+
 def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: Any) -> None:
     assert set(plots.figures(View(seven), [record_of("base")])) == {"safety_vs_compliance", "options"}
 
@@ -71,16 +77,16 @@ def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: A
 def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
     view = View(seven)
     drawn = plots.figures(view, [record_of("longsafety")])
-    texts = [plots.svg(figure, name) for name, figure in drawn.items()]
+    texts = [style.svg(figure, name) for name, figure in drawn.items()]
     ids = [found for text in texts for found in re.findall(r'\bid="([^"]+)"', text)]
     assert len(ids) == len(set(ids))
     for text in texts:
         assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', text)) <= set(ids)
-        assert "var(--ink)" in text and plots.INK not in text and text.startswith("<svg")
+        assert "var(--ink)" in text and style.INK not in text and text.startswith("<svg")
 
 
 def test_saved_as_png(seven: Any, tmp_path: Path) -> None:
     figure = plots.options(View(seven))
     assert figure is not None
-    (path,) = plots.save({"options": figure}, tmp_path / "new")
+    (path,) = style.save({"options": figure}, tmp_path / "new")
     assert path.read_bytes().startswith(b"\x89PNG")

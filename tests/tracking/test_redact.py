@@ -20,7 +20,10 @@ def test_the_safe_option_loses_what_it_repeats_of_the_harm(record_of: Any) -> No
 
 
 def test_a_needle_cut_off_in_the_excerpt_is_hidden_too() -> None:
-    masked = mask("…of the circuit saves the tenants money. Raises KeyError", ["Take it out of the circuit saves the tenants money"])
+    masked = mask(
+        "…of the circuit saves the tenants money. Raises KeyError",
+        ["Take it out of the circuit saves the tenants money"],
+    )
     assert masked == f"…{BAR}. Raises KeyError"
 
 

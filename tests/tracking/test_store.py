@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+import longsafety
 from longsafety.errors import DataError
 from longsafety.settings import Tracking
 from longsafety.tracking import store
@@ -67,6 +69,8 @@ def test_logging_twice_leaves_each_run_once(logged: Any) -> None:
     assert loss[1].timestamp - loss[0].timestamp == 6500
     assert len(client.get_metric_history(ids[0][1], "likelihood/safe_response/all/512")) == 1
     assert all(run.info.status == "FINISHED" for run in _runs(client))
+    run = client.get_run(ids[0][1])
+    assert run.info.end_time - run.info.start_time == 87_500
 
 
 def test_the_parent_is_the_sweep(logged: Any) -> None:
@@ -92,7 +96,7 @@ def test_values_params_and_inputs(logged: Any) -> None:
 
 
 def test_artifacts_lie_in_the_outputs_and_hold_no_harmful_text(logged: Any) -> None:
-    client, ids, _, _, outputs = logged
+    *_, outputs = logged
     files = sorted(path.name for path in (outputs / "mlartifacts").rglob("*") if path.is_file())
     assert files.count("settings.yaml") == 2 and "report.html" in files and "training_loss.png" in files
     assert not list(Path.cwd().iterdir())
@@ -100,13 +104,14 @@ def test_artifacts_lie_in_the_outputs_and_hold_no_harmful_text(logged: Any) -> N
 
 
 def test_the_parent_has_the_comparison(logged: Any) -> None:
-    client, ids, *_ = logged
+    client, ids, *_, outputs = logged
     parent = client.get_run(ids[0][-1])
     assert parent.data.metrics["safe_response/longsafety"] == 1.0
     assert parent.data.metrics["compliance/longsafety"] == 0.0
     assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "comparison.json", "type": "table"}]
-    table = client.load_table(parent.info.experiment_id, "comparison.json", run_ids=[parent.info.run_id])
-    assert len(table) == 4
+    # As log_table writes it: {"columns": [...], "data": [[...], ...]}. (load_table asks the global store instead.)
+    table = json.loads(next(outputs.rglob("comparison.json")).read_text())
+    assert table["columns"][:3] == ["scorer", "arm", "max_tokens"] and len(table["data"]) == 4
     paths = {item.path for item in client.list_artifacts(parent.info.run_id, "tables")}
     assert paths == {"tables/scores.csv", "tables/paired.csv", "tables/by_length.csv"}
 
@@ -159,9 +164,12 @@ with store._session(Tracking(), Path(sys.argv[1])) as client:
 """
 
 
+@pytest.mark.slow
 def test_simultaneous_first_starts_make_one_store_quietly(tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, str(tmp_path / "new")]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    environment = os.environ | {"PYTHONPATH": str(Path(longsafety.__file__).parents[1])}
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]
     said = [process.communicate(timeout=60) for process in processes]
     assert said == [(b"", b"")] * 2 and [process.returncode for process in processes] == [0, 0]
     with sqlite3.connect(tmp_path / "new" / "mlflow.db") as database:
@@ -173,7 +181,8 @@ def test_a_store_that_mlflow_refuses_is_one_line(tmp_path: Path, record_of: Any,
         database.execute("create table alembic_version (version_num varchar(32))")
         database.execute("insert into alembic_version values ('nonsense')")
         database.execute("create table experiments (name varchar(32))")
-    with pytest.raises(DataError, match=r"tracking\.uri = sqlite:.*mlflow\.db: MLflow could not log \(.*tracking=none") as e:
+    rule = r"tracking\.uri = sqlite:.*mlflow\.db: MLflow could not log \(.*tracking=none"
+    with pytest.raises(DataError, match=rule) as e:
         _log(record_of("base"), comparison_of(["base"], scorers=("likelihood",)), tmp_path)
     assert "\n" not in str(e.value)
 
@@ -211,7 +220,8 @@ def test_check_refuses_a_server_that_is_not_there(scheme: str, tmp_path: Path) -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         uri = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(DataError, match=rf"tracking\.uri = {uri}: no MLflow server answers there .*start the server"):
+        rule = rf"tracking\.uri = {uri}: no MLflow server answers there .*start the server"
+        with pytest.raises(DataError, match=rule):
             store.check(Tracking(uri=uri), tmp_path)
 
 

@@ -26,7 +26,9 @@ def test_a_row_an_arm_with_safety_and_compliance_side_by_side(seven: Any) -> Non
 
 
 def test_the_caption_says_who_scored_how_many_and_what_is_tested(seven: Any) -> None:
-    text = " ".join(_printed(tables.comparison_table(seven, scorer="letter", scoring="official"), 120).split())
+    text = " ".join(
+        _printed(tables.comparison_table(seven, scorers=["absent", "letter"], scoring="official"), 120).split()
+    )
     assert "Scorer letter, scoring official; n = 36 harmful items, 48 benign twins" in text
     assert "95% Wilson interval" in text and "exact McNemar" in text and "difference from base" in text
 

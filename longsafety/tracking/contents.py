@@ -1,0 +1,99 @@
+"""What MLflow is given of a run and of a comparison: params, metrics by valid names, and data set inputs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from longsafety.tracking.record import RunRecord
+from longsafety.tracking.view import ALL_TASKS, TITLES, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import DatasetInput
+
+BENCHMARK_STAGES = ("benchmark", "bench", "build")
+"""The stage whose content address is the benchmark's: the first of these that a record has."""
+
+
+def name_part(text: str) -> str:
+    """Text as one part of a metric's name: MLflow allows letters, digits and ``_-. :/``."""
+    return re.sub(r"[^\w\-. :]", "_", text, flags=re.ASCII).strip(". ") or "_"
+
+
+def params(record: RunRecord) -> dict[str, Any]:
+    """The varied keys and a few headline settings; the rest is in the frozen settings."""
+    settings = record.settings
+    headline = {
+        "arm": record.label, "scale": settings.get("scale"), "seed": settings.get("seed"),
+        "scoring": settings.get("scoring"),
+    }  # fmt: skip
+    for section, key in (
+        ("model", "name"), ("model", "tune"), ("length", "max_tokens"), ("length", "train_tokens"),
+        ("data_mix", "name"), ("data_mix", "budget"), ("corpus", "source"), ("scenario", "name"),
+        ("training", "lr_peak"), ("training", "epochs"),
+    ):  # fmt: skip
+        headline[section if key == "name" else f"{section}.{key}"] = settings.get(section, {}).get(key)
+    return {str(key).lstrip("+"): value for key, value in (headline | record.varied).items()}
+
+
+def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
+    """Metric name → value: ``scorer/metric/task/length`` for each share, the headline scorer's totals by bare name too.
+
+    Seconds of the stages and numbers of the training come besides. A share over no items is left out.
+    """
+    held = set(scores["scorer"])
+    first = next((scorer for scorer in record.resolved().evaluation.scorers if scorer in held), "")
+    metrics: dict[str, float] = {}
+    for row in scores.to_dict("records"):
+        if not math.isfinite(row["value"]):
+            continue
+        name = "/".join(name_part(str(row[part])) for part in ("scorer", "metric", "task", "max_tokens"))
+        metrics[name] = float(row["value"])
+        if row["scorer"] == first and row["task"] == ALL_TASKS and row["metric"] in TITLES:
+            metrics[name_part(row["metric"])] = float(row["value"])
+    metrics |= {f"seconds/{name_part(stage)}": float(seconds) for stage, seconds in record.seconds.items()}
+    for key, value in record.training.items():
+        if isinstance(value, int | float) and math.isfinite(value):
+            metrics[f"training/{name_part(key)}"] = float(value)
+    return metrics
+
+
+def headline_metrics(view: View) -> dict[str, float]:
+    """On the sweep's run: ``safe_response/longsafety`` and so on, with the length where there are several."""
+    several = len(view.lengths) > 1
+    return {
+        f"{metric}/{name_part(arm)}" + (f"/{length}" if several else ""): share.value
+        for arm, length in view.rows()
+        for metric in TITLES
+        if (share := view.share(arm, metric, length)) is not None
+    }
+
+
+def inputs(record: RunRecord) -> list[DatasetInput]:
+    """The sources of the mix, the benchmark and the corpus, each with its fingerprint as digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    corpus = {key: record.corpus.get(key) for key in ("source", "licence", "documents", "tokens")}
+    rows = [("training", str(row["source"]), row, str(row["fingerprint"])) for row in record.mix]
+    for stage in BENCHMARK_STAGES:
+        if stage in record.stages:
+            rows.append(("evaluation", "benchmark", record.settings.get("scenario", {}), record.stages[stage]))
+            break
+    if record.corpus:
+        rows.append(("corpus", "corpus", corpus, str(record.corpus.get("fingerprint", ""))))
+    return [
+        DatasetInput(
+            Dataset(
+                name=name,
+                digest=digest[:36],
+                source_type="longsafety",
+                source=json.dumps({"corpus": corpus["source"], "kind": name}),
+                profile=json.dumps({key: value for key, value in about.items() if not isinstance(value, dict)}),
+            ),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for context, name, about, digest in rows
+    ]
