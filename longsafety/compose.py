@@ -89,7 +89,7 @@ def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
             values = list(override.sweep_string_iterator())
         else:
             values = [override.get_value_element_as_str()]
-        choices[key.lstrip("+")] = [override.input_line] if len(values) == 1 else [f"{key}={item}" for item in values]
+        choices[key.lstrip("+")] = [override.input_line or key] if len(values) == 1 else [f"{key}={item}" for item in values]
     return choices
 
 

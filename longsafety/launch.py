@@ -53,11 +53,12 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     writable(Path(first.paths.outputs))
     _answering_tracker(first)
     runs = [freeze(settings) for settings in jobs]
+    sweep = _freeze_sweep(runs, command)
     for number, run in enumerate(runs, 1):
         if run.done:
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {_title(run.settings)}", flush=True)
-        code = _worker("run", run.folder)
+        code = _worker("run", run.folder, sweep)
         if code:
             done = sum(item.done for item in runs)
             print(
@@ -66,28 +67,29 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
                 file=sys.stderr,
             )
             return code
-    if "report" not in first.stages:
-        return 0
-    return _compare(runs, command)
+    return _compare(first, sweep) if "score" in first.stages else 0
 
 
-def _compare(runs: Sequence[Run], command: Sequence[str]) -> int:
+def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
+    """Writes ``sweep.yaml``: the sweep's name, address, command and the folders of its runs."""
     first = runs[0].settings
     key = address([run.keys.run for run in runs], first.baseline)
     folder = Path(first.paths.outputs) / "sweeps" / f"{first.name}-{key}"
     writable(folder)
+    sweep = {"name": first.name, "key": key, "command": shlex.join(command), "runs": [str(run.folder) for run in runs]}
+    (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
+    return folder
+
+
+def _compare(first: Settings, folder: Path) -> int:
     if not (folder / DONE).exists():
-        sweep = {
-            "name": first.name,
-            "key": key,
-            "command": shlex.join(command),
-            "runs": [str(run.folder) for run in runs],
-        }
-        (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
         code = _worker("compare", folder)
         if code:
             return code
     print((folder / TABLE).read_text("utf-8"))
+    print(f"scores   {folder / 'comparison.csv'}")
+    if "report" not in first.stages:
+        return 0
     print(f"report   {folder / 'report.html'}")
     if first.tracking.enabled:
         from longsafety.tracking.store import tracking_uri
@@ -96,8 +98,9 @@ def _compare(runs: Sequence[Run], command: Sequence[str]) -> int:
     return 0
 
 
-def _worker(what: str, folder: Path) -> int:
-    return subprocess.run([sys.executable, "-m", "longsafety.worker", what, str(folder)], check=False).returncode
+def _worker(what: str, *folders: Path) -> int:
+    command = [sys.executable, "-m", "longsafety.worker", what, *map(str, folders)]
+    return subprocess.run(command, check=False).returncode
 
 
 def _title(settings: Settings) -> str:

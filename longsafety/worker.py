@@ -52,6 +52,10 @@ class Worker:
             self.score()
         (self.folder / DONE).touch()
 
+    @property
+    def reports(self) -> bool:
+        return self.settings.tracking.enabled and {"score", "report"} <= set(self.settings.stages)
+
     def corpus(self) -> Path:
         """Documents and the seed items' exchanges, tokenised once."""
 
@@ -162,9 +166,7 @@ class Worker:
             precision, device = chosen_precision(
                 settings.evaluation.precision, settings.trainer.accelerator, trains=False
             )
-            backend = TransformersBackend(
-                network, precision=precision, accelerator=settings.trainer.accelerator
-            )
+            backend = TransformersBackend(network, precision=precision, accelerator=settings.trainer.accelerator)
             began = time.perf_counter()
             with Progress(transient=True) as bar:
                 task = bar.add_task(f"{settings.label}: asking", total=len(items))
@@ -213,9 +215,9 @@ class Worker:
         corpus = _read_json(self.corpus() / COUNTS)
         counts = {**corpus.pop("counts"), **_read_json(self.benchmark() / COUNTS)}
         mix, training, history = [], {}, []
-        if settings.data_mix.sources:
+        weights = self.store.folder("weights", self.keys.weights)
+        if settings.data_mix.sources and weights.is_dir():
             counts |= _read_json(self.samples() / COUNTS)
-            weights = self.weights()
             mix, training = _read_json(weights / "mix.json"), _read_json(weights / SUMMARY)
             history = read_history(weights / HISTORY)
         return RunRecord(
@@ -287,7 +289,7 @@ def compare(folder: Path) -> None:
     from longsafety.tracking.report import write_report
     from longsafety.tracking.tables import comparison_table
 
-    sweep = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
+    sweep = _read_sweep(folder)
     records = [RunRecord.load(Path(run)) for run in sweep["runs"]]
     settings = records[0].resolved()
     store = Store(Path(settings.paths.outputs))
@@ -303,47 +305,62 @@ def compare(folder: Path) -> None:
         seed=settings.seed,
     )
     comparison.save(folder)
-    write_report(
-        folder / "report.html",
-        name=sweep["name"],
-        comparison=comparison,
-        records=records,
-        redact=settings.report.redact,
-        command=sweep["command"],
+    table = comparison_table(
+        comparison,
+        scorers=settings.evaluation.scorers,
+        scoring=settings.scoring,
+        confidence=settings.evaluation.confidence,
     )
     with (folder / TABLE).open("w", encoding="utf-8") as file:
-        table = comparison_table(
-            comparison,
-            scorers=settings.evaluation.scorers,
-            scoring=settings.scoring,
-            confidence=settings.evaluation.confidence,
-        )
         Console(file=file, width=120).print(table)
-    if settings.tracking.enabled:
-        _track(sweep, records, comparison, folder, settings)
+    if "report" in settings.stages:
+        write_report(
+            folder / "report.html",
+            name=sweep["name"],
+            comparison=comparison,
+            records=records,
+            redact=settings.report.redact,
+            command=sweep["command"],
+        )
+        if settings.tracking.enabled:
+            from longsafety.tracking.store import log_comparison
+
+            for run in sweep["runs"]:
+                _track(Path(run), folder)  # a run that another sweep had finished is not in this sweep's runs yet
+            log_comparison(
+                comparison,
+                records,
+                name=sweep["name"],
+                key=sweep["key"],
+                folder=folder,
+                tracking=settings.tracking,
+                outputs=Path(settings.paths.outputs),
+            )
     (folder / DONE).touch()
 
 
-def _track(sweep: dict[str, Any], records: list[RunRecord], comparison: Any, folder: Path, settings: Settings) -> None:
+def _track(run: Path, sweep_folder: Path) -> None:
+    """Logs a finished run to MLflow as a child of its sweep; again is nothing."""
     import pandas as pd
 
-    from longsafety.tracking.store import log_comparison, log_run
+    from longsafety.tracking.store import log_run
 
-    tracking, outputs = settings.tracking, Path(settings.paths.outputs)
-    for record, run in zip(records, sweep["runs"], strict=True):
-        scores = pd.read_parquet(Path(run) / "scores.parquet")
-        log_run(
-            record,
-            scores,
-            folder=Path(run),
-            parent_key=sweep["key"],
-            parent_name=sweep["name"],
-            tracking=tracking,
-            outputs=outputs,
-        )
-    log_comparison(
-        comparison, records, name=sweep["name"], key=sweep["key"], folder=folder, tracking=tracking, outputs=outputs
+    sweep, record = _read_sweep(sweep_folder), RunRecord.load(run)
+    settings = record.resolved()
+    log_run(
+        record,
+        pd.read_parquet(run / "scores.parquet"),
+        folder=run,
+        tracking=settings.tracking,
+        outputs=Path(settings.paths.outputs),
+        parent_key=sweep["key"],
+        parent_name=sweep["name"],
     )
+
+
+def _read_sweep(folder: Path) -> dict[str, Any]:
+    sweep: dict[str, Any] = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
+    return sweep
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -359,7 +376,10 @@ def main() -> None:
     quiet()
     try:
         if what == "run":
-            Worker(folder).run()
+            worker = Worker(folder)
+            worker.run()
+            if worker.reports and len(sys.argv) > 3:
+                _track(folder, Path(sys.argv[3]))
         else:
             compare(folder)
     except LongSafetyError as error:

@@ -18,7 +18,7 @@ from longsafety.scenarios.query_harmful import KeywordRAG
 from longsafety.scenarios.recipe import Sample, Segment
 from longsafety.scenarios.seeds import Seed, split_seeds
 from longsafety.scenarios.store import TokenStore
-from longsafety.scenarios.task import Pool, Query, Task
+from longsafety.scenarios.task import OPENERS, Pool, Query, Task
 from longsafety.settings import Scenario
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (HarmfulNIAH(), KeywordRAG(), ManyShotJailbreak())}
@@ -158,7 +158,7 @@ class _TaskBuilder:
         yield sample("short", needle, query, 0)
         if seed.benign_request:
             prefix = "User: " if query.question.startswith("User: ") else ""
-            benign = Query(prefix + seed.benign_request, seed.benign_answer)
+            benign = Query(prefix + seed.benign_request, f"{OPENERS[index % len(OPENERS)]} {seed.benign_answer}")
             yield sample("benign_query", context.segments, benign, self.pool.target_tokens)
         twin = self.task.needle_twin(seed)
         if twin:

@@ -149,7 +149,7 @@ class TokenStore:
         return self.text(doc, first, last)[start - offset : stop - offset]
 
     def can_cut(self, doc: int, token: int) -> bool:
-        """Whether the tokens before ``token`` (0 … num_tokens) end with a whole character: whether a span may end there."""
+        """Whether the text before ``token`` (0 … num_tokens) ends with a whole character: whether a span may end there."""
         if token <= 0 or token >= self.num_tokens(doc):
             return True
         starts = self.starts(doc)
@@ -191,7 +191,7 @@ def sentence_tokens(text: str, starts: UInt32Array) -> UInt32Array:
     found = [
         (match.start() + len(match[0].rstrip()), match.end())
         for match in _SENTENCE_END.finditer(text)
-        if match.end() < len(text) and (not text[match.end()].islower() or "\n\n" in match[0].replace(" ", ""))
+        if match.end() < len(text) and (match[0].count("\n") > 1 or not text[match.end()].islower())
     ]
     ends, begins = np.array(found, dtype=np.int64).reshape(-1, 2).T
     holding = np.searchsorted(starts, begins, side="right") - 1
@@ -233,9 +233,8 @@ def _encoded(texts: Sequence[str], encoder: Any) -> Iterator[_Encoded]:
     for first in range(0, len(windows), group):
         chosen = windows[first : first + group]
         pieces = [texts[number][begin : begin + _WINDOW] for number, begin in chosen]
-        for (number, begin), encoding in zip(
-            chosen, encoder.encode_batch(pieces, add_special_tokens=False), strict=True
-        ):
+        encodings = encoder.encode_batch(pieces, add_special_tokens=False)
+        for (number, begin), encoding in zip(chosen, encodings, strict=True):
             parts[number].append(_arrays(encoding, begin))
     for text, own in zip(texts, parts, strict=True):
         yield _joined(own) or _arrays(encoder.encode(text, add_special_tokens=False), 0)

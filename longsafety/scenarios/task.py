@@ -53,6 +53,10 @@ class Pool:
                 yield Span(document, 0, self.store.num_tokens(document))
 
 
+OPENERS = ("Sure.", "Of course.", "Yes, I can help with that.", "Happy to help.")
+"""How the answer to a benign request opens: an assistant says that it helps as it says that it declines."""
+
+
 @dataclass(frozen=True)
 class Query:
     """A question with the answer that a training target gives."""

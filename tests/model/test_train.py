@@ -1,0 +1,287 @@
+"""Training: it learns, and a training that was cut off ends as one that was not."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from longsafety.data.mix import Mix
+from longsafety.data.module import Chats, MixModule, Schedule
+from longsafety.errors import DataError
+from longsafety.model import train as training
+from longsafety.model.load import load_model
+from longsafety.model.module import learning_rate, supervised_loss
+from longsafety.model.train import HISTORY, SUMMARY, WEIGHTS, History, load_trained, read_history, train
+from longsafety.scenarios.encode import ChatEncoder
+from longsafety.scenarios.recipe import Sample, Span
+from longsafety.settings import Model, Settings, Training
+
+SAMPLES, STEPS = 16, 8
+WEIGHT_FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
+Make = Callable[..., Settings]
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def make(tiny_cache: Path) -> Make:
+    """Settings of a training of 16 samples: two epochs, four samples a step, two a micro-batch."""
+
+    def settings(tune: str = "full", **changes: Any) -> Settings:
+        recipe = {
+            "epochs": 2, "batch_size": 4, "micro_batch_size": 2, "lr_peak": 1e-2, "warmup_ratio": 0.2,
+            "checkpoint_every_steps": 1, **changes,
+        }  # fmt: skip
+        return Settings.model_validate(
+            {
+                "name": "test", "scale": "smoke", "corpus": "embedded", "evaluation": {}, "tracking": {}, "report": {},
+                "scenario": {"name": "s", "tasks": {"KeywordRAG": {"train": 1, "bench": 1}}},
+                "data_mix": {"name": "m"},
+                "model": {"name": "tiny", "source": "tiny", "window": 2048, "tune": tune},
+                "length": {"name": "l", "max_tokens": 200},
+                "training": recipe,
+                "trainer": {"name": "cpu", "accelerator": "cpu", "precision": "32-true"},
+                "paths": {"outputs": "unused", "cache": str(tiny_cache)},
+            }
+        )  # fmt: skip
+
+    return settings
+
+
+@pytest.fixture(scope="module")
+def mix() -> Mix:
+    plain = {name: "x" for name in ("task", "scenario", "kind", "category", "seed_id", "licence")}
+    samples = [
+        Sample(
+            id=str(number), pair_id=str(number), **plain, context=(Span(number, 0, 20 + 3 * number),),
+            question=f"What is number {number}?", answer="I can't help with that, because it could harm someone.",
+        )
+        for number in range(SAMPLES)
+    ]  # fmt: skip
+    return Mix(samples, [])
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The bar is no part of these tests; its refreshes take longer than a step of the tiny model."""
+    from lightning.pytorch.callbacks import Callback
+
+    monkeypatch.setattr(training, "Progress", lambda history: Callback())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def run(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    return train(settings, mix, encoder, folder)
+
+
+def weights(folder: Path, tune: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / WEIGHTS / WEIGHT_FILES[tune])
+
+
+@pytest.fixture(scope="module")
+def whole(make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Trainings that nothing cut off, by how they tune."""
+    folders = {}
+    for tune in WEIGHT_FILES:
+        folders[tune] = tmp_path_factory.mktemp(tune)
+        run(make(tune), mix, tiny_encoder, folders[tune])
+    return folders
+
+
+@pytest.mark.parametrize("tune", WEIGHT_FILES)
+def test_training_lowers_the_loss(whole: dict[str, Path], tune: str) -> None:
+    rows = read_history(whole[tune] / HISTORY)
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert rows[-1]["loss"] < rows[0]["loss"] * (0.8 if tune == "full" else 0.99)
+
+
+def test_the_summary_tells_what_was_done(whole: dict[str, Path], mix: Mix, tiny_encoder: ChatEncoder) -> None:
+    chats = [tiny_encoder.sample_ids(sample.context, sample.question, sample.answer) for sample in mix.samples]
+    for tune, folder in whole.items():
+        summary, rows = json.loads((folder / SUMMARY).read_text()), read_history(folder / HISTORY)
+        assert (summary["steps"], summary["samples"]) == (STEPS, 2 * SAMPLES)
+        assert summary["tokens"] == 2 * sum(len(ids) for ids, _ in chats)
+        assert summary["supervised_tokens"] == 2 * sum(answer for _, answer in chats)
+        assert summary["final_loss"] == rows[-1]["loss"]
+        assert summary["precision"] == "32-true"
+        assert (summary["trainable_parameters"] < summary["parameters"]) == (tune == "lora")
+        assert not (folder / "checkpoints" / "last.ckpt").exists()
+
+
+def test_the_history_holds_the_loss_and_the_rate_of_each_step(
+    whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tiny_cache: Path
+) -> None:
+    settings = make()
+    answers = [tiny_encoder.sample_ids((), sample.question, sample.answer)[1] for sample in mix.samples]
+    schedule = Schedule.plan(answers, settings.training, ranks=1, seed=settings.seed)
+    batches = iter(MixModule(Chats(mix.samples, tiny_encoder), schedule, pad_id=2).train_dataloader())
+    network = load_model(settings.model, tiny_cache, seed=settings.seed)
+    with torch.no_grad():
+        expected = sum(float(supervised_loss(network, next(batches))) for _ in range(2))
+    rows = read_history(whole["full"] / HISTORY)
+    assert rows[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    factor = learning_rate(settings.training, STEPS)
+    assert [row["lr"] for row in rows] == pytest.approx([1e-2 * factor(step) for step in range(STEPS)])
+
+
+def test_lora_leaves_the_base_model_alone(whole: dict[str, Path], make: Make, tiny_cache: Path) -> None:
+    settings = make("lora")
+    assert all("lora_" in name for name in weights(whole["lora"], "lora"))
+    trained = load_trained(settings.model, whole["lora"] / WEIGHTS, tiny_cache, seed=0).state_dict()
+    base = load_model(settings.model, tiny_cache, seed=0).state_dict()
+    assert trained.keys() == base.keys()
+    changed = {name for name in base if not torch.equal(base[name], trained[name])}
+    assert changed and all("_proj" in name for name in changed)
+
+
+@pytest.mark.parametrize("tune", WEIGHT_FILES)
+def test_trained_weights_are_loaded_as_they_were_saved(whole: dict[str, Path], make: Make, tiny_cache: Path, tune: str) -> None:
+    settings = make(tune)
+    network = load_trained(settings.model, whole[tune] / WEIGHTS, tiny_cache, seed=0)
+    assert not network.training
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    if tune == "full":
+        state = network.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in weights(whole[tune], tune).items())
+
+
+@pytest.mark.parametrize("tune", WEIGHT_FILES)
+def test_the_same_training_again_gives_the_same_weights(
+    whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, tune: str
+) -> None:
+    run(make(tune), mix, tiny_encoder, tmp_path)
+    assert_same(weights(tmp_path, tune), weights(whole[tune], tune))
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, micro_batch: int) -> None:
+    """Ends the training after so many micro-batches, before the checkpoint of that moment is written."""
+    original, seen = History.on_train_batch_end, iter(range(1, 10_000))
+
+    def killing(self: History, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if next(seen) == micro_batch:
+            raise Killed
+
+    monkeypatch.setattr(History, "on_train_batch_end", killing)
+
+
+CUTS = {
+    "after a step": ([6], 1),
+    "in the middle of a step": ([7], 1),
+    "in the second epoch": ([11], 1),
+    "before any checkpoint": ([1], 1),
+    "between two checkpoints": ([12], 3),
+    "in the last step": ([16], 1),
+    "three times": ([3, 4, 5], 1),
+}
+
+
+@pytest.mark.parametrize("tune", WEIGHT_FILES)
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_training_cut_off_and_gone_on_with_ends_bit_for_bit_the_same(
+    whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, cut: str, tune: str,
+) -> None:  # fmt: skip
+    ends, every = CUTS[cut]
+    settings = make(tune, checkpoint_every_steps=every)
+    for end in ends:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, end)
+            run(settings, mix, tiny_encoder, tmp_path)
+        assert not (tmp_path / WEIGHTS).exists()
+        assert not (tmp_path / SUMMARY).exists()
+    summary = run(settings, mix, tiny_encoder, tmp_path)
+    assert_same(weights(tmp_path, tune), weights(whole[tune], tune))
+    rows, expected = (read_history(folder / HISTORY) for folder in (tmp_path, whole[tune]))
+    for name in ("step", "loss", "lr", "tokens"):
+        assert [row[name] for row in rows] == [row[name] for row in expected], name
+    assert summary["tokens"] == json.loads((whole[tune] / SUMMARY).read_text())["tokens"]
+
+
+def test_what_a_checkpoint_has_behind_it_is_not_done_again(
+    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+    original = Chats.__getitem__
+
+    def counting(self: Chats, key: Any) -> Any:
+        done.append(key[0])
+        return original(self, key)
+
+    monkeypatch.setattr(Chats, "__getitem__", counting)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, 12)
+        run(make(), mix, tiny_encoder, tmp_path)
+    done.clear()
+    run(make(), mix, tiny_encoder, tmp_path)
+    assert len(done) == (STEPS - 5) * 4
+
+
+def test_lora_checkpoints_hold_what_is_trained(
+    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_at(monkeypatch, 4)
+    with pytest.raises(Killed):
+        run(make("lora"), mix, tiny_encoder, tmp_path)
+    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
+    assert kept["global_step"] == 1
+    assert kept["state_dict"]
+    assert all("lora_" in name for name in kept["state_dict"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", "half"])
+def test_a_corrupt_checkpoint_is_told_with_its_path(
+    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str
+) -> None:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    if content == "half":
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at(patch, 6)
+            run(make(), mix, tiny_encoder, tmp_path)
+        content = path.read_bytes()[: path.stat().st_size // 2]
+    path.parent.mkdir(exist_ok=True)
+    assert isinstance(content, bytes)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"^{path}: cannot be read \(.*\); delete it, and the training begins afresh$"):
+        run(make(), mix, tiny_encoder, tmp_path)
+
+
+def test_a_history_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / HISTORY
+    assert read_history(path) == []
+    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert read_history(path) == [{"step": 1, "loss": 2.0}]
+
+
+def test_the_reduction_by_tokens_trains_otherwise(
+    whole: dict[str, Path], make: Make, tiny_encoder: ChatEncoder, mix: Mix, tmp_path: Path
+) -> None:
+    long = [sample.replace(answer=sample.answer * (number % 3 + 1)) for number, sample in enumerate(mix.samples)]
+    losses = []
+    for reduction in ("sample", "token"):
+        settings = make(epochs=1, loss_reduction=reduction)
+        losses.append(run(settings, Mix(long, []), tiny_encoder, tmp_path / reduction)["final_loss"])
+    assert losses[0] != losses[1]
+
+
+def test_training_is_a_recipe_of_its_own() -> None:
+    """What a recipe leaves out has a default that is written down."""
+    assert Training().model_dump()["loss_reduction"] == "sample"
+    assert Model(name="x", source="tiny", window=9).tune == "full"
