@@ -176,7 +176,11 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             "scoring",
             " = official: .*; add letter to evaluation.scorers",
         ),
-        (["trainer=deepspeed_zero3", "trainer.accelerator=cpu"], "trainer.strategy", " = deepspeed: needs .*; choose .*"),
+        (
+            ["trainer=deepspeed_zero3", "trainer.accelerator=cpu"],
+            "trainer.strategy",
+            " = deepspeed: needs .*; choose .*",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -191,7 +195,8 @@ def test_a_wrong_value_of_two_types_is_one_line() -> None:
 
 def test_a_rule_over_a_broken_key_is_left_out() -> None:
     """The window is unknown here, so nothing is said about the length."""
-    assert [line.split(" ")[0] for line in problems("scale=smoke", "model.window=big", "length=16k")] == ["model.window"]
+    lines = problems("scale=smoke", "model.window=big", "length=16k")
+    assert [line.split(" ")[0] for line in lines] == ["model.window"]
 
 
 def test_mistakes_of_all_jobs_are_reported_once_each() -> None:
@@ -216,6 +221,13 @@ def test_corpus_in_short_is_its_source(tmp_path: Path) -> None:
     [settings] = settled("scale=smoke", f"corpus={tmp_path}")
     assert settings.corpus.source == str(tmp_path)
     assert settings.corpus.min_words == 50
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_corpus_in_short_goes_with_its_other_settings(tmp_path: Path, swap: bool) -> None:
+    typed = [f"corpus={tmp_path}", "corpus.min_words=3"]
+    [settings] = settled("scale=smoke", *(typed[::-1] if swap else typed))
+    assert (settings.corpus.source, settings.corpus.min_words) == (str(tmp_path), 3)
 
 
 @pytest.mark.parametrize("name", ["two words", "Müller", "(1)", "[x]", "a=b"])
@@ -285,7 +297,7 @@ def test_numbers_and_names_of_options_mix() -> None:
 
 
 def test_one_training_serves_all_lengths() -> None:
-    jobs = settled("scale=smoke", "length=512,256,'1k'")
+    jobs = settled("scale=smoke", "length.max_tokens=512,256,1024")
     assert [job.length.training_tokens for job in jobs] == [256, 256, 256]
     assert [job.length.bench_tokens for job in jobs] == [512, 256, 1024]
     assert {job.label for job in jobs} == {"longsafety"}
@@ -458,7 +470,7 @@ def test_dicts_merge_and_lists_replace() -> None:
 
 
 def test_no_config_names_a_python_object() -> None:
-    assert not [path for root in (CONF, SWEEPS) for path in root.rglob("*.yaml") if "_target_" in path.read_text("utf-8")]
+    assert not [path for path in [*GROUP_FILES, CONF / "config.yaml"] if "_target_" in path.read_text("utf-8")]
 
 
 def test_hydra_stops_at_the_door() -> None:

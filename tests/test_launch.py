@@ -63,7 +63,7 @@ class Place:
     cache: Path
 
     def arguments(self, *arguments: str) -> list[str]:
-        given = {argument.split("=")[0] for argument in arguments}
+        given = {argument.split("=")[0].removesuffix(".source") for argument in arguments}
         paths = [f"corpus={self.corpus}", f"paths.outputs={self.outputs}", f"paths.cache={self.cache}"]
         common = [*BASICS, "tracking=none", *paths]
         kept = [argument for argument in common if argument.split("=")[0] not in given]
@@ -115,9 +115,9 @@ class Place:
         return folder
 
 
-WORDS = """river stone market winter letter garden engine harbour teacher bridge paper music window forest bread signal
-captain mirror ladder valley copper village storm orchard lantern meadow ferry cellar violin compass""".split()
-VERBS = "carries finds keeps follows crosses answers repairs measures describes remembers".split()
+NOUNS = ["river", "stone", "market", "winter", "letter", "garden", "engine", "harbour", "teacher", "bridge", "paper"]
+NOUNS += ["music", "window", "forest", "bread", "signal", "captain", "mirror", "ladder", "valley", "copper", "village"]
+VERBS = ["carries", "finds", "keeps", "follows", "crosses", "answers", "repairs", "measures", "describes", "remembers"]
 
 
 def prose(number: int, paragraphs: int = 6) -> str:
@@ -125,7 +125,7 @@ def prose(number: int, paragraphs: int = 6) -> str:
     rng = random.Random(number)
 
     def sentence() -> str:
-        one, two, three, four, five = rng.sample(WORDS, 5)
+        one, two, three, four, five = rng.sample(NOUNS, 5)
         return (
             f"The {one} near the {two} {rng.choice(VERBS)} the old {three} of {four}, "
             f"and in the evening the {five} {rng.choice(VERBS)} it again."
@@ -160,6 +160,13 @@ def ablation(tmp_path_factory: pytest.TempPathFactory, corpus: Path, cache: Path
     """The main job, run to its end."""
     place = Place(tmp_path_factory.mktemp("ablation") / "outputs", corpus, cache)
     (place.outputs.parent / "stdout.txt").write_text(place.succeed("+experiment=mix_ablation", *SMALL), "utf-8")
+    return place
+
+
+@pytest.fixture
+def kept(place: Place, single: Place) -> Place:
+    """A place of the test's own with the stages of the single run: they can be carried anywhere."""
+    shutil.copytree(single.outputs / "stages", place.outputs / "stages")
     return place
 
 
@@ -255,15 +262,15 @@ def test_killed_in_training_and_in_asking_it_ends_as_if_it_had_not_been(place: P
     last_made = place.made()
     assert {name: last_made[name] for name in first_made} == first_made
     assert {name: last_made[name] for name in second_made} == second_made
-    kept = lines(place.stage("answers") / "answers.jsonl")
-    assert kept[: len(journal)] == journal
-    asked = [(row["item_id"], row["scorer"]) for row in map(json.loads, kept)]
+    answered = lines(place.stage("answers") / "answers.jsonl")
+    assert answered[: len(journal)] == journal
+    asked = [(row["item_id"], row["scorer"]) for row in map(json.loads, answered)]
     assert len(asked) == len(set(asked)), "nothing is asked twice"
 
     assert same_files(place, single, "stages/weights/*/weights/model.safetensors")
     assert same_files(place, single, "runs/run/*/scores.csv")
     assert same_files(place, single, "sweeps/*/comparison.csv")
-    assert kept == lines(single.stage("answers") / "answers.jsonl")
+    assert answered == lines(single.stage("answers") / "answers.jsonl")
 
 
 def same_files(one: Place, other: Place, pattern: str) -> bool:
@@ -276,32 +283,24 @@ def same_files(one: Place, other: Place, pattern: str) -> bool:
 
 
 @pytest.mark.slow
-def test_kept_answers_are_scored_anew_without_a_model(single: Place) -> None:
-    before = single.made()
-    single.succeed(*STEPWISE, "stages=[score]", "scoring=official")
-    assert single.made() == before
-    [run] = [
-        path.parent
-        for path in single.outputs.glob("runs/run/*/settings.yaml")
-        if yaml.safe_load(path.read_text("utf-8"))["scoring"] == "official"
-    ]
-    scores = pd.read_csv(run / "scores.csv")
-    assert len(scores)
-    others = [path for path in single.outputs.glob("runs/run/*/scores.csv") if path.parent != run]
-    assert all(path.read_bytes() != (run / "scores.csv").read_bytes() for path in others)
+def test_kept_answers_are_scored_anew_without_a_model(kept: Place, single: Place) -> None:
+    before = kept.made()
+    kept.succeed(*STEPWISE, "stages=[score]", "scoring=official")
+    assert kept.made() == before
+    settings = yaml.safe_load((kept.folder("runs", "run/*") / "settings.yaml").read_text("utf-8"))
+    assert (settings["stages"], settings["scoring"]) == (["score"], "official")
+    official, fixed = (pd.read_csv(place.folder("runs", "run/*") / "scores.csv") for place in (kept, single))
+    assert len(official)
+    assert not official.equals(fixed)
 
 
 @pytest.mark.slow
-def test_one_training_serves_two_lengths(single: Place) -> None:
-    weights = single.stage("weights")
-    single.succeed(*STEPWISE, "--multirun", "length=256,512")
-    assert single.stages("weights") == [weights]
-    assert [len(single.stages(name)) for name in ("samples", "benchmark", "answers")] == [1, 2, 2]
-    [sweep] = [
-        path.parent
-        for path in single.outputs.glob("sweeps/*/sweep.yaml")
-        if len(yaml.safe_load(path.read_text("utf-8"))["runs"]) == 2
-    ]
+def test_one_training_serves_two_lengths(kept: Place) -> None:
+    weights = kept.stage("weights")
+    kept.succeed(*STEPWISE, "--multirun", "length=256,512")
+    assert kept.stages("weights") == [weights]
+    assert [len(kept.stages(name)) for name in ("corpus", "samples", "benchmark", "answers")] == [1, 1, 2, 2]
+    sweep = kept.folder("sweeps")
     by_length = pd.read_parquet(sweep / "by_length.parquet")
     assert set(by_length["arm"]) == {"longsafety"}
     assert set(by_length["max_tokens"]) | set(by_length["against_max_tokens"]) == {256, 512}
@@ -355,7 +354,9 @@ def refused(place: Place, *arguments: str) -> str:
     ours = [line for line in done.stderr.splitlines() if line.startswith("longsafety: ")]
     # Behind it, a run that had begun says which one of the sweep it was and what is kept.
     message, *behind = ours
-    assert all(re.match(r"longsafety: run 1 of \d+ \(.*\) failed; 0 finished runs are kept, .*", line) for line in behind)
+    assert all(
+        re.match(r"longsafety: run 1 of \d+ \(.*\) failed; 0 finished runs are kept, .*", line) for line in behind
+    )
     assert len(behind) <= 1
     others = [line for line in done.stderr.splitlines() if line not in ours and "Loading" not in line]
     assert not others, others
@@ -406,8 +407,10 @@ def test_a_row_without_its_key(place: Place, tmp_path: Path) -> None:
 
 
 def test_two_documents_of_one_id(place: Place, tmp_path: Path) -> None:
-    path = rows(tmp_path / "rows", {"id": "a", "text": prose(1)}, {"id": "b", "text": prose(2)}, {"id": "a", "text": "x"})
-    line = refused(place, f"corpus={path}", "corpus.id_key=id")
+    path = rows(
+        tmp_path / "rows", {"id": "a", "text": prose(1)}, {"id": "b", "text": prose(2)}, {"id": "a", "text": "x"}
+    )
+    line = refused(place, f"corpus.source={path}", "corpus.id_key=id")
     assert re.match(rf"{re.escape(str(path))}:3: id 'a' is taken by {re.escape(str(path))}:1; make ids unique", line)
 
 

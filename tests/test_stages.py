@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,14 @@ class Stop(Exception):
     """Stands for a killed process: nothing after it is executed."""
 
 
-def write(text: str, name: str = "result.txt"):  # type: ignore[no-untyped-def]
+def write(text: str, name: str = "result.txt") -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         (folder / name).write_text(text, "utf-8")
 
     return make
 
 
-def fail_after(name: str):  # type: ignore[no-untyped-def]
+def fail_after(name: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         (folder / name).write_text("half", "utf-8")
         raise Stop
@@ -151,16 +152,29 @@ def test_an_address_is_short_and_fixed_by_its_parts() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(("a", "b"), ("ab",)), (("a", "b"), ("b", "a")), (("1",), (1,)), ((1,), (1.5,)), ((None,), ("None",)), ((), ("",))],
+    [
+        (("a", "b"), ("ab",)),
+        (("a", "b"), ("b", "a")),
+        (("1",), (1,)),
+        ((1,), (1.5,)),
+        ((None,), ("None",)),
+        ((), ("",)),
+    ],
 )
 def test_different_parts_have_different_addresses(one: tuple[object, ...], other: tuple[object, ...]) -> None:
     assert address(*one) != address(*other)
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of two rooms in place of the real one."""
-    for name in ("scenarios/a.py", "scenarios/words.yaml", "scenarios/notes.md", "evaluation/ask.py", "evaluation/b.py"):
+    for name in (
+        "scenarios/a.py",
+        "scenarios/words.yaml",
+        "scenarios/notes.md",
+        "evaluation/ask.py",
+        "evaluation/b.py",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x = 1\n", "utf-8")
     monkeypatch.setattr(stages, "_PACKAGE", tmp_path)
@@ -226,7 +240,9 @@ def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_told(tmp_path: Path, below: str) -> None:
     (tmp_path / "outputs").write_text("in the way", "utf-8")
     folder = tmp_path / "outputs" / below
-    expected = rf"^paths\.outputs = {re.escape(str(folder))}: cannot be written \(.+\); make it writable.*paths\.outputs$"
+    expected = (
+        rf"^paths\.outputs = {re.escape(str(folder))}: cannot be written \(.+\); make it writable.*paths\.outputs$"
+    )
     with pytest.raises(DataError, match=expected) as caught:
         writable(folder)
     assert "\n" not in str(caught.value)

@@ -154,12 +154,13 @@ def load_trained(model: Model, weights: Path, cache: Path, *, seed: int) -> Any:
 
         adapted = PeftModel.from_pretrained(load_model(model, cache, seed=seed), str(weights))  # type: ignore[arg-type]
         network: Any = adapted.merge_and_unload()
-        return network.eval()
-    from transformers import AutoModelForCausalLM
+    else:
+        from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(
-        weights, dtype=torch.float32, attn_implementation=model.attention, local_files_only=True
-    ).eval()
+        network = AutoModelForCausalLM.from_pretrained(
+            weights, dtype=torch.float32, attn_implementation=model.attention, local_files_only=True
+        )
+    return network.eval()
 
 
 def _start_step(checkpoint: Path) -> int:
@@ -175,10 +176,12 @@ def _start_step(checkpoint: Path) -> int:
 
 
 def _ranks(settings: Settings) -> int:
-    devices = settings.trainer.devices
-    if not isinstance(devices, int):
-        devices = max(torch.cuda.device_count(), 1) if settings.trainer.accelerator != "cpu" else 1
-    return devices * settings.trainer.num_nodes
+    devices, count = settings.trainer.devices, 1
+    if isinstance(devices, int):
+        count = devices
+    elif settings.trainer.accelerator != "cpu":
+        count = max(torch.cuda.device_count(), 1)
+    return count * settings.trainer.num_nodes
 
 
 def _strategy(settings: Settings) -> Any:

@@ -149,7 +149,7 @@ class TokenStore:
         return self.text(doc, first, last)[start - offset : stop - offset]
 
     def can_cut(self, doc: int, token: int) -> bool:
-        """Whether the text before ``token`` (0 … num_tokens) ends with a whole character: whether a span may end there."""
+        """Whether a whole character ends before ``token`` (0 … num_tokens), so that a span may end there."""
         if token <= 0 or token >= self.num_tokens(doc):
             return True
         starts = self.starts(doc)

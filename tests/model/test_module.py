@@ -15,6 +15,7 @@ from longsafety.model.load import load_model
 from longsafety.model.module import learning_rate, supervised_loss
 from longsafety.settings import Model, Training
 
+pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 SIZES = [(30, 5), (12, 9), (41, 1), (17, 17), (22, 8), (30, 5), (9, 2), (35, 20)]
 """Tokens of a chat, and how many of them are its answer."""
 

@@ -23,6 +23,7 @@ from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
 from longsafety.settings import Model, Settings, Training
 
+pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 SAMPLES, STEPS = 16, 8
 WEIGHT_FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
 Make = Callable[..., Settings]
