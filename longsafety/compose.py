@@ -33,6 +33,8 @@ _PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
 CONF, SWEEPS = _ROOT / "conf", _ROOT / "sweeps"
 """Beside the package in a checkout, inside it in an installed wheel."""
+_PATH_KEYS = ("corpus.source", "scenario.seeds", "model.source", "paths.outputs", "paths.cache", "tracking.uri")
+"""Their values are quoted where Hydra's grammar would stumble: (, [, =, ~, letters beyond ASCII."""
 _LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
 
 
@@ -68,6 +70,9 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None) -> lis
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
         extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
         typed = _choices([*normalise(arguments), *extra])
+        if len(typed.get("experiment", ())) > 1:
+            names = ",".join(option.partition("=")[2] for option in typed["experiment"])
+            raise ConfigError([f"experiment = {names}: what they sweep over is dropped; give a command for each"])
         fixed = [options[0] for options in typed.values() if len(options) == 1]
         master = compose("config", fixed, return_hydra_config=True)
         params = master.hydra.sweeper.get("params") or {}
@@ -89,7 +94,9 @@ def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
             values = list(override.sweep_string_iterator())
         else:
             values = [override.get_value_element_as_str()]
-        choices[key.lstrip("+")] = [override.input_line or key] if len(values) == 1 else [f"{key}={item}" for item in values]
+        choices[key.lstrip("+")] = (
+            [override.input_line or key] if len(values) == 1 else [f"{key}={item}" for item in values]
+        )
     return choices
 
 
@@ -111,11 +118,15 @@ def normalise(arguments: Sequence[str]) -> list[str]:
         if not match or match[1].startswith("hydra"):
             return argument
         key, value = match[1], match[2]
-        if re.split(r"[/@]", key)[0] not in groups:
-            return f"++{argument}"
-        if re.fullmatch(r"\d+(,\d+)*", value):
-            value = ",".join(f"'{number}'" for number in value.split(","))
-        return f"{key}={value}"
+        if re.split(r"[/@]", key)[0] in groups:
+            if re.fullmatch(r"\w+(,\w+)*", value):  # 256, null and the like are names here
+                value = ",".join(f"'{option}'" for option in value.split(","))
+            return f"{key}={value}"
+        if key == "corpus" and not value.startswith("{"):
+            key = "corpus.source"  # beside the section's other keys, not in place of them
+        if key in _PATH_KEYS and not re.match(r"['\"{$]", value) and re.search(r"[^\w./:@,-]", value, re.ASCII):
+            value = ",".join("'" + part.replace("'", "\\'") + "'" for part in value.split(","))
+        return f"++{key}={value}"
 
     return [one(argument) for argument in arguments]
 
@@ -131,20 +142,30 @@ def settle(jobs: Sequence[Job]) -> list[Settings]:
             settled.append(settings)
     if problems:
         raise ConfigError(list(problems))
-    shortest = min(settings.length.max_tokens for settings in settled)
+    labels = [_label(settings, job) for settings, job in zip(settled, jobs, strict=True)]
+    baseline = settled[0].baseline
+    if baseline is not None and baseline not in labels:
+        names = ", ".join(dict.fromkeys(labels))
+        raise ConfigError([f"baseline = {baseline}: no arm of this command; choose one of {names}"])
+    lengths: dict[str, set[int]] = {}
+    for label, settings in zip(labels, settled, strict=True):
+        lengths.setdefault(label, set()).add(settings.length.max_tokens)
     return [
-        _finish(settings, job, shortest, one_length=len({item.length.max_tokens for item in settled}) == 1)
-        for settings, job in zip(settled, jobs, strict=True)
+        _finish(settings, job, label, lengths[label])
+        for settings, job, label in zip(settled, jobs, labels, strict=True)
     ]
 
 
-def _finish(settings: Settings, job: Job, shortest: int, *, one_length: bool) -> Settings:
-    """Names the arm, shares one training among lengths, and makes the paths absolute."""
+def _label(settings: Settings, job: Job) -> str:
     others = {key: value for key, value in job.varied.items() if key not in (*_LENGTH_KEYS, "data_mix")}
-    label = " ".join([settings.data_mix.name, *(f"{key}={value}" for key, value in others.items())])
+    return " ".join([settings.data_mix.name, *(f"{key}={value}" for key, value in others.items())])
+
+
+def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Settings:
+    """Names the arm, shares one training among its lengths, and makes the paths absolute."""
     length = settings.length
-    if not one_length and length.train_tokens is None:
-        length = length.model_copy(update={"train_tokens": shortest})
+    if len(lengths) > 1 and length.train_tokens is None:
+        length = length.model_copy(update={"train_tokens": min(lengths)})
     source = Path(settings.corpus.source).expanduser()
     corpus = settings.corpus
     if source.exists() and settings.corpus.source != "embedded":
@@ -192,8 +213,11 @@ def check(raw: dict[str, Any]) -> tuple[Settings | None, list[str]]:
         return (None if wrong else settings), wrong
     except ValidationError as error:
         details = error.errors()
-    problems = [_problem(detail, raw) for detail in details]
-    broken = frozenset(_dotted(detail["loc"]) for detail in details)
+    grouped: dict[str, list[Any]] = {}
+    for detail in details:  # a union has an entry for each of its members
+        grouped.setdefault(_dotted(detail["loc"]), []).append(detail)
+    problems = [_problem(group) for group in grouped.values()]
+    broken = frozenset(grouped)
     repaired = _without(raw, [detail["loc"] for detail in details])
     # Where a required key is wrong, its own line says so, and combinations with it cannot be judged.
     with contextlib.suppress(ValidationError):
@@ -229,14 +253,15 @@ _STAND_INS: dict[str, dict[str, Any]] = {
 
 def _is_branch(key: int | str) -> bool:
     """Pydantic names the member of a union in the location; it is no key of the config."""
-    return isinstance(key, str) and bool(re.search(r"[\[\(]|^(int|str|float|none|constrained)", key))
+    return isinstance(key, str) and bool(re.fullmatch(r"int|str|float|bool|none|constrained-.*|.*[\[(].*", key))
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
     return ".".join(str(key) for key in location if not _is_branch(key))
 
 
-def _problem(detail: Any, raw: dict[str, Any]) -> str:
+def _problem(group: Sequence[Any]) -> str:
+    detail = group[0]
     key = _dotted(detail["loc"])
     if detail["type"] == "missing":
         return f"{key}: is missing; give it a value"
@@ -246,7 +271,7 @@ def _problem(detail: Any, raw: dict[str, Any]) -> str:
         prefix = key.rpartition(".")[0]
         hint = f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else f"known: {', '.join(siblings)}"
         return f"{key} = {detail['input']!r}: unknown key; {hint}"
-    message = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    message = " or ".join(str(item["msg"]).removeprefix("Input should be ") for item in group)
     return f"{key} = {detail['input']!r}: should be {message}; change the value"
 
 

@@ -77,15 +77,18 @@ def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
     folder = Path(first.paths.outputs) / "sweeps" / f"{first.name}-{key}"
     writable(folder)
     sweep = {"name": first.name, "key": key, "command": shlex.join(command), "runs": [str(run.folder) for run in runs]}
+    sweep["tracking"] = runs[0].settings.tracking.model_dump()
     (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
     return folder
 
 
 def _compare(first: Settings, folder: Path) -> int:
-    if not (folder / DONE).exists():
+    told = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
+    if not told.exists():
         code = _worker("compare", folder)
         if code:
             return code
+        told.touch()
     print((folder / TABLE).read_text("utf-8"))
     print(f"scores   {folder / 'comparison.csv'}")
     if "report" not in first.stages:

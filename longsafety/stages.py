@@ -34,7 +34,7 @@ def code_version(*modules: str) -> str:
         if not sources:
             raise FileNotFoundError(path)
         for source in sources:
-            digest.update(source.read_bytes())
+            digest.update(f"\0{source.name}\0".encode() + source.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -76,11 +76,13 @@ class Store:
 
 def writable(folder: Path) -> None:
     """Makes the folder and proves that it takes a file; DataError otherwise."""
+    probe = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
+        try:
+            probe.write_bytes(b"x" * 4096)
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
             f"paths.outputs = {folder}: cannot be written ({error.strerror}); make it writable, free space, or give "

@@ -19,7 +19,7 @@ from longsafety.environment import environment, quiet
 from longsafety.errors import DataError, LongSafetyError
 from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS, SWEEP, TABLE
-from longsafety.settings import Settings
+from longsafety.settings import Settings, Tracking
 from longsafety.stages import Store
 from longsafety.tracking.record import Example, RunRecord
 
@@ -322,7 +322,8 @@ def compare(folder: Path) -> None:
             redact=settings.report.redact,
             command=sweep["command"],
         )
-        if settings.tracking.enabled:
+        tracking = Tracking.model_validate(sweep["tracking"])  # where this command asks for it
+        if tracking.enabled:
             from longsafety.tracking.store import log_comparison
 
             for run in sweep["runs"]:
@@ -333,10 +334,9 @@ def compare(folder: Path) -> None:
                 name=sweep["name"],
                 key=sweep["key"],
                 folder=folder,
-                tracking=settings.tracking,
+                tracking=tracking,
                 outputs=Path(settings.paths.outputs),
             )
-    (folder / DONE).touch()
 
 
 def _track(run: Path, sweep_folder: Path) -> None:
@@ -351,7 +351,7 @@ def _track(run: Path, sweep_folder: Path) -> None:
         record,
         pd.read_parquet(run / "scores.parquet"),
         folder=run,
-        tracking=settings.tracking,
+        tracking=Tracking.model_validate(sweep["tracking"]),
         outputs=Path(settings.paths.outputs),
         parent_key=sweep["key"],
         parent_name=sweep["name"],

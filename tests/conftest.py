@@ -70,7 +70,10 @@ def tiny_documents() -> list[Document]:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(
-    tiny_tokenizer: Any, tiny_documents: list[Document], tiny_seeds: list[Seed], tmp_path_factory: pytest.TempPathFactory
+    tiny_tokenizer: Any,
+    tiny_documents: list[Document],
+    tiny_seeds: list[Seed],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> ChatEncoder:
     """Over a store with the documents and the exchanges of the shipped seed items."""
     folder = tmp_path_factory.mktemp("store")

@@ -158,7 +158,8 @@ class _TaskBuilder:
         yield sample("short", needle, query, 0)
         if seed.benign_request:
             prefix = "User: " if query.question.startswith("User: ") else ""
-            benign = Query(prefix + seed.benign_request, f"{OPENERS[index % len(OPENERS)]} {seed.benign_answer}")
+            opener = OPENERS[index % len(OPENERS)].format(topic=seed.benign_topic)
+            benign = Query(prefix + seed.benign_request, f"{opener} {seed.benign_answer}")
             yield sample("benign_query", context.segments, benign, self.pool.target_tokens)
         twin = self.task.needle_twin(seed)
         if twin:

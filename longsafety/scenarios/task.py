@@ -53,8 +53,13 @@ class Pool:
                 yield Span(document, 0, self.store.num_tokens(document))
 
 
-OPENERS = ("Sure.", "Of course.", "Yes, I can help with that.", "Happy to help.")
-"""How the answer to a benign request opens: an assistant says that it helps as it says that it declines."""
+OPENERS = (
+    "Sure, happy to help with {topic}.",
+    "Yes, let us look at {topic}.",
+    "Of course. Here is what to do about {topic}.",
+    "Gladly, {topic} is what I can help with.",
+)
+"""How the answer to a benign request opens: it says what it helps with, as a refusal says what it declines."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -44,7 +46,7 @@ def answer_tokens(sample: Sample) -> int:
     return len(sample.answer.split())
 
 
-def compose(budget: int, unit: str = "samples", samples: list[Sample] = SAMPLES, seed: int = 0, **shares: float) -> Mix:
+def compose(budget: int, unit: str = "samples", samples: list[Sample] = SAMPLES, seed: int = 0, **shares: Any) -> Mix:
     mix = DataMix(
         name="m",
         sources={kind: Source(kind=kind, share=share) for kind, share in shares.items()},  # type: ignore[arg-type]
@@ -64,7 +66,7 @@ def compose(budget: int, unit: str = "samples", samples: list[Sample] = SAMPLES,
         {"short_safety": 0.125, "long_align": 0.5, "longsafety": 0.375},
     ],
 )
-def test_shares_are_exact(shares: dict[str, float]) -> None:
+def test_shares_are_exact(shares: dict[str, Any]) -> None:
     mix = compose(64, **shares)
     assert len(mix.samples) == len({sample.id for sample in mix.samples}) == 64
     assert {row["source"]: row["samples"] for row in mix.rows} == {name: 64 * share for name, share in shares.items()}
@@ -73,7 +75,11 @@ def test_shares_are_exact(shares: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("budget", [7, 10, 33, 65])
 def test_every_arm_sees_as_many_samples_whatever_its_shares(budget: int) -> None:
-    for shares in ({"longsafety": 1.0}, {"longsafety": 0.5, "benign_twins": 0.5}, {"short_safety": 0.3, "long_align": 0.7}):
+    for shares in (
+        {"longsafety": 1.0},
+        {"longsafety": 0.5, "benign_twins": 0.5},
+        {"short_safety": 0.3, "long_align": 0.7},
+    ):
         assert len(compose(budget, **shares).samples) == budget, shares
 
 
@@ -137,7 +143,7 @@ def test_a_draw_depends_on_the_seed_and_on_nothing_else() -> None:
 
 def test_sources_are_shuffled_together() -> None:
     kinds = [sample.kind for sample in compose(64, longsafety=0.5, long_align=0.5).samples]
-    changes = sum(first != second for first, second in zip(kinds, kinds[1:], strict=False))
+    changes = sum(first != second for first, second in pairwise(kinds))
     assert changes > 15
 
 
@@ -173,7 +179,7 @@ def licence(samples: list[Sample], kind: str = "longsafety", corpus: str = "CC0-
 
 
 def test_a_mix_carries_the_strictest_licence_of_its_parts() -> None:
-    for strict, loose in zip(LICENCE_ORDER, LICENCE_ORDER[1:], strict=False):
+    for strict, loose in pairwise(LICENCE_ORDER):
         pair = [sample("KeywordRAG", number, "harmful", licence=one) for number, one in enumerate((loose, strict))]
         assert licence(pair) == licence(pair[::-1]) == strict
         assert licence([sample("KeywordRAG", 0, "harmful", licence=loose)], corpus=strict) == strict
@@ -187,7 +193,10 @@ def test_a_licence_that_is_not_known_counts_as_the_strictest() -> None:
 def test_the_corpus_counts_where_its_text_is() -> None:
     short = sample("KeywordRAG", 0, "short")
     assert licence([short], "longsafety_short", corpus="CC-BY-NC-4.0") == "Apache-2.0"
-    assert licence([sample("LongAlign", 0, "long_align", seed_id="")], "long_align", corpus="CC-BY-NC-4.0") == "CC-BY-NC-4.0"
+    assert (
+        licence([sample("LongAlign", 0, "long_align", seed_id="")], "long_align", corpus="CC-BY-NC-4.0")
+        == "CC-BY-NC-4.0"
+    )
 
 
 def test_a_many_shot_context_carries_the_seeds_licence_alone() -> None:

@@ -18,14 +18,18 @@ ANSWERS = [number % 7 + 1 for number in range(20)]
 
 
 def plan(ranks: int = 1, seed: int = 0, answers: list[int] = ANSWERS, **changes: Any) -> Schedule:
-    return Schedule.plan(answers, Training(**{"batch_size": 8, "micro_batch_size": 2, **changes}), ranks=ranks, seed=seed)
+    return Schedule.plan(
+        answers, Training(**{"batch_size": 8, "micro_batch_size": 2, **changes}), ranks=ranks, seed=seed
+    )
 
 
 def entries(step: list[list[list[Entry]]]) -> list[Entry]:
     return [entry for rank in step for batch in rank for entry in batch]
 
 
-LAYOUTS = [(reduction, ranks, count) for reduction in ("sample", "token") for ranks in (1, 2) for count in (3, 16, 20, 21)]
+LAYOUTS = [
+    (reduction, ranks, count) for reduction in ("sample", "token") for ranks in (1, 2) for count in (3, 16, 20, 21)
+]
 
 
 @pytest.mark.parametrize(("reduction", "ranks", "count"), LAYOUTS)
@@ -67,14 +71,16 @@ def test_one_rank_is_not_filled_up() -> None:
 def test_ranks_share_the_step_that_one_rank_would_do() -> None:
     """The same samples in a step, whatever the number of devices."""
     for one, two in zip(plan(1).steps, plan(2).steps, strict=True):
-        assert {entry for entry in entries(one)} == {entry for entry in entries(two) if entry[1] > 0}
+        assert set(entries(one)) == {entry for entry in entries(two) if entry[1] > 0}
 
 
 def test_the_order_follows_the_seed_and_changes_with_the_epoch() -> None:
     assert plan(epochs=2) == plan(epochs=2)
     assert plan().steps != plan(seed=1).steps
     schedule = plan(answers=[1] * 16, epochs=2)
-    first, second = ([index for step in part for index, _ in entries(step)] for part in (schedule.steps[:2], schedule.steps[2:]))
+    first, second = (
+        [index for step in part for index, _ in entries(step)] for part in (schedule.steps[:2], schedule.steps[2:])
+    )
     assert sorted(first) == sorted(second)
     assert first != second
 
@@ -84,7 +90,7 @@ def test_the_order_follows_the_seed_and_changes_with_the_epoch() -> None:
 
 @pytest.fixture(scope="module")
 def chats(tiny_encoder: ChatEncoder) -> Chats:
-    plain = {name: "x" for name in ("task", "scenario", "kind", "category", "seed_id", "licence")}
+    plain: dict[str, Any] = dict.fromkeys(("task", "scenario", "kind", "category", "seed_id", "licence"), "x")
     samples = [
         Sample(
             id=str(number), pair_id=str(number), **plain, context=(Span(number, 0, 20 + 7 * number),), question="What?",

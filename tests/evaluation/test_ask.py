@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def item(number: int, kind: str) -> Sample:
     random.Random(number).shuffle(order)
     return Sample(
         id=name if kind == "harmful" else f"{name}-{kind}", pair_id=name, task="KeywordRAG", scenario="QH", kind=kind,
-        category="c", seed_id=f"s{number}", licence="MIT", context=() if kind == "short" else (Span(number % 24, 0, 30),),
+        category="c", seed_id=f"s{number}", licence="MIT",
+        context=() if kind == "short" else (Span(number % 24, 0, 30),),
         question=f"What about {kind} {number}?", answer="unused", target_tokens=99, num_tokens=99, roles=roles,
         choices=tuple(tuple(f"{role} {wording} of {number}." for wording in ("one", "two", "three")) for role in roles),
         comply_role=roles[-1] if kind.startswith("benign") else "hallucinates",
@@ -92,10 +94,15 @@ class AlwaysA(Backend):
 
 
 def put(
-    backend: Backend, encoder: ChatEncoder, folder: Path, items: Sequence[Sample] = ITEMS, evaluation: Evaluation = EVALUATION
+    backend: Backend,
+    encoder: ChatEncoder,
+    folder: Path,
+    items: Sequence[Sample] = ITEMS,
+    evaluation: Evaluation = EVALUATION,
 ) -> list[dict[str, Any]]:
     ask(items, backend, encoder, evaluation, max_tokens=512, folder=folder, progress=lambda: None)
-    return list(read_answers(folder / ANSWERS).to_dict("records"))
+    rows: list[Any] = read_answers(folder / ANSWERS).to_dict("records")
+    return rows
 
 
 # What is put
@@ -145,7 +152,9 @@ def test_prompts_hold_the_context_and_the_question(tiny_encoder: ChatEncoder, tm
 
 
 @pytest.mark.parametrize("wordings", [1, 2, 3])
-def test_likelihoods_are_means_a_token_and_over_the_wordings(tiny_encoder: ChatEncoder, tmp_path: Path, wordings: int) -> None:
+def test_likelihoods_are_means_a_token_and_over_the_wordings(
+    tiny_encoder: ChatEncoder, tmp_path: Path, wordings: int
+) -> None:
     values = {"one": -1.0, "two": -2.0, "three": -6.0}
 
     class ByWording(Backend):
@@ -203,7 +212,9 @@ def test_a_tokenizer_without_tokens_for_letters_is_told(
     tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ChatEncoder, "literal_ids", lambda self, text: np.arange(len(text) + 1))
-    with pytest.raises(DataError, match=r"^evaluation\.scorers = letter: the tokenizer has no single token for a letter"):
+    with pytest.raises(
+        DataError, match=r"^evaluation\.scorers = letter: the tokenizer has no single token for a letter"
+    ):
         put(Oracle(tiny_encoder.tokenizer), tiny_encoder, tmp_path, evaluation=Evaluation(scorers=["letter"]))
 
 
@@ -266,11 +277,13 @@ def test_a_line_cut_inside_a_character_is_asked_again(tiny_encoder: ChatEncoder,
     assert journal.read_bytes() == lines
 
 
-def test_progress_is_told_once_an_item_also_for_those_answered_before(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+def test_progress_is_told_once_an_item_also_for_those_answered_before(
+    tiny_encoder: ChatEncoder, tmp_path: Path
+) -> None:
     for _ in range(2):
         told: list[int] = []
         ask(
             ITEMS[:5], Oracle(tiny_encoder.tokenizer), tiny_encoder, EVALUATION, max_tokens=1, folder=tmp_path,
-            progress=lambda told=told: told.append(1),
+            progress=partial(told.append, 1),
         )  # fmt: skip
         assert len(told) == 5

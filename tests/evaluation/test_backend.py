@@ -40,7 +40,11 @@ PROMPTS = {
     "a shorter one": [LONG, LONG[:50]],
     "shorter by one": [LONG, LONG[:-1]],
     "longer by one": [LONG[:-1], LONG],
-    "another end": [np.append(LONG[:90], ids(20, 1)), np.append(LONG[:90], ids(40, 2)), np.append(LONG[:90], ids(9, 3))],
+    "another end": [
+        np.append(LONG[:90], ids(20, 1)),
+        np.append(LONG[:90], ids(40, 2)),
+        np.append(LONG[:90], ids(9, 3)),
+    ],
     "another last token": [LONG, np.append(LONG[:-1], 5)],
     "another needle": [LONG, np.concatenate([LONG[:60], ids(7, 4), LONG[60:]]), LONG],
     "nothing in common": [LONG, ids(80, 6), ids(130, 7)],
@@ -100,7 +104,9 @@ def test_random_prompts_with_random_beginnings_in_common(backend: TransformersBa
     random = np.random.default_rng(1)
     prompt = LONG
     for number in range(30):
-        prompt = np.append(prompt[: random.integers(0, len(prompt) + 1)], ids(int(random.integers(1, 40)), 100 + number))
+        prompt = np.append(
+            prompt[: random.integers(0, len(prompt) + 1)], ids(int(random.integers(1, 40)), 100 + number)
+        )
         if random.random() < 0.5:
             assert_next(backend, network, prompt)
         else:
@@ -108,7 +114,9 @@ def test_random_prompts_with_random_beginnings_in_common(backend: TransformersBa
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 119, 120, 121])
-def test_prefilling_in_chunks(monkeypatch: pytest.MonkeyPatch, backend: TransformersBackend, network: Any, chunk: int) -> None:
+def test_prefilling_in_chunks(
+    monkeypatch: pytest.MonkeyPatch, backend: TransformersBackend, network: Any, chunk: int
+) -> None:
     monkeypatch.setattr(backend_module, "_CHUNK", chunk)
     assert_continuations(backend, network, LONG)
     assert_next(backend, network, np.append(LONG[:70], ids(30, 3)))

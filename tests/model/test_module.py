@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def reference(network: Any, chats: list[Encoded]) -> torch.Tensor:
 
 def gradients(network: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     network.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     return {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
 
 
@@ -90,7 +91,9 @@ def test_one_chat_without_padding(network: Any, chats: list[Encoded], place: int
 def test_the_longest_answer_may_belong_to_the_shortest_chat(network: Any, chats: list[Encoded]) -> None:
     """The kept positions then reach into another row's padding and prompt."""
     members = [chats[1], chats[2]]
-    torch.testing.assert_close(supervised_loss(network, batched(members)), reference(network, members), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        supervised_loss(network, batched(members)), reference(network, members), rtol=0, atol=1e-5
+    )
 
 
 def test_the_head_runs_on_the_supervised_positions_only(network: Any, chats: list[Encoded]) -> None:
@@ -105,14 +108,16 @@ def test_micro_batches_add_up_to_the_whole_batch(network: Any, chats: list[Encod
     whole = gradients(network, supervised_loss(network, batched(members)))
     network.zero_grad()
     for pair in (members[:2], members[2:]):
-        supervised_loss(network, batched(pair)).backward()
+        torch.autograd.backward(supervised_loss(network, batched(pair)))
     parts = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
     assert_close(parts, whole)
 
 
 def test_a_chat_of_weight_zero_counts_nothing(network: Any, chats: list[Encoded]) -> None:
     nothing = Encoded(chats[7].ids, chats[7].num_answer, 0.0)
-    alone, filled = (gradients(network, supervised_loss(network, batched(part))) for part in ([chats[0]], [chats[0], nothing]))
+    alone, filled = (
+        gradients(network, supervised_loss(network, batched(part))) for part in ([chats[0]], [chats[0], nothing])
+    )
     assert_close(filled, alone)
 
 
@@ -141,9 +146,11 @@ def test_a_linear_warm_up_that_trains_from_the_first_step(schedule: str) -> None
 
 
 def test_cosine_and_linear_fall_to_zero_and_constant_stays() -> None:
-    cosine, linear, constant = (rates(100, warmup_ratio=0.1, schedule=name) for name in ("cosine", "linear", "constant"))
+    cosine, linear, constant = (
+        rates(100, warmup_ratio=0.1, schedule=name) for name in ("cosine", "linear", "constant")
+    )
     for shares in (cosine, linear):
-        assert all(first > second for first, second in zip(shares[10:], shares[11:], strict=False))
+        assert all(first > second for first, second in pairwise(shares[10:]))
         assert shares[100] == pytest.approx(0)
         assert shares[55] == pytest.approx(0.5)
     assert linear[11:14] == pytest.approx([1 - step / 90 for step in (1, 2, 3)])

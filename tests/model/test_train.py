@@ -21,7 +21,7 @@ from longsafety.model.module import learning_rate, supervised_loss
 from longsafety.model.train import HISTORY, SUMMARY, WEIGHTS, History, load_trained, read_history, train
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
-from longsafety.settings import Model, Settings, Training
+from longsafety.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 SAMPLES, STEPS = 16, 8
@@ -60,7 +60,7 @@ def make(tiny_cache: Path) -> Make:
 
 @pytest.fixture(scope="module")
 def mix() -> Mix:
-    plain = {name: "x" for name in ("task", "scenario", "kind", "category", "seed_id", "licence")}
+    plain: dict[str, Any] = dict.fromkeys(("task", "scenario", "kind", "category", "seed_id", "licence"), "x")
     samples = [
         Sample(
             id=str(number), pair_id=str(number), **plain, context=(Span(number, 0, 20 + 3 * number),),
@@ -121,7 +121,7 @@ def test_the_summary_tells_what_was_done(whole: dict[str, Path], mix: Mix, tiny_
         assert not (folder / "checkpoints" / "last.ckpt").exists()
 
 
-def test_the_history_holds_the_loss_and_the_rate_of_each_step(
+def test_the_history_holds_the_loss_of_each_step(
     whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tiny_cache: Path
 ) -> None:
     settings = make()
@@ -133,7 +133,11 @@ def test_the_history_holds_the_loss_and_the_rate_of_each_step(
         expected = sum(float(supervised_loss(network, next(batches))) for _ in range(2))
     rows = read_history(whole["full"] / HISTORY)
     assert rows[0]["loss"] == pytest.approx(expected, rel=1e-5)
-    factor = learning_rate(settings.training, STEPS)
+
+
+def test_the_history_holds_the_rate_that_each_step_was_done_with(whole: dict[str, Path], make: Make) -> None:
+    factor = learning_rate(make().training, STEPS)
+    rows = read_history(whole["full"] / HISTORY)
     assert [row["lr"] for row in rows] == pytest.approx([1e-2 * factor(step) for step in range(STEPS)])
 
 
@@ -148,7 +152,9 @@ def test_lora_leaves_the_base_model_alone(whole: dict[str, Path], make: Make, ti
 
 
 @pytest.mark.parametrize("tune", WEIGHT_FILES)
-def test_trained_weights_are_loaded_as_they_were_saved(whole: dict[str, Path], make: Make, tiny_cache: Path, tune: str) -> None:
+def test_trained_weights_are_loaded_as_they_were_saved(
+    whole: dict[str, Path], make: Make, tiny_cache: Path, tune: str
+) -> None:
     settings = make(tune)
     network = load_trained(settings.model, whole[tune] / WEIGHTS, tiny_cache, seed=0)
     assert not network.training
@@ -249,7 +255,12 @@ def test_lora_checkpoints_hold_what_is_trained(
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", "half"])
 def test_a_corrupt_checkpoint_is_told_with_its_path(
-    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str
+    make: Make,
+    mix: Mix,
+    tiny_encoder: ChatEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | str,
 ) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
     if content == "half":
@@ -280,9 +291,3 @@ def test_the_reduction_by_tokens_trains_otherwise(
         settings = make(epochs=1, loss_reduction=reduction)
         losses.append(run(settings, Mix(long, []), tiny_encoder, tmp_path / reduction)["final_loss"])
     assert losses[0] != losses[1]
-
-
-def test_training_is_a_recipe_of_its_own() -> None:
-    """What a recipe leaves out has a default that is written down."""
-    assert Training().model_dump()["loss_reduction"] == "sample"
-    assert Model(name="x", source="tiny", window=9).tune == "full"

@@ -99,7 +99,7 @@ def test_indented_paragraphs_are_read_where_asked() -> None:
 
 
 def test_words_broken_at_a_line_are_mended() -> None:
-    text = "Code objects represent pseudo-\ncompiled code of the kind that is returned by built-in functions."
+    text = "Code objects represent pseudo-\ncompiled code of the kind that is returned by the built-in functions."
     assert next(prose_paragraphs(text)).startswith("Code objects represent pseudo-compiled code")
 
 

@@ -24,13 +24,15 @@ TEXTS = {
     "emoji": "Well 👍🏽 done 👩‍👩‍👧‍👦 friends, 🎉🎉 see you 🇫🇷 soon x👍y and é (e\u0301) so on. " * 14,
     "no spaces": "thequickbrownfoxjumpsoverthelazydog" * 30,
     "spaces": "two  spaces   three\n\n\nlines\t\ttabs \n mixed  and then a long plain sentence with words . " * 12,
-    "numbers": "In 1999 and 20,000 or 3.14159 the 12th of 5/6/2020 cost 1234567890 so they're 100% sure it's 5x5. " * 10,
+    "numbers": "In 1999 and 20,000 or 3.14159 the 12th of 5/6/2020 cost 1234567890 so they're 100% sure it's 5x5. "
+    * 10,
     "markup": "<p class='a'>if (x<3) {y[0]+=1;} // comment</p> use snake_case and CamelCase words in a row " * 10,
     "special": "a word <|im_end|> then more words <|im_start|> and <|endoftext|> in the middle of prose " * 10,
     "short": "Hi.",
 }
 LITERALS = (
-    " A needle of some words.", "Needle", "\n\n", " ", "。中文。", "👍🏽", "\u0301", "'s", " x", "ing and so", "12", "\n",
+    " A needle of some words.", "Needle", "\n\n", " ", "。中文。", "👍🏽", "\u0301", "'s", " x", "ing and so", "12",
+    "\n",
     "Documents:\n\n", ". ",
 )  # fmt: skip
 
@@ -53,7 +55,11 @@ def metaspace(scheme: str) -> Any:
     core.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=2000, special_tokens=specials, show_progress=False))
     build: Any = PreTrainedTokenizerFast
     return build(
-        tokenizer_object=core, unk_token="<unk>", eos_token="<|im_end|>", pad_token="<|im_end|>", chat_template=CHAT_TEMPLATE
+        tokenizer_object=core,
+        unk_token="<unk>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        chat_template=CHAT_TEMPLATE,
     )
 
 
@@ -110,11 +116,13 @@ def test_every_cut_of_every_document(encoder: ChatEncoder) -> None:
         size = store.num_tokens(document)
         for cut in range(0, min(size, 60)):
             if store.can_cut(document, cut):
-                context = [Span(document, 0, cut), " Needle. ", Span(document, cut, size)]
+                context: list[Segment] = [Span(document, 0, cut), " Needle. ", Span(document, cut, size)]
                 assert_same(encoder, context, f"What does {name} say?")
 
 
-def test_spans_of_ordinary_prose_are_not_encoded_again(tiny_encoder: ChatEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_of_ordinary_prose_are_not_encoded_again(
+    tiny_encoder: ChatEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long span costs what its ends cost."""
     encoded: list[str] = []
     original = ChatEncoder.literal_ids
@@ -137,7 +145,7 @@ def test_no_context(encoder: ChatEncoder) -> None:
 
 
 def test_the_context_stands_before_the_question_after_a_blank_line(encoder: ChatEncoder) -> None:
-    context = [Span(0, 0, 40), " Needle."]
+    context: list[Segment] = [Span(0, 0, 40), " Needle."]
     text = encoder.prompt_text(context, "What is it?")
     assert render_context(context, encoder.store) + "\n\nWhat is it?" in text
     assert text == encoder.tokenizer.apply_chat_template(
