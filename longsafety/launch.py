@@ -76,8 +76,13 @@ def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
     key = address([run.keys.run for run in runs], first.baseline)
     folder = Path(first.paths.outputs) / "sweeps" / f"{first.name}-{key}"
     writable(folder)
-    sweep = {"name": first.name, "key": key, "command": shlex.join(command), "runs": [str(run.folder) for run in runs]}
-    sweep["tracking"] = runs[0].settings.tracking.model_dump()
+    sweep = {
+        "name": first.name,
+        "key": key,
+        "command": shlex.join(command),
+        "runs": [str(run.folder) for run in runs],
+        "tracking": first.tracking.model_dump(),
+    }
     (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
     return folder
 

@@ -61,9 +61,9 @@ class Worker:
 
         def make(folder: Path) -> None:
             from longsafety.model.load import load_tokenizer
-            from longsafety.scenarios.build import EXCHANGE
             from longsafety.scenarios.corpus import Document, read_documents
             from longsafety.scenarios.fully_harmful import exchange
+            from longsafety.scenarios.recipe import EXCHANGE
             from longsafety.scenarios.seeds import load_seeds
             from longsafety.scenarios.store import TokenStore
 

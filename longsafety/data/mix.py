@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.scenarios.recipe import Sample
+from longsafety.scenarios.recipe import EXCHANGE, Sample
 from longsafety.settings import DataMix
 
 LICENCE_ORDER = (
@@ -50,9 +50,13 @@ def compose_mix(
     """
     chosen: list[Sample] = []
     rows: list[dict[str, Any]] = []
+    share, given = 0.0, 0
     for name, source in mix.sources.items():
         of_kind = [sample for sample in samples if _KINDS[source.kind](sample)]
-        drawn = _draw(of_kind, source.share * mix.budget, mix.budget_unit, answer_tokens, seed)
+        share += source.share
+        amount = round(share * mix.budget) - given  # rounds the running sum, so that the parts make the budget
+        given += amount
+        drawn = _draw(of_kind, amount, mix.budget_unit, answer_tokens, seed)
         if not drawn or drawn is of_kind:
             raise DataError(
                 f"data_mix.sources.{name}: {len(of_kind)} {source.kind} samples do not fill its share "
@@ -76,7 +80,7 @@ def compose_mix(
 
 
 def _draw(
-    samples: list[Sample], amount: float, unit: str, answer_tokens: Callable[[Sample], int], seed: int
+    samples: list[Sample], amount: int, unit: str, answer_tokens: Callable[[Sample], int], seed: int
 ) -> list[Sample]:
     """A seeded draw without repetition, kept even over tasks and kinds; the list itself where it does not suffice.
 
@@ -93,17 +97,18 @@ def _draw(
     drawn: list[Sample] = []
     total = 0
     for _, _, sample in ranked:
-        if total >= round(amount):
+        if total >= amount:
             return drawn
         drawn.append(sample)
         total += answer_tokens(sample) if unit == "tokens" else 1
-    return drawn if total >= round(amount) else samples
+    return drawn if total >= amount else samples
 
 
 def _licence(sample: Sample, corpus: str) -> str:
     if sample.seed_id == "":
         return corpus
-    return _strictest([sample.licence, corpus]) if sample.documents else sample.licence
+    from_corpus = any(not document.startswith(EXCHANGE) for document in sample.documents)
+    return _strictest([sample.licence, corpus]) if from_corpus else sample.licence
 
 
 def _strictest(licences: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from longsafety.scenarios.store import TokenStore
 SLACK = 4
 """A rendered chat has its target length or up to this many tokens less."""
 _ROUNDS = 24
+_NEAR = 4 * SLACK
 
 
 @dataclass
@@ -87,10 +88,9 @@ def fit(
     """
     reply = 0 if answer is None else len(encoder.literal_ids(encoder.answer_text(question, answer)))
 
-    def build(filler_tokens: int) -> Context:
-        num_before = round(filler_tokens * draft.depth)
-        before = draft.before.take(num_before)
-        after = draft.after.take(filler_tokens - num_before)
+    def build(num_before: int, num_after: int) -> Context:
+        filler_tokens = num_before + num_after
+        before, after = draft.before.take(num_before), draft.after.take(num_after)
         segments, needle = _lay_out(draft, before, after, encoder.store)
         counted = sum(span.num_tokens for span in before)
         total = counted + sum(span.num_tokens for span in after)
@@ -102,23 +102,31 @@ def fit(
             )
         return Context(segments, needle, counted / max(total, 1), length)
 
-    empty = build(0)
+    empty = build(0, 0)
     if empty.num_tokens > target_tokens:
         raise DataError(
             f"{where}: chat template, question and needle take {empty.num_tokens} tokens, more than the length "
             f"{target_tokens}; give a larger length.max_tokens (length.train_tokens for training samples)"
         )
     filler_tokens, best = target_tokens - empty.num_tokens, empty
+    num_before = round(filler_tokens * draft.depth)
     for _ in range(_ROUNDS):
-        context = build(max(filler_tokens, 0))
+        context = build(num_before, filler_tokens - num_before)
         excess = context.num_tokens - target_tokens
         if excess <= 0 and context.num_tokens > best.num_tokens:
             best = context
         if -SLACK <= excess <= 0:
             return context
-        # A cut that moves off a split character can answer one token with three: step by one where stepping by the
-        # excess overshoots.
-        filler_tokens -= excess if abs(excess) > SLACK else (1 if excess > 0 else -1)
+        # A cut that moves off a split character can answer one token with three. So once near, steps are of one
+        # token and only the longer side's cut moves; before that, both sides keep the depth.
+        near = abs(excess) <= _NEAR
+        step = -excess if abs(excess) > SLACK else (-1 if excess > 0 else 1)
+        filler_tokens = max(filler_tokens + step, 0)
+        if not near:
+            num_before = round(filler_tokens * draft.depth)
+        elif draft.depth > 0.5:
+            num_before = max(num_before + step, 0)
+        num_before = min(num_before, filler_tokens)
     if best.num_tokens < target_tokens - SLACK:
         raise DataError(
             f"{where}: no cut of the documents gives {target_tokens - SLACK} to {target_tokens} tokens "

@@ -15,15 +15,13 @@ from longsafety.scenarios.fully_harmful import ManyShotJailbreak
 from longsafety.scenarios.long_align import long_align_samples
 from longsafety.scenarios.partially_harmful import HarmfulNIAH
 from longsafety.scenarios.query_harmful import KeywordRAG
-from longsafety.scenarios.recipe import Sample, Segment
+from longsafety.scenarios.recipe import EXCHANGE, Sample, Segment
 from longsafety.scenarios.seeds import Seed, split_seeds
 from longsafety.scenarios.store import TokenStore
 from longsafety.scenarios.task import OPENERS, Pool, Query, Task
 from longsafety.settings import Scenario
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (HarmfulNIAH(), KeywordRAG(), ManyShotJailbreak())}
-EXCHANGE = "exchange:"
-"""Prefix of the ids of stored exchanges, beside the corpus's own documents."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class Span:
 
 
 Segment = Span | str
+EXCHANGE = "exchange:"
+"""Prefix of the ids of stored exchanges (dialogue turns of seed items), beside the corpus's own documents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,10 @@ class Seed:
     licence: str = "unknown"
 
     @property
+    def has_twin(self) -> bool:
+        return bool(self.benign_request and self.benign_answer)
+
+    @property
     def has_statement(self) -> bool:
         return bool(self.statement and self.question and self.statement_safe_answer)
 
@@ -81,7 +85,8 @@ def load_seeds(source: str) -> SeedSet:
     seen: dict[str, str] = {}
     ids: dict[str, str] = {}
     for where, row in _rows(source):
-        seed = _user_seed(where, row, counts)
+        counts["seed rows read"] += 1
+        seed, filled = _user_seed(where, row)
         if seed.id in ids:
             raise DataError(f"{where}: id {seed.id!r} stands already at {ids[seed.id]}; ids are unique, rename one")
         ids[seed.id] = where
@@ -91,19 +96,26 @@ def load_seeds(source: str) -> SeedSet:
             continue
         seen[key] = where
         own.append(seed)
+        counts.update(filled)
     if not own:
         raise DataError(f"{source}: no seed row; give a .jsonl file with a harmful request in each row")
-    own = _borrow_twins(own, shipped, counts)
-    if not any(seed.has_statement for seed in own):
+    lacking = sum(not seed.has_twin for seed in own)
+    if lacking:
+        counts["seed rows without a benign twin: the most similar shipped one is used"] = lacking
+    bring_statements = any(seed.has_statement for seed in own)
+    if not bring_statements:
         counts["seeds bring no statement: the shipped statements are used for HarmfulNIAH"] = len(own)
-        own += [dataclasses.replace(seed, request="") for seed in shipped]
+    if lacking or not bring_statements:
+        kept = {"statement": ""} if bring_statements else {}
+        own += [dataclasses.replace(seed, request="", **kept) for seed in shipped]
     return SeedSet(own, dict(counts))
 
 
 def split_seeds(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> dict[str, list[Seed]]:
     """Disjoint parts ``bench``, ``short_safety`` and ``train``, balanced over categories.
 
-    ``short_safety`` (the short-context arm's own requests) takes a third of what is not the benchmark's.
+    ``short_safety`` (the short-context arm's own requests) takes a third of what is not the benchmark's. A request
+    without a benign twin borrows one within its part, so that the parts share no twin either.
     """
     parts: dict[str, list[Seed]] = {"bench": [], "short_safety": [], "train": []}
     categories: dict[tuple[str, bool], list[Seed]] = defaultdict(list)
@@ -116,7 +128,7 @@ def split_seeds(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> d
         parts["bench"] += ordered[:num_bench]
         parts["short_safety"] += ordered[num_bench : num_bench + num_short]
         parts["train"] += ordered[num_bench + num_short :]
-    return parts
+    return {name: _borrow_twins(members) for name, members in parts.items()}
 
 
 def _texts(source: str) -> Iterator[tuple[str, str]]:
@@ -160,7 +172,8 @@ def _shipped_seeds() -> list[Seed]:
     return [Seed(**row, licence=card["licence"]) for _, row in _rows("en")]
 
 
-def _user_seed(where: str, row: dict[str, Any], counts: Counter[str]) -> Seed:
+def _user_seed(where: str, row: dict[str, Any]) -> tuple[Seed, list[str]]:
+    """The seed of a row, and what had to be filled in."""
     request = next((row[key] for key in REQUEST_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
     if request is None:
         raise DataError(
@@ -171,30 +184,36 @@ def _user_seed(where: str, row: dict[str, Any], counts: Counter[str]) -> Seed:
     path, _, line = where.rpartition(":")
     stem = Path(path).stem
     category = next((row[key] for key in CATEGORY_KEYS if isinstance(row.get(key), str)), stem)
-    counts["seed rows read"] += 1
+    filled = []
     if not given.get("safe_answer"):
-        counts["seed rows without a safe answer: a general one is used"] += 1
+        filled.append("seed rows without a safe answer: a general one is used")
         given["safe_answer"] = _FALLBACK_ANSWER
-    given.setdefault("topic", _FALLBACK_TOPIC)
-    return Seed(id=str(row.get("id", f"{stem}-{line}")), category=category, request=request.strip(), **given)
+    for twin in ("topic", "benign_topic"):
+        if not given.get(twin) and (twin == "topic" or given.get("benign_request")):
+            filled.append(f"seed rows without a {twin}: options say {_FALLBACK_TOPIC!r}")
+            given[twin] = _FALLBACK_TOPIC
+    identity = str(row.get("id", f"{stem}-{line}"))
+    return Seed(id=identity, category=category, request=request.strip(), **given), filled
 
 
-def _borrow_twins(own: list[Seed], shipped: list[Seed], counts: Counter[str]) -> list[Seed]:
-    """Gives requests without a benign twin the twin of the most similar shipped request (BM25)."""
-    lacking = [seed for seed in own if not (seed.benign_request and seed.benign_answer)]
-    if not lacking:
-        return own
+def _borrow_twins(seeds: list[Seed]) -> list[Seed]:
+    """Gives requests without a benign twin that of the seed with the most similar benign request (BM25)."""
+    lenders = [seed for seed in seeds if seed.has_twin]
+    if not lenders or all(seed.has_twin for seed in seeds if seed.request):
+        return seeds
     from longsafety.scenarios.retrieval import Index
 
-    index = Index([seed.request for seed in shipped])
-    borrowed: dict[str, Seed] = {}
-    for seed in lacking:
-        twin = shipped[index.ranked(seed.request, 1)[0]]
-        borrowed[seed.id] = dataclasses.replace(
+    index = Index([seed.benign_request for seed in lenders])
+
+    def with_twin(seed: Seed) -> Seed:
+        if seed.has_twin or not seed.request:
+            return seed
+        twin = lenders[index.ranked(seed.request, 1)[0]]
+        return dataclasses.replace(
             seed,
             benign_request=twin.benign_request,
             benign_topic=twin.benign_topic,
             benign_answer=twin.benign_answer,
         )
-    counts["seed rows without a benign twin: the twin of the most similar shipped request is used"] += len(lacking)
-    return [borrowed.get(seed.id, seed) for seed in own]
+
+    return [with_twin(seed) for seed in seeds]

@@ -103,6 +103,18 @@ def test_the_head_runs_on_the_supervised_positions_only(network: Any, chats: lis
     assert [tuple(shape[:2]) for shape in shapes] == [(2, 6)]
 
 
+def test_positions_begin_with_the_chat_not_with_its_padding(network: Any, chats: list[Encoded]) -> None:
+    """Relative positions forgive it; models with a table of positions do not."""
+    given: list[torch.Tensor] = []
+    network.register_forward_pre_hook(
+        lambda module, args, kwargs: given.append(kwargs["position_ids"]), with_kwargs=True
+    )
+    members = [chats[0], chats[2], chats[6]]
+    supervised_loss(network, batched(members))
+    for row, chat in enumerate(members):
+        assert given[0][row, -len(chat.ids) :].tolist() == list(range(len(chat.ids)))
+
+
 def test_micro_batches_add_up_to_the_whole_batch(network: Any, chats: list[Encoded]) -> None:
     members = [chats[place] for place in (0, 1, 2, 4)]
     whole = gradients(network, supervised_loss(network, batched(members)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,11 +14,11 @@ from longsafety.errors import DataError
 from longsafety.scenarios.build import EXCHANGE, Build, build, split_documents, task_counts
 from longsafety.scenarios.corpus import Document
 from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import exchange
+from longsafety.scenarios.fully_harmful import ManyShotJailbreak, exchange
 from longsafety.scenarios.recipe import Sample, Span, read_samples, render_context, write_samples
 from longsafety.scenarios.seeds import Seed, load_seeds
 from longsafety.scenarios.store import TokenStore
-from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES, OPENERS
+from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES, Pool
 from longsafety.settings import Scenario, TaskCounts
 
 TRAIN, BENCH = 400, 500
@@ -177,6 +178,20 @@ def test_a_many_shot_context_holds_other_exchanges_and_ends_whole(
             assert item.question.startswith("User: ")
 
 
+def test_a_many_shot_history_repeats_all_exchanges_but_its_own(
+    tiny_encoder: ChatEncoder, tiny_seeds: list[Seed]
+) -> None:
+    """Where there are few, they come round again, the item's own never."""
+    few, store = tiny_seeds[:4], tiny_encoder.store
+    exchanges = {seed.id: store.ids.index(EXCHANGE + seed.id) for seed in few}
+    for seed in few:
+        draft = ManyShotJailbreak().draft(seed, Pool(store, [], few, exchanges, 2000), random.Random(0), 1.0)
+        used = [span.document for span in draft.before.take(2000)]
+        assert set(used) == set(exchanges.values()) - {exchanges[seed.id]}
+        for start in range(0, len(used) - 3, 3):
+            assert len(set(used[::-1][start : start + 3])) == 3
+
+
 def test_documents_are_split_by_their_tokens(tiny_encoder: ChatEncoder) -> None:
     parts = split_documents(tiny_encoder.store, bench_fraction=0.3, seed=0)
     assert not set(parts["train"]) & set(parts["bench"])
@@ -251,14 +266,17 @@ def test_texts_are_the_seed_items(made: dict[str, Build], tiny_seeds: list[Seed]
                 continue
             seed = by_id[sample.seed_id]
             needle = sample.task == "HarmfulNIAH"
-            opener = next((f"{text} " for text in OPENERS if sample.answer.startswith(f"{text} ")), "no opener: ")
-            expected = {
-                "benign_query": (seed.benign_request, f"{opener}{seed.benign_answer}"),
+            question, answer = {
+                "benign_query": (seed.benign_request, seed.benign_answer),
                 "benign_needle": (seed.question, seed.benign_statement_answer),
             }.get(
-                sample.kind, (seed.question, seed.statement_safe_answer) if needle else (seed.request, seed.safe_answer)
+                sample.kind,
+                (seed.question, seed.statement_safe_answer) if needle else (seed.request, seed.safe_answer),
             )
-            assert (sample.question.removeprefix("User: "), sample.answer) == expected
+            assert sample.question.removeprefix("User: ") == question
+            # The answer to a benign request may open with words of its own.
+            opens = sample.kind == "benign_query"
+            assert sample.answer.endswith(answer) if opens else sample.answer == answer
             assert (sample.category, sample.licence) == (seed.category, "Apache-2.0")
             if sample.needle >= 0:
                 benign = sample.kind == "benign_needle"

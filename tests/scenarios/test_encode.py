@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,17 +43,23 @@ def byte_level(tiny_tokenizer: Any) -> Any:
 
 
 def metaspace(scheme: str) -> Any:
-    """A BPE with byte fallback whose words begin with ▁, as SentencePiece writes them."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """A BPE with byte fallback whose words begin with ▁, as SentencePiece writes them.
+
+    ``legacy`` does it with a normalizer and splits no words, as the conversions of the first Llamas do.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)])
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first" if scheme == "legacy" else scheme)
+    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     # "no spaces", "emoji" and most of "chinese" stay out: their characters fall back to bytes.
     texts = [*seed_texts(), TEXTS["french"], TEXTS["spaces"], TEXTS["mixed"]]
     specials = ["<unk>", *SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256))]
     core.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=2000, special_tokens=specials, show_progress=False))
+    if scheme == "legacy":
+        core = Tokenizer.from_str(json.dumps({**json.loads(core.to_str()), "pre_tokenizer": None}))
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     build: Any = PreTrainedTokenizerFast
     return build(
         tokenizer_object=core,
@@ -63,7 +70,9 @@ def metaspace(scheme: str) -> Any:
     )
 
 
-@pytest.fixture(scope="module", params=["byte-level", "metaspace first", "metaspace always", "metaspace never"])
+@pytest.fixture(
+    scope="module", params=["byte-level", "metaspace first", "metaspace always", "metaspace never", "metaspace legacy"]
+)
 def encoder(
     request: pytest.FixtureRequest, tiny_tokenizer: Any, tiny_documents: list[Document], tmp_path_factory: Any
 ) -> ChatEncoder:
