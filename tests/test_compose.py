@@ -321,8 +321,8 @@ def test_a_single_run_is_trained_at_its_own_length() -> None:
 
 def test_arms_of_two_scales_do_not_share_a_training() -> None:
     """They differ in more than the length, so they are different arms."""
-    jobs = settled("scale=smoke,nano")
-    assert [job.length.training_tokens for job in jobs] == [256, 512]
+    jobs = settled("scale=smoke,paper")
+    assert [job.length.training_tokens for job in jobs] == [256, 32512]
 
 
 def test_a_sweep_over_sweep_files_is_refused() -> None:
