@@ -165,6 +165,8 @@ class Trainer(Section):
     num_nodes: PositiveInt = 1
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     zero: Zero = Zero()
+    num_threads: PositiveInt | None = None
+    """Processor threads; ``None``: as many as torch chooses."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"
     """``auto``: bfloat16 where the processor computes it natively, else float32; what was chosen is recorded."""
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
+from longsafety.compare import compare, track
 from longsafety.environment import environment, quiet
 from longsafety.errors import DataError, LongSafetyError
 from longsafety.keys import keys
-from longsafety.launch import DONE, SETTINGS, SWEEP, TABLE
-from longsafety.settings import Settings, Tracking
+from longsafety.launch import DONE, SETTINGS
+from longsafety.settings import Settings
 from longsafety.stages import Store
 from longsafety.tracking.record import Example, RunRecord
 
@@ -71,15 +72,22 @@ class Worker:
             read = read_documents(self.settings.corpus)
             exchanges = [Document(EXCHANGE + seed.id, exchange(seed)) for seed in seeds.seeds if seed.request]
             tokenizer = load_tokenizer(self.settings.model, self.cache)
-            TokenStore.build(folder, [*read.documents, *exchanges], tokenizer)
+            # Such a document could close the user's turn and speak in another's place.
+            special = set(tokenizer.all_special_tokens)
+            documents = [item for item in read.documents if not any(token in item.text for token in special)]
+            TokenStore.build(folder, [*documents, *exchanges], tokenizer)
             store = TokenStore.open(folder)
+            counts = {
+                **read.counts,
+                "left out: holds a special token of the model": len(read.documents) - len(documents),
+            }
             facts = {
                 "source": self.settings.corpus.source,
-                "documents": len(read.documents),
-                "tokens": sum(store.num_tokens(number) for number in range(len(read.documents))),
+                "documents": len(documents),
+                "tokens": sum(store.num_tokens(number) for number in range(len(documents))),
                 "licence": read.licence,
                 "fingerprint": read.fingerprint,
-                "counts": {**{f"corpus: {reason}": count for reason, count in read.counts.items()}, **seeds.counts},
+                "counts": {**{f"corpus: {reason}": count for reason, count in counts.items() if count}, **seeds.counts},
             }
             _write_json(folder / COUNTS, facts)
 
@@ -151,12 +159,13 @@ class Worker:
 
             from longsafety.evaluation.ask import ask, selected
             from longsafety.evaluation.backend import TransformersBackend
-            from longsafety.model.device import chosen_precision
+            from longsafety.model.device import chosen_precision, use_threads
             from longsafety.model.load import load_model
             from longsafety.model.train import WEIGHTS, load_trained
             from longsafety.scenarios.recipe import read_samples
 
             settings = self.settings
+            use_threads(settings.trainer.num_threads)
             items = selected(read_samples(self.benchmark() / BENCH), settings.evaluation)
             seed = settings.seed
             if settings.data_mix.sources:
@@ -278,91 +287,6 @@ class Worker:
         Console().print(mix_table(rows))
 
 
-def compare(folder: Path) -> None:
-    """Compares the finished runs of a sweep: tables, figures, report, MLflow."""
-    from rich.console import Console
-
-    from longsafety.evaluation.ask import ANSWERS
-    from longsafety.evaluation.comparison import Arm
-    from longsafety.evaluation.comparison import compare as compare_arms
-    from longsafety.evaluation.scoring import read_answers
-    from longsafety.tracking.report import write_report
-    from longsafety.tracking.tables import comparison_table
-
-    sweep = _read_sweep(folder)
-    records = [RunRecord.load(Path(run)) for run in sweep["runs"]]
-    settings = records[0].resolved()
-    store = Store(Path(settings.paths.outputs))
-    comparison = compare_arms(
-        [
-            Arm(record.label, read_answers(store.folder("answers", record.stages["answers"]) / ANSWERS))
-            for record in records
-        ],
-        baseline=settings.baseline or ("base" if "base" in {record.label for record in records} else None),
-        scoring=settings.scoring,
-        confidence=settings.evaluation.confidence,
-        bootstrap_samples=settings.evaluation.bootstrap_samples,
-        seed=settings.seed,
-    )
-    comparison.save(folder)
-    table = comparison_table(
-        comparison,
-        scorers=settings.evaluation.scorers,
-        scoring=settings.scoring,
-        confidence=settings.evaluation.confidence,
-    )
-    with (folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(table)
-    if "report" in settings.stages:
-        write_report(
-            folder / "report.html",
-            name=sweep["name"],
-            comparison=comparison,
-            records=records,
-            redact=settings.report.redact,
-            command=sweep["command"],
-        )
-        tracking = Tracking.model_validate(sweep["tracking"])  # where this command asks for it
-        if tracking.enabled:
-            from longsafety.tracking.store import log_comparison
-
-            for run in sweep["runs"]:
-                _track(Path(run), folder)  # a run that another sweep had finished is not in this sweep's runs yet
-            log_comparison(
-                comparison,
-                records,
-                name=sweep["name"],
-                key=sweep["key"],
-                folder=folder,
-                tracking=tracking,
-                outputs=Path(settings.paths.outputs),
-            )
-
-
-def _track(run: Path, sweep_folder: Path) -> None:
-    """Logs a finished run to MLflow as a child of its sweep; again is nothing."""
-    import pandas as pd
-
-    from longsafety.tracking.store import log_run
-
-    sweep, record = _read_sweep(sweep_folder), RunRecord.load(run)
-    settings = record.resolved()
-    log_run(
-        record,
-        pd.read_parquet(run / "scores.parquet"),
-        folder=run,
-        tracking=Tracking.model_validate(sweep["tracking"]),
-        outputs=Path(settings.paths.outputs),
-        parent_key=sweep["key"],
-        parent_name=sweep["name"],
-    )
-
-
-def _read_sweep(folder: Path) -> dict[str, Any]:
-    sweep: dict[str, Any] = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
-    return sweep
-
-
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
 
@@ -379,7 +303,7 @@ def main() -> None:
             worker = Worker(folder)
             worker.run()
             if worker.reports and len(sys.argv) > 3:
-                _track(folder, Path(sys.argv[3]))
+                track(folder, Path(sys.argv[3]))
         else:
             compare(folder)
     except LongSafetyError as error:

@@ -91,7 +91,7 @@ class TransformersBackend:
             stop = min(start + _CHUNK, len(prompt))
             positions = torch.arange(start, stop, device=self.device)
             last = self._forward(prompt[start:stop], positions, keep=1)
-        self._cached, self._next = prompt, last[-1]
+        self._cached, self._next = prompt.copy(), last[-1]
         return self._next
 
     def _forward(

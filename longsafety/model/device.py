@@ -21,6 +21,12 @@ def chosen_precision(asked: str, accelerator: str, *, trains: bool) -> tuple[str
     return ("bf16-mixed" if trains else "bf16-true"), device
 
 
+def use_threads(num_threads: int | None) -> None:
+    """Sets torch's processor threads; ``None`` leaves its choice."""
+    if num_threads:
+        torch.set_num_threads(num_threads)
+
+
 def native_cpu_bfloat16() -> bool:
     """Whether the processor has bfloat16 matrix instructions (AVX512-BF16 or AMX); elsewhere they are emulated."""
     capability = torch.backends.cpu.get_cpu_capability()

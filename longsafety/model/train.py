@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from longsafety.data.mix import Mix
 from longsafety.data.module import Chats, MixModule, Schedule
 from longsafety.errors import ConfigError, DataError
-from longsafety.model.device import chosen_precision
+from longsafety.model.device import chosen_precision, use_threads
 from longsafety.model.load import load_model
 from longsafety.model.module import CausalTuner
 from longsafety.scenarios.encode import ChatEncoder
@@ -33,12 +33,15 @@ class History(L.Callback):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         self.seconds, self.tokens = (rows[-1]["seconds"], rows[-1]["tokens"]) if rows else (0.0, 0.0)
         self.last_loss = rows[-1]["loss"] if rows else float("nan")
-        self.loss, self.step = 0.0, start_step
+        self.loss, self.lr, self.step = 0.0, 0.0, start_step
         self.began = time.perf_counter()
 
+    def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
+        self.lr = float(optimizer.param_groups[0]["lr"])  # afterwards it is the next step's
+
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        scale = trainer.accumulate_grad_batches * trainer.world_size
-        self.loss += float(outputs["loss"].detach()) / scale
+        # Lightning has divided it by the accumulated batches; on several ranks it is this rank's estimate of the mean.
+        self.loss += float(outputs["loss"].detach())
         self.tokens += float(batch["attention_mask"].sum())
         if trainer.global_step == self.step:
             return
@@ -48,7 +51,7 @@ class History(L.Callback):
         row = {
             "step": self.step,
             "loss": self.loss,
-            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "lr": self.lr,
             "seconds": self.seconds,
             "tokens": self.tokens,
         }
@@ -86,6 +89,7 @@ def read_history(path: Path) -> list[Row]:
 def train(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> dict[str, Any]:
     """Trains in ``folder`` (going on from its checkpoint if there is one) and writes ``weights/`` and the summary."""
     training, trainer_settings = settings.training, settings.trainer
+    use_threads(trainer_settings.num_threads)
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
     L.seed_everything(settings.seed, workers=True, verbose=False)
     ranks = _ranks(settings)

@@ -70,9 +70,10 @@ def metaspace(scheme: str) -> Any:
     )
 
 
-@pytest.fixture(
-    scope="module", params=["byte-level", "metaspace first", "metaspace always", "metaspace never", "metaspace legacy"]
-)
+KINDS = ["byte-level", "metaspace first", "metaspace always", "metaspace never", "metaspace legacy"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def encoder(
     request: pytest.FixtureRequest, tiny_tokenizer: Any, tiny_documents: list[Document], tmp_path_factory: Any
 ) -> ChatEncoder:

@@ -1,0 +1,98 @@
+"""Compares the finished runs of a sweep: tables, figures, the report, and MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from longsafety.launch import SWEEP, TABLE
+from longsafety.settings import Tracking
+from longsafety.stages import Store
+from longsafety.tracking.record import RunRecord
+
+
+def compare(folder: Path) -> None:
+    """Writes the comparison into the sweep's folder (and MLflow, where the command asks for it)."""
+    from rich.console import Console
+
+    from longsafety.evaluation.ask import ANSWERS
+    from longsafety.evaluation.comparison import Arm
+    from longsafety.evaluation.comparison import compare as compare_arms
+    from longsafety.evaluation.scoring import read_answers
+    from longsafety.tracking.report import write_report
+    from longsafety.tracking.tables import comparison_table
+
+    sweep = _read_sweep(folder)
+    records = [RunRecord.load(Path(run)) for run in sweep["runs"]]
+    settings = records[0].resolved()
+    store = Store(Path(settings.paths.outputs))
+    comparison = compare_arms(
+        [
+            Arm(record.label, read_answers(store.folder("answers", record.stages["answers"]) / ANSWERS))
+            for record in records
+        ],
+        baseline=settings.baseline or ("base" if "base" in {record.label for record in records} else None),
+        scoring=settings.scoring,
+        confidence=settings.evaluation.confidence,
+        bootstrap_samples=settings.evaluation.bootstrap_samples,
+        seed=settings.seed,
+    )
+    comparison.save(folder)
+    table = comparison_table(
+        comparison,
+        scorers=settings.evaluation.scorers,
+        scoring=settings.scoring,
+        confidence=settings.evaluation.confidence,
+    )
+    with (folder / TABLE).open("w", encoding="utf-8") as file:
+        Console(file=file, width=120).print(table)
+    if "report" in settings.stages:
+        write_report(
+            folder / "report.html",
+            name=sweep["name"],
+            comparison=comparison,
+            records=records,
+            redact=settings.report.redact,
+            command=sweep["command"],
+        )
+        tracking = Tracking.model_validate(sweep["tracking"])  # where this command asks for it
+        if tracking.enabled:
+            from longsafety.tracking.store import log_comparison
+
+            for run in sweep["runs"]:
+                track(Path(run), folder)  # a run that another sweep had finished is not in this sweep's runs yet
+            log_comparison(
+                comparison,
+                records,
+                name=sweep["name"],
+                key=sweep["key"],
+                folder=folder,
+                tracking=tracking,
+                outputs=Path(settings.paths.outputs),
+            )
+
+
+def track(run: Path, sweep_folder: Path) -> None:
+    """Logs a finished run to MLflow as a child of its sweep; again is nothing."""
+    import pandas as pd
+
+    from longsafety.tracking.store import log_run
+
+    sweep, record = _read_sweep(sweep_folder), RunRecord.load(run)
+    settings = record.resolved()
+    log_run(
+        record,
+        pd.read_parquet(run / "scores.parquet"),
+        folder=run,
+        tracking=Tracking.model_validate(sweep["tracking"]),
+        outputs=Path(settings.paths.outputs),
+        parent_key=sweep["key"],
+        parent_name=sweep["name"],
+    )
+
+
+def _read_sweep(folder: Path) -> dict[str, Any]:
+    sweep: dict[str, Any] = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
+    return sweep
