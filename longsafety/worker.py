@@ -42,6 +42,7 @@ class Worker:
     def run(self) -> None:
         settings = self.settings
         if "build" in settings.stages:
+            self.corpus()
             self.benchmark()
             if settings.data_mix.sources:
                 self.samples()
