@@ -47,9 +47,6 @@ class Store:
     def folder(self, stage: str, key: str) -> Path:
         return self.root / stage / key
 
-    def has(self, stage: str, key: str) -> bool:
-        return self.folder(stage, key).is_dir()
-
     def ensure(
         self, stage: str, key: str, make: Callable[[Path], None], *, resumable: bool = False
     ) -> tuple[Path, bool]:

@@ -36,14 +36,14 @@ def fail_after(name: str) -> Callable[[Path], None]:
 
 def test_a_stage_is_made_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert not store.has("samples", "k")
+    assert not store.folder("samples", "k").is_dir()
     folder, made = store.ensure("samples", "k", write("first"))
     assert made
     assert folder == store.folder("samples", "k") == tmp_path / "stages" / "samples" / "k"
     again, made_again = store.ensure("samples", "k", write("second"))
     assert (again, made_again) == (folder, False)
     assert (folder / "result.txt").read_text("utf-8") == "first"
-    assert store.has("samples", "k")
+    assert store.folder("samples", "k").is_dir()
 
 
 def test_stages_and_keys_do_not_meet(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_failed_make_leaves_no_complete_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(Stop):
         store.ensure("weights", "k", fail_after("half.txt"))
-    assert not store.has("weights", "k")
+    assert not store.folder("weights", "k").is_dir()
     assert not store.folder("weights", "k").exists()
 
 
@@ -135,7 +135,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     process.kill()
     process.join(10)
     store = Store(tmp_path)
-    assert not store.has("weights", "k")
+    assert not store.folder("weights", "k").is_dir()
     folder, made = store.ensure("weights", "k", write("whole"), resumable=True)
     assert made
     assert (folder / "half.txt").exists()
