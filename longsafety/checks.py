@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from longsafety.scenarios import TASK_NAMES
+from longsafety.scenarios.language import texts
+from longsafety.scenarios.teacher import teacher_problems
 from longsafety.settings import Settings
 
 OPTION_ROOM_TOKENS = 256
@@ -23,11 +24,33 @@ def combination_problems(settings: Settings, broken: frozenset[str]) -> list[str
 def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _lengths(settings)
     yield from _data(settings)
+    yield from _files(settings)
     yield from _hardware(settings)
 
 
 def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     length, window = settings.length, settings.model.window
+    for index, tokens in enumerate(length.lengths):
+        if tokens > length.max_tokens:
+            yield (
+                ("length.lengths", "length.max_tokens"),
+                f"length.lengths.{index} = {tokens}: above length.max_tokens = {length.max_tokens}; raise it",
+            )
+    for key in ("mean_tokens", "bench_mean_tokens"):
+        mean = getattr(length, key)
+        if mean is not None and mean >= length.max_tokens:
+            yield (
+                (f"length.{key}", "length.max_tokens"),
+                f"length.{key} = {mean}: lengths spread up to length.max_tokens = {length.max_tokens}, which must be "
+                "larger; raise it",
+            )
+        if mean is not None and length.lengths:
+            yield (
+                (f"length.{key}", "length.lengths"),
+                f"length.{key} = {mean}: length.lengths = {length.lengths} gives the lengths already; leave one out",
+            )
+    if settings.only_builds:
+        return  # no model sees what is built
     wanted = {
         "length.max_tokens": (length.bench_tokens, f"{length.max_tokens} × length.factor {length.factor}"),
         "length.train_tokens": (length.training_tokens, "the training samples"),
@@ -47,18 +70,16 @@ def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _data(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     scenario, mix = settings.scenario, settings.data_mix
+    names = [name for name in texts("en") if name != "common"]
     for name in scenario.tasks:
-        if name not in TASK_NAMES:
+        if name not in names:
             yield (
                 (f"scenario.tasks.{name}",),
                 f"scenario.tasks.{name} = {scenario.tasks[name].model_dump()}: no such task; "
-                f"choose from {', '.join(TASK_NAMES)}",
+                f"choose from {', '.join(names)}",
             )
-    if not scenario.tasks:
+    if not any(counts.train or counts.bench for counts in scenario.tasks.values()):
         yield (("scenario.tasks",), "scenario.tasks = {}: at least one task is needed; choose from the tasks' names")
-    for index, depth in enumerate(scenario.depths):
-        if not 0 <= depth <= 1:
-            yield (("scenario.depths",), f"scenario.depths.{index} = {depth}: a depth is between 0 and 1; change it")
     total = sum(source.share for source in mix.sources.values())
     if mix.sources and abs(total - 1) > 1e-6:
         yield (
@@ -66,12 +87,54 @@ def _data(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"data_mix.sources = {{{', '.join(f'{key}: {item.share}' for key, item in mix.sources.items())}}}: "
             f"the shares sum to {total:g}; make them sum to 1",
         )
-    built = scenario.train_samples or sum(counts.train for counts in scenario.tasks.values())
-    if mix.sources and mix.budget_unit == "samples" and mix.budget > built:
+    if settings.only_builds:
+        return
+    built = sum(counts.train for counts in scenario.tasks.values())
+    built = built and (scenario.train_samples or settings.limits.train_samples or built)
+    own = any(source.kind != "chats" for source in mix.sources.values())
+    if own and mix.budget_unit == "samples" and mix.budget > built:
         yield (
             ("data_mix.budget", "scenario.train_samples", "scenario.tasks"),
             f"data_mix.budget = {mix.budget}: the scenario builds {built} training samples; "
             f"give at most {built}, or a larger scenario.train_samples",
+        )
+
+
+def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, source in settings.data_mix.sources.items():
+        if (source.kind == "chats") != (source.path is not None):
+            rule = "needs a path" if source.kind == "chats" else f"a source of kind {source.kind} is built, not read"
+            fix = "give one" if source.kind == "chats" else "leave it out, or set kind=chats"
+            yield (
+                (f"data_mix.sources.{name}",),
+                f"data_mix.sources.{name}.path = {source.path}: {rule}; {fix}",
+            )
+    teacher, export, exports = settings.teacher, settings.export, "export" in settings.stages
+    for problem in teacher_problems(teacher):
+        yield (("teacher",), problem)
+    for key in ("format", "path"):
+        if exports != (getattr(export, key) is not None):
+            rule = "stages has export, which needs it" if exports else "stages has no export"
+            fix = "give it" if exports else "set stages=[build,export]"
+            yield ((f"export.{key}", "stages"), f"export.{key} = {getattr(export, key)}: {rule}; {fix}")
+    if settings.read.path is not None and not (exports and settings.only_builds):
+        yield (
+            ("read.path", "stages"),
+            f"read.path = {settings.read.path}: a file is read in order to be exported; set stages=[build,export]",
+        )
+    counts = settings.scenario.tasks.values()
+    if exports and export.format in ("longsafety_bench", "lm_eval", "inspect") and settings.read.path is None:
+        if not any(count.bench for count in counts):
+            yield (
+                ("export.format", "scenario.tasks"),
+                f"export.format = {export.format}: writes benchmark items, and scenario {settings.scenario.name} has "
+                "none; choose another scenario",
+            )
+    elif exports and settings.read.path is None and not any(count.train for count in counts):
+        yield (
+            ("export.format", "scenario.tasks"),
+            f"export.format = {export.format}: writes training samples, and scenario {settings.scenario.name} has "
+            "none; choose another scenario",
         )
 
 

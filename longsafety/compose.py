@@ -27,13 +27,26 @@ from pydantic import BaseModel, ValidationError
 
 from longsafety.checks import combination_problems
 from longsafety.errors import ConfigError
+from longsafety.scenarios.seeds import SHIPPED
 from longsafety.settings import Settings
 
 _PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
 CONF, SWEEPS = _ROOT / "conf", _ROOT / "sweeps"
 """Beside the package in a checkout, inside it in an installed wheel."""
-_PATH_KEYS = ("corpus.source", "scenario.seeds", "model.source", "paths.outputs", "paths.cache", "tracking.uri")
+_PATH_KEYS = (
+    "corpus.source",
+    "scenario.seeds",
+    "model.source",
+    "teacher.model",
+    "teacher.base_url",
+    "read.path",
+    "read.documents",
+    "export.path",
+    "paths.outputs",
+    "paths.cache",
+    "tracking.uri",
+)
 """Their values are quoted where Hydra's grammar would stumble: (, [, =, ~, letters beyond ASCII."""
 _LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
 
@@ -166,29 +179,39 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
     length = settings.length
     if len(lengths) > 1 and length.train_tokens is None:
         length = length.model_copy(update={"train_tokens": min(lengths)})
-    source = Path(settings.corpus.source).expanduser()
-    corpus = settings.corpus
-    if source.exists() and settings.corpus.source != "embedded":
-        corpus = corpus.model_copy(update={"source": str(source.resolve())})
-    scenario = settings.scenario
-    if scenario.seeds != "en":
-        scenario = scenario.model_copy(update={"seeds": str(Path(scenario.seeds).expanduser().resolve())})
-    paths = settings.paths.model_copy(
-        update={
-            "outputs": str(Path(settings.paths.outputs).expanduser().resolve()),
-            "cache": str(Path(settings.paths.cache).expanduser().resolve()),
-        }
-    )
+    scenario, limits = settings.scenario, settings.limits
+    if not settings.only_builds:
+        scenario = scenario.model_copy(
+            update={
+                "train_samples": scenario.train_samples or limits.train_samples,
+                "bench_items": scenario.bench_items or limits.bench_items,
+            }
+        )
+    if scenario.seeds != SHIPPED:
+        scenario = scenario.model_copy(update={"seeds": _absolute(scenario.seeds)})
+    update: dict[str, Any] = {
+        "corpus": _with_path(settings.corpus, "source") if settings.corpus.source != "embedded" else settings.corpus,
+        "read": _with_path(_with_path(settings.read, "path"), "documents"),
+        "export": _with_path(settings.export, "path", missing=True),
+        "paths": settings.paths.model_copy(
+            update={"outputs": _absolute(settings.paths.outputs), "cache": _absolute(settings.paths.cache)}
+        ),
+    }
     return settings.model_copy(
-        update={
-            "label": label,
-            "varied": dict(job.varied),
-            "length": length,
-            "corpus": corpus,
-            "scenario": scenario,
-            "paths": paths,
-        }
+        update={"label": label, "varied": dict(job.varied), "length": length, "scenario": scenario, **update}
     )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def _with_path(section: Any, key: str, *, missing: bool = False) -> Any:
+    """The section with an absolute path where ``key`` names something local (or is yet to be made)."""
+    value = getattr(section, key)
+    if value is None or not (missing or Path(value).expanduser().exists()):
+        return section
+    return section.model_copy(update={key: _absolute(value)})
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

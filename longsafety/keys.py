@@ -7,6 +7,7 @@ from pathlib import Path
 
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
+from longsafety.scenarios.rows import rows_fingerprint
 from longsafety.scenarios.seeds import seeds_fingerprint
 from longsafety.settings import Settings
 from longsafety.stages import address, code_version
@@ -16,9 +17,13 @@ from longsafety.stages import address, code_version
 class Keys:
     """Stage → address. ``weights`` is empty for the untrained arm."""
 
+    seeds: str
     corpus: str
     samples: str
     benchmark: str
+    short_safety: str
+    long_align: str
+    audit: str
     weights: str
     answers: str
     run: str
@@ -26,22 +31,41 @@ class Keys:
 
 def keys(settings: Settings) -> Keys:
     """Addresses of one run. What two runs have in common has one address, and is made once."""
-    scenario = settings.scenario
+    scenario, length, teacher = settings.scenario, settings.length, settings.teacher
     model = identity(settings.model, Path(settings.paths.cache))
-    corpus = address(
-        settings.corpus.model_dump(),
-        fingerprint(settings.corpus),
+    scenarios = code_version("scenarios")
+    writer = teacher.model_dump(include={"kind", "model", "max_reply_tokens", "temperature", "retries"})
+    seeds = address(
         seeds_fingerprint(scenario.seeds),
-        model,
-        code_version("scenarios"),
+        scenario.language,
+        scenario.context_language,
+        settings.on_bad_row,
+        "template" if teacher.kind == "template" else writer,
+        scenarios,
     )
-    common = (corpus, scenario.model_dump(exclude={"name", "seeds", "train_samples", "bench_items"}), settings.seed)
-    samples = address("train", *common, scenario.train_samples, settings.length.training_tokens)
-    benchmark = address("bench", *common, scenario.bench_items, settings.length.bench_tokens)
+    corpus = address(settings.corpus.model_dump(), fingerprint(settings.corpus), seeds, model, scenarios)
+    sizes = {"name", "seeds", "train_samples", "bench_items", "tasks"}
+    common = (corpus, scenario.model_dump(exclude=sizes), settings.seed)
+    train_length = length.model_dump(exclude={"name", "bench_mean_tokens", "factor"})
+    bench_length = length.model_dump(exclude={"name", "train_tokens"})
+    counts = {
+        split: {name: getattr(number, split) for name, number in scenario.tasks.items() if getattr(number, split)}
+        for split in ("train", "bench")
+    }
+    if length.train_tokens:
+        train_length = {"max_tokens": length.train_tokens}
+    samples = address("train", *common, counts["train"], scenario.train_samples, train_length)
+    benchmark = address("bench", *common, counts["bench"], scenario.bench_items, bench_length)
+    short_safety = address("short_safety", *common, sum(counts["train"].values()), scenario.train_samples)
+    long_align = address("long_align", samples, writer)
     weights = ""
     if settings.data_mix.sources:
+        parts = {"short_safety": short_safety, "long_align": long_align}
         weights = address(
-            samples,
+            [
+                rows_fingerprint(source.path) if source.kind == "chats" else parts.get(source.kind, samples)
+                for source in settings.data_mix.sources.values()
+            ],
             settings.data_mix.model_dump(exclude={"name"}),
             settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
             settings.training.model_dump(),
@@ -57,6 +81,7 @@ def keys(settings: Settings) -> Keys:
         settings.model.attention,
         code_version("evaluation/ask.py", "evaluation/backend.py"),
     )
-    frozen = settings.model_dump(exclude={"paths", "tracking"})
-    run = address(frozen, answers, code_version("tracking", "evaluation"))
-    return Keys(corpus, samples, benchmark, weights, answers, run)
+    frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
+    run = address(frozen, answers, samples, long_align, code_version("tracking", "evaluation"))
+    audit = address(samples, benchmark)
+    return Keys(seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, run)

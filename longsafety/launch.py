@@ -55,7 +55,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     runs = [freeze(settings) for settings in jobs]
     sweep = _freeze_sweep(runs, command)
     for number, run in enumerate(runs, 1):
-        if run.done:
+        if run.done and "export" not in run.settings.stages:
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {_title(run.settings)}", flush=True)
         code = _worker("run", run.folder, sweep)
@@ -67,7 +67,17 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
                 file=sys.stderr,
             )
             return code
+    if first.only_builds:
+        for run in runs:
+            _show_built(run)
+        return 0
     return _compare(first, sweep) if "score" in first.stages else 0
+
+
+def _show_built(run: Run) -> None:
+    if (run.folder / TABLE).exists():
+        print((run.folder / TABLE).read_text("utf-8"))
+        print(f"gallery  {run.folder / 'gallery.html'}")
 
 
 def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:

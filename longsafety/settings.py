@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Stage = Literal["build", "train", "evaluate", "score", "report"]
+Stage = Literal["build", "export", "train", "evaluate", "score", "report"]
+ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect"]
 TwinKind = Literal["benign_query", "benign_needle", "short"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -49,24 +50,95 @@ class Scenario(Section):
     """Which tasks are built, and from which seed items."""
 
     name: str
-    seeds: str = "en"
-    """``en`` (shipped), or a .jsonl file or a folder of them with harmful requests."""
+    seeds: str = "shipped"
+    """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
+    language: Literal["en", "zh"] = "en"
+    """Of questions, answers, options and needles."""
+    context_language: str | None = None
+    """Of the documents (ISO 639-1; others are left out), and of dialogue histories; ``None``: any documents, and
+    histories in ``language``."""
     tasks: dict[str, TaskCounts]
     """Task name → counts."""
     train_samples: PositiveInt | None = None
-    """Scales the tasks' training counts to this total; ``None`` keeps them."""
+    """Scales the tasks' training counts to this total; ``None``: the scale's limit (``limits``) where a model is
+    trained or asked, and the counts themselves where data is only built."""
     bench_items: PositiveInt | None = None
-    """Scales the tasks' benchmark counts to this total; ``None`` keeps them."""
-    depths: list[Fraction] = [0.1, 0.3, 0.5, 0.7, 0.9]
-    """Depths of a needle, as fractions of the context's tokens; items go round them."""
+    """Scales the tasks' benchmark counts to this total; ``None``: as for ``train_samples``."""
+    depths: list[Fraction] | Literal["linear", "sigmoid"] = "linear"
+    """Depths of needles, as fractions of the context's tokens; items go round them. ``linear``: evenly from 0.1 to
+    0.9; ``sigmoid``: denser towards both ends."""
+    num_depths: PositiveInt = 5
+    """The number of depths of a grid."""
+    goal: Literal["before", "after"] = "after"
+    """Where the question stands: before or after the context."""
+    harm_fraction: Fraction = 1.0
+    """Share of the filler of fully harmful contexts that is harmful."""
+    harmful_documents: list[str] = []
+    """Patterns (``sherlock*``) of the ids of documents that are harmful texts, such as crime fiction: the fully
+    harmful tasks take theirs, and no other task uses them. Empty: vignettes of invented people's deeds."""
     bench_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of documents and of seed items that is the benchmark's alone."""
+
+
+class Limits(Section):
+    """What a scale allows where a model is trained or asked; ``None``: the scenario's own counts."""
+
+    train_samples: PositiveInt | None = None
+    bench_items: PositiveInt | None = None
+
+
+class Teacher(Section):
+    """Who writes what the seed items lack: questions, safe answers, options."""
+
+    kind: Literal["template", "transformers", "openai"] = "template"
+    """``template``: offline and deterministic; ``transformers``: a local model; ``openai``: any compatible server."""
+    model: str | None = None
+    """A folder or hub name (``smollm2`` too), or the name that the server gives its model."""
+    base_url: str | None = None
+    """The server's address up to ``/v1``."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key; a server without keys needs none."""
+    max_reply_tokens: PositiveInt = 200
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    budget_tokens: PositiveInt | None = None
+    """Prompt and reply tokens that may be spent in all; ``None``: no limit."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    """How often a prompt is asked again when the server fails, and when the validator rejects the reply."""
+    timeout_seconds: PositiveInt = 60
+    concurrency: PositiveInt = 4
+    """Prompts under way at once (``openai``)."""
+
+
+class Read(Section):
+    """A public file that ``stages=[build,export]`` converts, in place of building."""
+
+    path: str | None = None
+    """A file, a folder, or a hub dataset."""
+    format: str = "auto"
+    """The public schema; ``auto`` recognises it by its columns."""
+    split: str | None = None
+    documents: str | None = None
+    """The file with the contexts, where they are apart (thu-coai/LongSafety)."""
+
+
+class Export(Section):
+    """What ``stages=[build,export]`` writes, and where."""
+
+    format: ExportFormat | None = None
+    path: str | None = None
+    """A new or empty folder."""
+    kinds: list[str] = ["harmful"]
+    """Sample kinds that are written: harmful, benign_query, benign_needle, short."""
 
 
 class Source(Section):
     """One part of a data mix."""
 
-    kind: Literal["longsafety", "longsafety_short", "benign_twins", "short_safety", "long_align"]
+    kind: Literal["longsafety", "longsafety_short", "benign_twins", "short_safety", "long_align", "chats"]
+    path: str | None = None
+    """For ``chats``: a file, folder or hub dataset in a public schema of training chats."""
+    format: str = "auto"
+    """Its schema; ``auto`` recognises it by its columns."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Share of the budget."""
 
@@ -116,6 +188,14 @@ class Length(Section):
     """Tokens of a rendered chat: of a benchmark item's prompt, and of a training sample with its answer."""
     factor: PositiveInt = 1
     """Benchmark items are this many times as long as ``max_tokens``; training samples are not."""
+    lengths: list[PositiveInt] = []
+    """Items go round these lengths, instead of one; none above ``max_tokens``."""
+    mean_tokens: PositiveInt | None = None
+    """Lengths are spread log-normally around this mean, up to ``max_tokens``, instead of being one."""
+    bench_mean_tokens: PositiveInt | None = None
+    """The benchmark's mean where it differs."""
+    spread: Annotated[float, Field(gt=0)] = 0.5
+    """Standard deviation of the lengths' logarithms."""
     train_tokens: PositiveInt | None = None
     """Tokens of a training sample where they differ from ``max_tokens``. ``None``: ``max_tokens``; in a sweep over
     lengths the shortest of them, so that one training serves all."""
@@ -231,6 +311,13 @@ class Settings(Section):
     scoring: Literal["fixed", "official"] = "fixed"
     corpus: Annotated[Corpus, BeforeValidator(_expand_source)]
     scenario: Scenario
+    limits: Limits = Limits()
+    teacher: Teacher = Teacher()
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What a broken row of a file that is read means: an error that names all, before anything is written; or it is
+    left out, named and counted."""
+    read: Read = Read()
+    export: Export = Export()
     data_mix: DataMix
     model: Model
     length: Length
@@ -240,3 +327,8 @@ class Settings(Section):
     tracking: Tracking
     paths: Paths
     report: Report
+
+    @property
+    def only_builds(self) -> bool:
+        """Whether no model is trained or asked: data is built (and exported) in the scenario's own counts."""
+        return {*self.stages} <= {"build", "export"}

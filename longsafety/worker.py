@@ -6,10 +6,9 @@ python -m longsafety.worker compare <folder with sweep.yaml>
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from longsafety.environment import environment, quiet
 from longsafety.errors import DataError, LongSafetyError
 from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS
+from longsafety.making import COUNTS, SAMPLES, Making, read_json, write_json
 from longsafety.settings import Settings
-from longsafety.stages import Store
+from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
-
-TRAIN, BENCH, COUNTS = "train.parquet", "bench.parquet", "counts.json"
 
 
 class Worker:
@@ -34,18 +32,18 @@ class Worker:
         self.folder = folder
         self.settings = Settings.model_validate(yaml.safe_load((folder / SETTINGS).read_text("utf-8")))
         self.keys = keys(self.settings)
-        self.store = Store(Path(self.settings.paths.outputs))
-        self.cache = Path(self.settings.paths.cache)
-        self.seconds: dict[str, float] = {}
-        self._encoder: Any = None
+        self.data = Making(self.settings, self.keys)
+        self.store, self.cache = self.data.store, self.data.cache
 
     def run(self) -> None:
         settings = self.settings
-        if "build" in settings.stages:
-            self.corpus()
-            self.benchmark()
-            if settings.data_mix.sources:
-                self.samples()
+        if settings.read.path is not None:
+            convert(settings, self.data.tokenizer)
+        else:
+            if "build" in settings.stages:
+                self.build()
+            if "export" in settings.stages:
+                export_built(self.data)
         if "train" in settings.stages and settings.data_mix.sources:
             self.weights()
         if "evaluate" in settings.stages:
@@ -54,105 +52,32 @@ class Worker:
             self.score()
         (self.folder / DONE).touch()
 
+    def build(self) -> None:
+        """Samples and benchmark; where nothing else is asked for, also their audit and gallery."""
+        data, wanted = self.data, self.data.counts
+        if wanted["bench"]:
+            data.benchmark()
+        if self.settings.only_builds:
+            if wanted["train"]:
+                data.samples()
+            show(data, self.folder)
+        elif self.settings.data_mix.sources:
+            data.mix()
+
     @property
     def reports(self) -> bool:
         return self.settings.tracking.enabled and {"score", "report"} <= set(self.settings.stages)
-
-    def corpus(self) -> Path:
-        """Documents and the seed items' exchanges, tokenised once."""
-
-        def make(folder: Path) -> None:
-            from longsafety.model.load import load_tokenizer
-            from longsafety.scenarios.corpus import Document, read_documents
-            from longsafety.scenarios.fully_harmful import exchange
-            from longsafety.scenarios.recipe import EXCHANGE
-            from longsafety.scenarios.seeds import load_seeds
-            from longsafety.scenarios.store import TokenStore
-
-            seeds = load_seeds(self.settings.scenario.seeds)
-            read = read_documents(self.settings.corpus)
-            exchanges = [Document(EXCHANGE + seed.id, exchange(seed)) for seed in seeds.seeds if seed.request]
-            tokenizer = load_tokenizer(self.settings.model, self.cache)
-            # Such a document could close the user's turn and speak in another's place.
-            special = set(tokenizer.all_special_tokens)
-            documents = [item for item in read.documents if not any(token in item.text for token in special)]
-            TokenStore.build(folder, [*documents, *exchanges], tokenizer)
-            store = TokenStore.open(folder)
-            counts = {
-                **read.counts,
-                "left out: holds a special token of the model": len(read.documents) - len(documents),
-            }
-            facts = {
-                "source": self.settings.corpus.source,
-                "documents": len(documents),
-                "tokens": sum(store.num_tokens(number) for number in range(len(documents))),
-                "licence": read.licence,
-                "fingerprint": read.fingerprint,
-                "counts": {**{f"corpus: {reason}": count for reason, count in counts.items() if count}, **seeds.counts},
-            }
-            _write_json(folder / COUNTS, facts)
-
-        return self._stage("corpus", self.keys.corpus, make)
-
-    def encoder(self) -> Any:
-        if self._encoder is None:
-            from longsafety.model.load import load_tokenizer
-            from longsafety.scenarios.encode import ChatEncoder
-            from longsafety.scenarios.store import TokenStore
-
-            store = TokenStore.open(self.corpus())
-            self._encoder = ChatEncoder(load_tokenizer(self.settings.model, self.cache), store)
-        return self._encoder
-
-    def samples(self) -> Path:
-        return self._built("samples", self.keys.samples, "train", self.settings.length.training_tokens)
-
-    def benchmark(self) -> Path:
-        return self._built("benchmark", self.keys.benchmark, "bench", self.settings.length.bench_tokens)
-
-    def _built(self, stage: str, key: str, split: str, target_tokens: int) -> Path:
-        def make(folder: Path) -> None:
-            from longsafety.scenarios.build import build
-            from longsafety.scenarios.recipe import write_samples
-            from longsafety.scenarios.seeds import load_seeds
-
-            settings = self.settings
-            built = build(
-                settings.scenario,
-                load_seeds(settings.scenario.seeds).seeds,
-                self.encoder(),
-                split=split,
-                target_tokens=target_tokens,
-                seed=settings.seed,
-            )
-            write_samples(built.samples, folder / f"{split}.parquet")
-            _write_json(folder / COUNTS, built.counts)
-
-        return self._stage(stage, key, make)
-
-    def mix(self) -> Any:
-        from longsafety.data.mix import compose_mix
-        from longsafety.scenarios.recipe import read_samples
-
-        encoder, facts = self.encoder(), _read_json(self.corpus() / COUNTS)
-        return compose_mix(
-            self.settings.data_mix,
-            read_samples(self.samples() / TRAIN),
-            lambda sample: len(encoder.literal_ids(encoder.answer_text(sample.question, sample.answer))),
-            licence=facts["licence"],
-            seed=self.settings.seed,
-        )
 
     def weights(self) -> Path:
         def make(folder: Path) -> None:
             from longsafety.model.train import train
 
-            mix = self.mix()
+            mix = self.data.mix()
             self._show_mix(mix.rows)
-            train(self.settings, mix, self.encoder(), folder)
-            _write_json(folder / "mix.json", mix.rows)
+            train(self.settings, mix, self.data.encoder, folder)
+            write_json(folder / "mix.json", mix.rows)
 
-        return self._stage("weights", self.keys.weights, make, resumable=True)
+        return self.data.stage("weights", self.keys.weights, make, resumable=True)
 
     def answers(self) -> Path:
         def make(folder: Path) -> None:
@@ -167,7 +92,7 @@ class Worker:
 
             settings = self.settings
             use_threads(settings.trainer.num_threads)
-            items = selected(read_samples(self.benchmark() / BENCH), settings.evaluation)
+            items = selected(read_samples(self.data.benchmark() / SAMPLES), settings.evaluation)
             seed = settings.seed
             if settings.data_mix.sources:
                 network = load_trained(settings.model, self.weights() / WEIGHTS, self.cache, seed=seed)
@@ -183,7 +108,7 @@ class Worker:
                 ask(
                     items,
                     backend,
-                    self.encoder(),
+                    self.data.encoder,
                     settings.evaluation,
                     max_tokens=settings.length.bench_tokens,
                     folder=folder,
@@ -198,9 +123,9 @@ class Worker:
                 "precision": precision,
                 "device": device,
             }
-            _write_json(folder / "evaluation.json", facts)
+            write_json(folder / "evaluation.json", facts)
 
-        return self._stage("answers", self.keys.answers, make, resumable=True)
+        return self.data.stage("answers", self.keys.answers, make, resumable=True)
 
     def score(self) -> None:
         """Scores the kept answers (no model needed), writes the record and tells MLflow."""
@@ -216,19 +141,22 @@ class Worker:
         scores = score(answers, scoring=self.settings.scoring, confidence=self.settings.evaluation.confidence)
         scores.to_parquet(self.folder / "scores.parquet")
         scores.to_csv(self.folder / "scores.csv", index=False)
-        self.record(_read_json(folder / "evaluation.json")).save(self.folder)
+        self.record(read_json(folder / "evaluation.json")).save(self.folder)
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
         from longsafety.model.train import HISTORY, SUMMARY, read_history
+        from longsafety.scenarios.controls import KINDS
 
         settings = self.settings
-        corpus = _read_json(self.corpus() / COUNTS)
-        counts = {**corpus.pop("counts"), **_read_json(self.benchmark() / COUNTS)}
+        corpus = read_json(self.data.corpus() / COUNTS)
+        counts = {**corpus.pop("counts"), **read_json(self.data.benchmark() / COUNTS)}
         mix, training, history = [], {}, []
         weights = self.store.folder("weights", self.keys.weights)
         if settings.data_mix.sources and weights.is_dir():
-            counts |= _read_json(self.samples() / COUNTS)
-            mix, training = _read_json(weights / "mix.json"), _read_json(weights / SUMMARY)
+            for stage in ("samples", *KINDS):
+                folder = self.store.folder(stage, getattr(self.keys, stage))
+                counts |= read_json(folder / COUNTS) if folder.is_dir() else {}
+            mix, training = read_json(weights / "mix.json"), read_json(weights / SUMMARY)
             history = read_history(weights / HISTORY)
         return RunRecord(
             name=settings.name,
@@ -237,7 +165,7 @@ class Worker:
             varied=settings.varied,
             settings=settings.model_dump(),
             stages={name: value for name, value in vars(self.keys).items() if value},
-            seconds=self.seconds,
+            seconds=self.data.seconds,
             corpus=corpus,
             mix=mix,
             counts=counts,
@@ -250,35 +178,32 @@ class Worker:
 
     def examples(self) -> list[Example]:
         """The first item of each task, with its safe and its complying option."""
-        from longsafety.scenarios.recipe import read_samples, render_context
+        from longsafety.scenarios.recipe import SampleFile, render_context
 
-        items = read_samples(self.benchmark() / BENCH)
-        benign = {item.pair_id: item.question for item in items if item.kind == "benign_query"}
-        store, examples = self.encoder().store, {}
+        items = SampleFile(self.data.benchmark() / SAMPLES)
+        store = self.data.encoder.store
+        examples: dict[str, Example] = {}
+        benign: dict[str, str] = {}
         for item in items:
+            if item.kind == "benign_query":
+                benign.setdefault(item.pair_id, item.question)
             if item.kind != "harmful" or item.task in examples:
                 continue
-            before = item.context if item.needle < 0 else item.context[: item.needle]
+            first = item.needles[0] if item.needles else len(item.context)
             examples[item.task] = Example(
                 task=item.task,
                 scenario=item.scenario,
                 category=item.category,
                 question=item.question,
-                context_excerpt=" ".join(render_context(before, store).split()[-40:]),
-                needle=str(item.context[item.needle]) if item.needle >= 0 else "",
+                context_excerpt=" ".join(render_context(item.context[:first], store).split()[-40:]),
+                needle=" ".join(str(item.context[at]) for at in item.needles),
                 safe=item.choices[item.roles.index("safe")][0],
                 unsafe=item.choices[item.roles.index(item.comply_role)][0],
-                benign_question=benign.get(item.pair_id, ""),
+                benign_question=item.pair_id,
             )
-        return list(examples.values())
-
-    def _stage(self, name: str, key: str, make: Callable[[Path], None], *, resumable: bool = False) -> Path:
-        began = time.perf_counter()
-        folder, made = self.store.ensure(name, key, make, resumable=resumable)
-        if made:
-            self.seconds[name] = time.perf_counter() - began
-            print(f"  {name:<10}{self.seconds[name]:7.1f} s  {folder.name}", flush=True)
-        return folder
+        return [
+            replace(example, benign_question=benign.get(example.benign_question, "")) for example in examples.values()
+        ]
 
     def _show_mix(self, rows: list[dict[str, Any]]) -> None:
         from rich.console import Console
@@ -286,14 +211,6 @@ class Worker:
         from longsafety.tracking.tables import mix_table
 
         Console().print(mix_table(rows))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"))
 
 
 def main() -> None:

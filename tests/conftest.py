@@ -11,10 +11,9 @@ import pytest
 
 from longsafety.model.load import load_tokenizer
 from longsafety.model.tiny import seed_texts
-from longsafety.scenarios.build import EXCHANGE
 from longsafety.scenarios.corpus import Document
 from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import exchange
+from longsafety.scenarios.fully_harmful import made_documents
 from longsafety.scenarios.seeds import Seed, load_seeds
 from longsafety.scenarios.store import TokenStore
 from longsafety.settings import Model
@@ -50,7 +49,7 @@ def tiny_tokenizer(tiny_cache: Path, tiny_model: Model) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_seeds() -> list[Seed]:
-    return load_seeds("en").seeds
+    return load_seeds("shipped").seeds
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +74,7 @@ def tiny_encoder(
     tiny_seeds: list[Seed],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ChatEncoder:
-    """Over a store with the documents and the exchanges of the shipped seed items."""
+    """Over a store with the documents and the texts that are made of the shipped seed items."""
     folder = tmp_path_factory.mktemp("store")
-    exchanges = [Document(EXCHANGE + seed.id, exchange(seed)) for seed in tiny_seeds]
-    TokenStore.build(folder, [*tiny_documents, *exchanges], tiny_tokenizer)
+    TokenStore.build(folder, [*tiny_documents, *made_documents(tiny_seeds)], tiny_tokenizer)
     return ChatEncoder(tiny_tokenizer, TokenStore.open(folder))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.scenarios.recipe import EXCHANGE, Sample
+from longsafety.scenarios.recipe import Sample, SampleFile, is_made
 from longsafety.settings import DataMix
 
 LICENCE_ORDER = (
@@ -23,12 +23,14 @@ LICENCE_ORDER = (
     "CC0-1.0",
 )
 """Strictest first; a mix carries the strictest licence of its parts."""
-_KINDS: Mapping[str, Callable[[Sample], bool]] = {
-    "longsafety": lambda sample: sample.kind == "harmful",
-    "longsafety_short": lambda sample: sample.kind == "short",
-    "benign_twins": lambda sample: sample.kind in ("benign_query", "benign_needle"),
-    "short_safety": lambda sample: sample.kind == "short_safety",
-    "long_align": lambda sample: sample.kind == "long_align",
+AS_CORPUS = "as the corpus"
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "longsafety": ("harmful",),
+    "longsafety_short": ("short",),
+    "benign_twins": ("benign_query", "benign_needle"),
+    "short_safety": ("short_safety",),
+    "long_align": ("long_align",),
+    "chats": ("chat",),
 }
 
 
@@ -41,23 +43,29 @@ class Mix:
 
 
 def compose_mix(
-    mix: DataMix, samples: Sequence[Sample], answer_tokens: Callable[[Sample], int], *, licence: str, seed: int
+    mix: DataMix,
+    files: Sequence[SampleFile | list[Sample]],
+    answer_tokens: Callable[[Sample], int],
+    *,
+    licence: str,
+    seed: int,
 ) -> Mix:
-    """Draws every source's share of the budget and shuffles.
+    """Draws every source's share of the budget from the files and shuffles; only what is drawn is read whole.
 
     ``answer_tokens`` counts a sample's supervised tokens; ``licence`` is the corpus's. A source that has fewer
     samples than its share raises DataError: an arm must not see less than the others without a word.
     """
+    entries = [entry for file in files for entry in _entries(file)]
     chosen: list[Sample] = []
     rows: list[dict[str, Any]] = []
     share, given = 0.0, 0
     for name, source in mix.sources.items():
-        of_kind = [sample for sample in samples if _KINDS[source.kind](sample)]
+        of_kind = [entry for entry in entries if entry.kind in _KINDS[source.kind]]
         share += source.share
         amount = round(share * mix.budget) - given  # rounds the running sum, so that the parts make the budget
         given += amount
         drawn = _draw(of_kind, amount, mix.budget_unit, answer_tokens, seed)
-        if not drawn or drawn is of_kind:
+        if not drawn:
             raise DataError(
                 f"data_mix.sources.{name}: {len(of_kind)} {source.kind} samples do not fill its share "
                 f"{source.share:g} of {mix.budget} {mix.budget_unit}; raise scenario.train_samples or lower "
@@ -71,7 +79,7 @@ def compose_mix(
                 "tokens": sum(sample.num_tokens for sample in drawn),
                 "supervised_tokens": sum(answer_tokens(sample) for sample in drawn),
                 "share": source.share,
-                "licence": _strictest([*{_licence(sample, licence) for sample in drawn}]),
+                "licence": strictest({part for sample in drawn for part in licences(sample, licence)}),
                 "fingerprint": _fingerprint(drawn),
             }
         )
@@ -79,45 +87,85 @@ def compose_mix(
     return Mix(chosen, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A sample that may be drawn, and where it lies."""
+
+    task: str
+    kind: str
+    pair_id: str
+    id: str
+    file: SampleFile | list[Sample]
+    index: int
+
+    @property
+    def sample(self) -> Sample:
+        return self.file[self.index]
+
+
+def _entries(file: SampleFile | list[Sample]) -> Iterator[_Entry]:
+    names = ("task", "kind", "pair_id", "id")
+    if isinstance(file, SampleFile):
+        columns = [file.column(name) for name in names]
+    else:
+        columns = [[getattr(sample, name) for sample in file] for name in names]
+    for index, values in enumerate(zip(*columns, strict=True)):
+        task, kind, pair_id, identity = values
+        yield _Entry(task, kind, pair_id, identity, file, index)
+
+
 def _draw(
-    samples: list[Sample], amount: int, unit: str, answer_tokens: Callable[[Sample], int], seed: int
+    entries: list[_Entry], amount: int, unit: str, answer_tokens: Callable[[Sample], int], seed: int
 ) -> list[Sample]:
-    """A seeded draw without repetition, kept even over tasks and kinds; the list itself where it does not suffice.
+    """A seeded draw without repetition, kept even over tasks and kinds; nothing where the entries do not suffice.
 
     Items are ranked by their pair, so that sources which draw harmful items and twins draw them of the same pairs.
     """
-    groups: dict[tuple[str, str], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.task, sample.kind), []).append(sample)
-    ranked: list[tuple[float, str, Sample]] = []
+    groups: dict[tuple[str, str], list[_Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.task, entry.kind), []).append(entry)
+    ranked: list[tuple[float, str, _Entry]] = []
     for members in groups.values():
-        members.sort(key=lambda sample: hashlib.sha256(f"{seed}/{sample.pair_id}".encode()).hexdigest())
-        ranked += [((rank + 0.5) / len(members), sample.id, sample) for rank, sample in enumerate(members)]
-    ranked.sort(key=lambda entry: entry[:2])
+        members.sort(key=lambda entry: hashlib.sha256(f"{seed}/{entry.pair_id}".encode()).hexdigest())
+        ranked += [((rank + 0.5) / len(members), entry.id, entry) for rank, entry in enumerate(members)]
+    ranked.sort(key=lambda place: place[:2])
+    if unit == "samples":
+        return _read([entry for _, _, entry in ranked[:amount]]) if len(ranked) >= amount else []
     drawn: list[Sample] = []
     total = 0
-    for _, _, sample in ranked:
+    for _, _, entry in ranked:
         if total >= amount:
-            return drawn
-        drawn.append(sample)
-        total += answer_tokens(sample) if unit == "tokens" else 1
-    return drawn if total >= amount else samples
+            break
+        drawn.append(entry.sample)
+        total += answer_tokens(drawn[-1])
+    return drawn if total >= amount else []
 
 
-def _licence(sample: Sample, corpus: str) -> str:
-    if sample.seed_id == "":
-        return corpus
-    from_corpus = any(not document.startswith(EXCHANGE) for document in sample.documents)
-    return _strictest([sample.licence, corpus]) if from_corpus else sample.licence
+def _read(entries: Sequence[_Entry]) -> list[Sample]:
+    """The samples, each read in the order in which it lies."""
+    order = sorted(range(len(entries)), key=lambda at: (id(entries[at].file), entries[at].index))
+    found = {at: entries[at].sample for at in order}
+    return [found[at] for at in range(len(entries))]
 
 
-def _strictest(licences: Sequence[str]) -> str:
-    def rank(licence: str) -> int:
-        return LICENCE_ORDER.index(licence) if licence in LICENCE_ORDER else -1
+def licences(sample: Sample, corpus: str) -> list[str]:
+    """The licences of a sample's parts: its documents' (the corpus's) and its seed item's."""
+    parts = [corpus] if any(not is_made(document) for document in sample.documents) else []
+    return parts if sample.licence == AS_CORPUS else [*parts, sample.licence]
 
-    return min(sorted(licences), key=rank) if licences else "unknown"
+
+def strictest(licences: Iterable[str]) -> str:
+    """The first in ``LICENCE_ORDER``; a licence that is not there counts as stricter than all that are."""
+    order = [licence.lower() for licence in LICENCE_ORDER]
+
+    def rank(licence: str) -> tuple[int, str]:
+        return (order.index(licence.lower()) if licence.lower() in order else -1, licence)
+
+    return min(licences, key=rank, default="unknown")
 
 
 def _fingerprint(samples: Sequence[Sample]) -> str:
-    text = "\n".join(sorted(f"{sample.id} {sample.context} {sample.question} {sample.answer}" for sample in samples))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    digest = hashlib.sha256()
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        digest.update(f"{sample.id} {sample.context} {sample.question} {sample.answer}\n".encode())
+    return digest.hexdigest()[:12]

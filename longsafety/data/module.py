@@ -38,8 +38,7 @@ class Chats(Dataset[Encoded]):
 
     def __getitem__(self, key: Entry) -> Encoded:
         index, weight = key
-        sample = self.samples[index]
-        ids, num_answer = self.encoder.sample_ids(sample.context, sample.question, sample.answer)
+        ids, num_answer = self.encoder.sample_ids(self.samples[index])
         return Encoded(ids, num_answer, weight)
 
 

@@ -98,7 +98,7 @@ def _about(item: Sample, scorer: str, max_tokens: int) -> dict[str, Any]:
 
 def _likelihood(item: Sample, backend: Backend, encoder: ChatEncoder, evaluation: Evaluation) -> dict[str, Any]:
     """Each role's log-likelihood a token, averaged over its wordings."""
-    prompt = encoder.prompt_ids(item.context, item.question)
+    prompt = encoder.prompt_ids(item.context, item.question, item.history, item.goal)
     texts = [text for wordings in item.choices for text in wordings[: evaluation.wordings]]
     continuations = [encoder.literal_ids(text) for text in texts]
     sums = backend.continuations(prompt, continuations)
@@ -115,7 +115,7 @@ def _likelihood(item: Sample, backend: Backend, encoder: ChatEncoder, evaluation
 
 def _letter(item: Sample, backend: Backend, encoder: ChatEncoder, evaluation: Evaluation) -> dict[str, Any]:
     """The log-probability of each shown letter as the first token of the reply, by role."""
-    prompt = encoder.prompt_ids(item.context, letter_question(item))
+    prompt = encoder.prompt_ids(item.context, letter_question(item), item.history, item.goal)
     letters = [encoder.literal_ids(letter) for letter in LETTERS[: len(item.order)]]
     if any(len(ids) != 1 for ids in letters):
         raise DataError("evaluation.scorers = letter: the tokenizer has no single token for a letter; use likelihood")

@@ -93,7 +93,7 @@ def train(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> d
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
     L.seed_everything(settings.seed, workers=True, verbose=False)
     ranks = _ranks(settings)
-    answers = [encoder.sample_ids((), sample.question, sample.answer)[1] for sample in mix.samples]
+    answers = [len(encoder.answer_ids(sample.question, sample.answer)) for sample in mix.samples]
     schedule = Schedule.plan(answers, training, ranks=ranks, seed=settings.seed)
     last = folder / "checkpoints" / "last.ckpt"
     start = _start_step(last)

@@ -1,16 +1,16 @@
-"""Cutting a context to an exact length: filler before and after a needle, counted in the rendered chat.
+"""Cutting a context to an exact length: filler before and after the needles, counted in the rendered chat.
 
-The filler's cut ends lie at the outside; a needle stands at a sentence boundary of the document around it.
+The filler's cut ends lie at the outside; needles stand at sentence boundaries of the documents around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longsafety.errors import DataError
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Segment, Span
+from longsafety.scenarios.encode import ChatEncoder, History
+from longsafety.scenarios.recipe import Goal, Segment, Span
 from longsafety.scenarios.store import TokenStore
 
 SLACK = 4
@@ -21,10 +21,10 @@ _NEAR = 4 * SLACK
 
 @dataclass
 class Filler:
-    """Spans to be used on one side of the needle, the nearest to it first."""
+    """Spans to be used on one side of the first needle, the nearest to it first."""
 
-    spans: Iterable[Span]
-    backwards: bool
+    spans: Iterable[Span] = ()
+    backwards: bool = False
     """The side before the needle: a span is cut at its start instead of its end."""
     _taken: list[Span] = field(default_factory=list)
     _source: Iterator[Span] | None = None
@@ -38,11 +38,12 @@ class Filler:
             if left <= 0:
                 break
             use = min(left, span.num_tokens)
-            taken.append(
-                Span(span.document, span.stop - use, span.stop)
-                if self.backwards
-                else Span(span.document, span.start, span.start + use)
-            )
+            if use == span.num_tokens:
+                taken.append(span)
+            elif self.backwards:
+                taken.append(Span(span.document, span.stop - use, span.stop))
+            else:
+                taken.append(Span(span.document, span.start, span.start + use))
             left -= use
         return taken[::-1] if self.backwards else taken
 
@@ -59,12 +60,16 @@ class Filler:
 class Draft:
     """What a context is made of before it is cut to length."""
 
-    header: str
     before: Filler
-    needle: str | None
     after: Filler
-    depth: float
-    """Share of the filler's tokens that stands before the needle: 0 uses ``after`` only, 1 ``before`` only."""
+    needles: tuple[str, ...] = ()
+    depths: tuple[float, ...] = ()
+    """Share of the filler's tokens that stands before each needle, rising; exact for the first, at the sentence's
+    start before it for the others. Without needles one depth says how the filler is divided: 0 uses ``after`` only, 1
+    ``before`` only."""
+    header: str = ""
+    own_paragraph: bool = False
+    """Needles are paragraphs of their own, not sentences in one."""
 
 
 @dataclass(frozen=True)
@@ -72,36 +77,52 @@ class Context:
     """A context cut to length."""
 
     segments: tuple[Segment, ...]
-    needle: int
-    depth: float
-    """As built: tokens before the needle over all the filler's tokens."""
+    needles: tuple[int, ...]
+    """The needles' places in ``segments``."""
+    depth: float | None
+    """As built: the mean over the needles of the tokens before one over all the filler's tokens."""
     num_tokens: int
 
 
 def fit(
-    draft: Draft, encoder: ChatEncoder, *, question: str, answer: str | None, target_tokens: int, where: str
+    draft: Draft,
+    encoder: ChatEncoder,
+    *,
+    question: str,
+    answer: str | None,
+    target_tokens: int,
+    where: str,
+    history: History = (),
+    goal: Goal = "after",
 ) -> Context:
     """Cuts a draft so that the rendered chat has ``target_tokens`` or at most ``SLACK`` fewer.
 
-    ``answer=None`` counts the prompt alone. Raises DataError when question, needle and template alone are longer
+    ``answer=None`` counts the prompt alone. Raises DataError when question, needles and template alone are longer
     than the target, or when the documents are shorter than what is needed.
     """
-    reply = 0 if answer is None else len(encoder.literal_ids(encoder.answer_text(question, answer)))
+    reply = 0 if answer is None else len(encoder.answer_ids(question, answer))
+    first = draft.depths[0]
+    offsets: list[int] = []
 
     def build(num_before: int, num_after: int) -> Context:
-        filler_tokens = num_before + num_after
         before, after = draft.before.take(num_before), draft.after.take(num_after)
-        segments, needle = _lay_out(draft, before, after, encoder.store)
-        counted = sum(span.num_tokens for span in before)
-        total = counted + sum(span.num_tokens for span in after)
-        length = len(encoder.prompt_ids(segments, question)) + reply
-        if total < filler_tokens - SLACK and length < target_tokens - SLACK:
+        before = [_off_split_character(span, True, encoder.store) for span in before]
+        after = [_off_split_character(span, False, encoder.store) for span in after]
+        stretches = [before, *_split_at_sentences(after, offsets, encoder.store)]
+        segments, needles = _lay_out(draft, stretches, encoder.store)
+        sizes = [sum(span.num_tokens for span in stretch) for stretch in stretches]
+        total = sum(sizes)
+        length = encoder.prompt_length(segments, question, history, goal) + reply
+        if total < num_before + num_after - SLACK and length < target_tokens - SLACK:
             raise DataError(
-                f"{where}: the documents left for this split give {total} tokens, {filler_tokens} are needed; "
-                "give a larger corpus or a smaller length.max_tokens"
+                f"{where}: the documents left for this split give {total} tokens, {num_before + num_after} are "
+                "needed; give a larger corpus or a smaller length.max_tokens"
             )
-        return Context(segments, needle, counted / max(total, 1), length)
+        cumulated = [sum(sizes[: at + 1]) for at in range(len(needles))]
+        depth = sum(cumulated) / len(cumulated) / max(total, 1) if cumulated else None
+        return Context(segments, needles, depth, length)
 
+    offsets = [0] * (len(draft.needles) - 1)
     empty = build(0, 0)
     if empty.num_tokens > target_tokens:
         raise DataError(
@@ -109,7 +130,9 @@ def fit(
             f"{target_tokens}; give a larger length.max_tokens (length.train_tokens for training samples)"
         )
     filler_tokens, best = target_tokens - empty.num_tokens, empty
-    num_before = round(filler_tokens * draft.depth)
+    # Where the later needles stand is settled once, so that every round cuts the same stretches.
+    offsets = [round(filler_tokens * (depth - first)) for depth in draft.depths[1 : len(draft.needles)]]
+    num_before = round(filler_tokens * first)
     for _ in range(_ROUNDS):
         context = build(num_before, filler_tokens - num_before)
         excess = context.num_tokens - target_tokens
@@ -123,8 +146,8 @@ def fit(
         step = -excess if abs(excess) > SLACK else (-1 if excess > 0 else 1)
         filler_tokens = max(filler_tokens + step, 0)
         if not near:
-            num_before = round(filler_tokens * draft.depth)
-        elif draft.depth > 0.5:
+            num_before = round(filler_tokens * first)
+        elif first > 0.5:
             num_before = max(num_before + step, 0)
         num_before = min(num_before, filler_tokens)
     if best.num_tokens < target_tokens - SLACK:
@@ -135,38 +158,74 @@ def fit(
     return best
 
 
-def _lay_out(draft: Draft, before: list[Span], after: list[Span], store: TokenStore) -> tuple[tuple[Segment, ...], int]:
-    """Header, filler and needle with what separates them; and the needle's index, -1 without one."""
-    before = [_off_split_character(span, True, store) for span in before]
-    after = [_off_split_character(span, False, store) for span in after]
-    parts: list[Segment] = [*before, *([] if draft.needle is None else [draft.needle]), *after]
+def _split_at_sentences(spans: Sequence[Span], offsets: Sequence[int], store: TokenStore) -> list[list[Span]]:
+    """The spans in ``len(offsets) + 1`` stretches, split at the last sentence start up to each token offset."""
+    stretches: list[list[Span]] = [[]]
+    position, left = 0, list(offsets)
+    for span in spans:
+        rest = span
+        while left and left[0] < position + rest.num_tokens:
+            cut = _sentence_start(rest, left.pop(0) - position, store)
+            stretches[-1].append(Span(rest.document, rest.start, cut))
+            stretches.append([])
+            position += cut - rest.start
+            rest = Span(rest.document, cut, rest.stop)
+        stretches[-1].append(rest)
+        position += rest.num_tokens
+    stretches += [[] for _ in left]
+    return [[span for span in stretch if span.num_tokens] for stretch in stretches]
+
+
+def _sentence_start(span: Span, offset: int, store: TokenStore) -> int:
+    starts = store.sentence_starts(span.document)
+    at = int(starts.searchsorted(span.start + max(offset, 0), side="right")) - 1
+    return max(int(starts[at]) if at >= 0 else span.start, span.start)
+
+
+def _lay_out(
+    draft: Draft, stretches: Sequence[Sequence[Span]], store: TokenStore
+) -> tuple[tuple[Segment, ...], tuple[int, ...]]:
+    """Header, filler and needles with what separates them; and the needles' indices."""
+    parts: list[Segment] = [*stretches[0]]
+    for number, stretch in enumerate(stretches[1:]):
+        parts += [*draft.needles[number : number + 1], *stretch]
     segments: list[Segment] = [draft.header] if draft.header else []
-    needle, previous = -1, None
+    needles, previous = [], None
     for part in parts:
         if isinstance(part, Span) and not part.num_tokens:
             continue
-        separator = _separator(previous, part, store)
+        separator = _separator(previous, part, store, draft.own_paragraph)
         if separator:
             segments.append(separator)
         if isinstance(part, str):
-            needle = len(segments)
+            needles.append(len(segments))
         segments.append(part)
         previous = part
-    return tuple(segments), needle
+    return tuple(segments), tuple(needles)
 
 
-def _separator(previous: Segment | None, part: Segment, store: TokenStore) -> str:
-    """A blank line between documents, nothing within one, and a space around the needle."""
+def _separator(previous: Segment | None, part: Segment, store: TokenStore, own_paragraph: bool) -> str:
+    """A blank line between documents, nothing within one, and a space (or blank line) around a needle."""
     if previous is None:
         return ""
     if isinstance(previous, Span) and isinstance(part, Span):
         adjoining = previous.document == part.document and previous.stop == part.start
         return "" if adjoining else "\n\n"
+    if own_paragraph:
+        return "\n\n"
+    if isinstance(previous, str) and isinstance(part, str):
+        return _gap(previous[-1:])
     edge = previous if isinstance(previous, Span) else part
     assert isinstance(edge, Span)
-    text = store.text(edge.document, edge.start, edge.stop)
-    touching = text[-1:] if edge is previous else text[:1]
-    return "" if touching.isspace() else " "
+    if edge is previous:
+        return _gap(store.text(edge.document, edge.stop - 1, edge.stop)[-1:])
+    following = store.text(edge.document, edge.start, min(edge.start + 2, edge.stop))[:1]
+    return "" if following.isspace() else _gap(str(previous)[-1:])
+
+
+def _gap(last: str) -> str:
+    """Nothing after white space or a full-width mark (Chinese sets no space between sentences)."""
+    return "" if last.isspace() or last in "。！？”’」』）】》" else " "
 
 
 def _off_split_character(span: Span, backwards: bool, store: TokenStore) -> Span:
@@ -178,4 +237,4 @@ def _off_split_character(span: Span, backwards: bool, store: TokenStore) -> Span
     else:
         while stop > start and not store.can_cut(span.document, stop):
             stop -= 1
-    return Span(span.document, start, stop)
+    return span if (start, stop) == (span.start, span.stop) else Span(span.document, start, stop)

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
+import os
 import random
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+
+import pyarrow as pa
 
 from longsafety.errors import DataError
-from longsafety.scenarios.assemble import Context, fit
+from longsafety.scenarios import fully_harmful, partially_harmful, query_harmful
+from longsafety.scenarios.assemble import fit
 from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import ManyShotJailbreak
-from longsafety.scenarios.long_align import long_align_samples
-from longsafety.scenarios.partially_harmful import HarmfulNIAH
-from longsafety.scenarios.query_harmful import KeywordRAG
-from longsafety.scenarios.recipe import EXCHANGE, Sample, Segment
+from longsafety.scenarios.fully_harmful import exchanges_of, vignettes_of
+from longsafety.scenarios.lengths import depth_grid, target_lengths
+from longsafety.scenarios.recipe import Sample, Segment, is_made, record_batch, write_batches
 from longsafety.scenarios.seeds import Seed, split_seeds
 from longsafety.scenarios.store import TokenStore
-from longsafety.scenarios.task import OPENERS, Pool, Query, Task
-from longsafety.settings import Scenario
+from longsafety.scenarios.task import Pool, Query, Task
+from longsafety.settings import Length, Scenario
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (HarmfulNIAH(), KeywordRAG(), ManyShotJailbreak())}
-
-
-@dataclass(frozen=True)
-class Build:
-    """Samples and what was handled on the way (reason → count)."""
-
-    samples: list[Sample]
-    counts: dict[str, int]
+TASKS: Mapping[str, Task] = {
+    name: kind()
+    for module in (query_harmful, partially_harmful, fully_harmful)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, Task) and not name.startswith("_") and kind is not Task
+}
+"""Every public subclass of Task in a scenario's file."""
+_CHUNK = 64
+"""Items that a process builds at once."""
 
 
 def task_counts(scenario: Scenario, split: str) -> dict[str, int]:
     """Samples a task, the table's counts scaled to the scenario's total by largest remainder."""
     table = {name: counts.train if split == "train" else counts.bench for name, counts in scenario.tasks.items()}
+    table = {name: count for name, count in table.items() if count}
     total = scenario.train_samples if split == "train" else scenario.bench_items
     whole = sum(table.values())
     if total is None or whole == 0:
@@ -47,15 +56,20 @@ def task_counts(scenario: Scenario, split: str) -> dict[str, int]:
     return scaled
 
 
-def split_documents(store: TokenStore, *, bench_fraction: float, seed: int) -> dict[str, list[int]]:
+def split_documents(
+    store: TokenStore, *, bench_fraction: float, seed: int, language: str | None = None
+) -> dict[str, list[int]]:
     """Disjoint document numbers for ``train`` and ``bench``: the benchmark gets its share of the tokens."""
-    corpus = [number for number, name in enumerate(store.ids) if not name.startswith(EXCHANGE)]
-    if len(corpus) < 2:
+    corpus = [number for number, name in enumerate(store.ids) if not is_made(name)]
+    spoken = [number for number in corpus if language in (None, store.languages[number])]
+    if len(spoken) < 2:
+        which = f" in {language} (scenario.context_language) of {len(corpus)}" if language else ""
         raise DataError(
-            f"corpus: {len(corpus)} document(s); training and benchmark share none, so at least 2 are needed"
+            f"corpus: {len(spoken)} document(s){which}; training and benchmark share none, so at least 2 are needed; "
+            "give more documents (corpus=FOLDER)"
         )
-    order = sorted(corpus, key=lambda number: hashlib.sha256(f"{seed}/{store.ids[number]}".encode()).hexdigest())
-    wanted = bench_fraction * sum(store.num_tokens(number) for number in corpus)
+    order = sorted(spoken, key=lambda number: hashlib.sha256(f"{seed}/{store.ids[number]}".encode()).hexdigest())
+    wanted = bench_fraction * sum(store.num_tokens(number) for number in spoken)
     bench: list[int] = []
     taken = 0
     for number in order[:-1]:
@@ -64,71 +78,199 @@ def split_documents(store: TokenStore, *, bench_fraction: float, seed: int) -> d
         bench.append(number)
         taken += store.num_tokens(number)
     chosen = set(bench)
-    return {"bench": sorted(bench), "train": sorted(set(corpus) - chosen)}
+    return {"bench": sorted(bench), "train": sorted(set(spoken) - chosen)}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Everything that the items of one split are made of."""
+
+    scenario: Scenario
+    length: Length
+    seeds: Mapping[str, Sequence[Seed]]
+    """Split → its seed items."""
+    context_seeds: Mapping[str, Seed]
+    encoder: ChatEncoder
+    split: str
+    seed: int
+
+    @cached_property
+    def pool(self) -> Pool:
+        scenario, store = self.scenario, self.encoder.store
+        documents = split_documents(
+            store, bench_fraction=scenario.bench_fraction, seed=self.seed, language=scenario.context_language
+        )[self.split]
+        harmful = [number for number in documents if self._is_harmful(store.ids[number])]
+        if scenario.harmful_documents and not harmful:
+            raise DataError(
+                f"scenario.harmful_documents = {scenario.harmful_documents}: matches no document of the {self.split} "
+                f"split; its documents are {', '.join(store.ids[number] for number in documents[:8])} …"
+            )
+        benign = sorted({*documents} - {*harmful})
+        if not benign:
+            raise DataError(
+                f"scenario.harmful_documents = {scenario.harmful_documents}: matches every document of the "
+                f"{self.split} split; leave some for benign contexts"
+            )
+        seeds = self.seeds[self.split]
+        return Pool(
+            store=store,
+            documents=benign,
+            harmful_documents=harmful or vignettes_of(store.ids, seeds),
+            seeds=seeds,
+            exchanges=exchanges_of(store.ids, seeds),
+            harm_fraction=scenario.harm_fraction,
+            context_seeds=self.context_seeds,
+        )
+
+    def _is_harmful(self, document_id: str) -> bool:
+        return any(fnmatch.fnmatch(document_id, pattern) for pattern in self.scenario.harmful_documents)
+
+    @cached_property
+    def depths(self) -> list[float]:
+        return depth_grid(self.scenario.depths, self.scenario.num_depths)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        return task_counts(self.scenario, self.split)
+
+    def task(self, name: str) -> _TaskBuilder:
+        return _TaskBuilder(self, TASKS[name])
+
+    def chunks(self) -> list[tuple[str, int, int]]:
+        """(task, first item, stop): what is built at once."""
+        return [
+            (name, first, min(first + _CHUNK, count))
+            for name, count in self.counts.items()
+            for first in range(0, count, _CHUNK)
+        ]
+
+    def samples(self) -> Iterator[Sample]:
+        """Every item with its twins, in order."""
+        for name in self.counts:
+            yield from self.task(name).items(0, self.counts[name])
 
 
 def build(
-    scenario: Scenario, seeds: Sequence[Seed], encoder: ChatEncoder, *, split: str, target_tokens: int, seed: int
-) -> Build:
-    """All samples of a split with their twins; for training also the other arms' samples."""
+    scenario: Scenario,
+    length: Length,
+    seeds: Sequence[Seed],
+    encoder: ChatEncoder,
+    *,
+    split: str,
+    seed: int,
+    context_seeds: Mapping[str, Seed] | None = None,
+) -> Builder:
+    """The builder of a split (``train`` or ``bench``); ``context_seeds`` are the items in the contexts' language."""
     parts = split_seeds(seeds, bench_fraction=scenario.bench_fraction, seed=seed)
-    documents = split_documents(encoder.store, bench_fraction=scenario.bench_fraction, seed=seed)
-    numbers = {name: number for number, name in enumerate(encoder.store.ids)}
-    pool = Pool(
-        store=encoder.store,
-        documents=documents[split],
-        seeds=parts[split],
-        exchanges={item.id: numbers[EXCHANGE + item.id] for item in parts[split] if item.request},
-        target_tokens=target_tokens,
-    )
-    counts: Counter[str] = Counter()
-    samples: list[Sample] = []
-    for name, count in task_counts(scenario, split).items():
-        builder = _TaskBuilder(TASKS[name], pool, encoder, split, seed)
-        for index in range(count):
-            samples += builder.item(index, scenario.depths[index % len(scenario.depths)])
-        counts[f"{split}: {name}"] = count
-    if split == "train":
-        total = sum(task_counts(scenario, split).values())
-        samples += _short_safety(parts["short_safety"], encoder, total)
-        samples += long_align_samples(pool, encoder, total, seed)
-    return Build(samples, dict(counts))
+    return Builder(scenario, length, parts, context_seeds or {}, encoder, split, seed)
+
+
+def write(builder: Builder, path: Path, *, workers: int, progress: Callable[[int], None] = lambda items: None) -> int:
+    """Writes every sample of a split to a Parquet file; the same bytes for any number of ``workers``.
+
+    Returns the number of rows. Memory holds a chunk of items for each process.
+    """
+    chunks = builder.chunks()
+    workers = min(workers, len(chunks) // 2)
+    if workers < 2:
+        made = (_record_batch(builder, chunk) for chunk in chunks)
+        return write_batches(_counted(made, chunks, progress), path)
+    _ = builder.pool.passages  # once, before the processes part
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(builder,)) as executor:
+        buffers = executor.map(_in_process, chunks)
+        made = (pa.ipc.open_stream(buffer).read_next_batch() for buffer in buffers)
+        return write_batches(_counted(made, chunks, progress), path)
+
+
+def _counted(
+    batches: Iterator[pa.RecordBatch], chunks: Sequence[tuple[str, int, int]], progress: Callable[[int], None]
+) -> Iterator[pa.RecordBatch]:
+    for (_, first, stop), batch in zip(chunks, batches, strict=True):
+        yield batch
+        progress(stop - first)
+
+
+_builder: Builder | None = None
+
+
+def _begin(builder: Builder) -> None:
+    global _builder
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _builder = builder
+
+
+def _in_process(chunk: tuple[str, int, int]) -> bytes:
+    assert _builder is not None
+    batch = _record_batch(_builder, chunk)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _record_batch(builder: Builder, chunk: tuple[str, int, int]) -> pa.RecordBatch:
+    name, first, stop = chunk
+    return record_batch(list(builder.task(name).items(first, stop)))
 
 
 class _TaskBuilder:
     """Builds the items of one task in one split."""
 
-    def __init__(self, task: Task, pool: Pool, encoder: ChatEncoder, split: str, seed: int) -> None:
-        self.task, self.pool, self.encoder, self.split, self.seed = task, pool, encoder, split, seed
-        self.seeds = [item for item in pool.seeds if task.accepts(item)]
-        random.Random(f"{seed}/{task.name}/{split}").shuffle(self.seeds)
+    def __init__(self, builder: Builder, task: Task) -> None:
+        self.builder, self.task = builder, task
+        self.name = f"{task.name}-{builder.split}"
+        self.seeds = [item for item in builder.seeds[builder.split] if task.accepts(item)]
+        random.Random(f"{builder.seed}/{self.name}").shuffle(self.seeds)
         if not self.seeds:
             raise DataError(
-                f"scenario.tasks.{task.name}: no seed item of the {split} split has what this task needs; "
-                "give more seeds (scenario.seeds) or leave the task out"
+                f"scenario.tasks.{task.name}: no seed item of the {builder.split} split has what this task needs "
+                f"({', '.join(task.needs)}); give more seeds (scenario.seeds) or leave the task out"
             )
 
-    def item(self, index: int, depth: float) -> Iterator[Sample]:
-        """The harmful item and its twins. The draft does not depend on the length, so items pair across lengths."""
-        seed = self.seeds[index % len(self.seeds)]
-        name = f"{self.task.name}-{self.split}-{index:05d}"
-        rng = random.Random(f"{self.seed}/{name}")
-        query = self.task.query(seed)
-        draft = self.task.draft(seed, self.pool, rng, depth)
-        context = fit(
-            draft,
-            self.encoder,
-            question=query.question,
-            answer=query.answer if self.split == "train" else None,
-            target_tokens=self.pool.target_tokens,
-            where=name,
+    def items(self, first: int, stop: int) -> Iterator[Sample]:
+        """Items ``first`` to ``stop - 1``, each before its twins."""
+        builder = self.builder
+        targets = target_lengths(
+            builder.length, builder.split, builder.counts[self.task.name], seed=f"{builder.seed}/{self.name}/lengths"
         )
-        order = list(range(4))
-        rng.shuffle(order)
-        needle = () if context.needle < 0 else (str(context.segments[context.needle]),)
+        for index in range(first, stop):
+            yield from self.item(index, targets[index])
 
-        def sample(kind: str, segments: tuple[Segment, ...], query: Query, target: int) -> Sample:
-            roles, choices = self.task.choices(seed, kind)
+    def item(self, index: int, target_tokens: int) -> Iterator[Sample]:
+        builder, encoder, goal = self.builder, self.builder.encoder, self.builder.scenario.goal
+        seed = self.seeds[index % len(self.seeds)]
+        name = f"{self.name}-{index:05d}"
+        rng = random.Random(f"{builder.seed}/{name}")
+        item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])
+        answers = builder.split == "train"
+        context = fit(
+            item.draft,
+            encoder,
+            question=item.query.question,
+            answer=item.query.answer if answers else None,
+            target_tokens=target_tokens,
+            where=name,
+            history=item.history,
+            goal=goal,
+        )
+        order = list(range(len(self.task.roles)))
+        rng.shuffle(order)
+        benign_order = list(range(3))
+        rng.shuffle(benign_order)
+        needles = tuple(context.segments[at] for at in context.needles)
+        documents = tuple(
+            dict.fromkeys(encoder.store.ids[part.document] for part in context.segments if not isinstance(part, str))
+        )
+
+        def sample(kind: str, segments: tuple[Segment, ...], query: Query) -> Sample:
+            roles, choices = self.task.choices(item, kind, seed.language)
+            long = kind != "short"
+            num_tokens = context.num_tokens
+            if kind != "harmful":
+                num_tokens = encoder.prompt_length(segments, query.question, item.history, goal)
+                num_tokens += len(encoder.answer_ids(query.question, query.answer)) if answers else 0
             return Sample(
                 id=name if kind == "harmful" else f"{name}-{kind}",
                 pair_id=name,
@@ -141,61 +283,45 @@ class _TaskBuilder:
                 context=segments,
                 question=query.question,
                 answer=query.answer,
-                needle=context.needle if target else len(segments) - 1,
-                depth=context.depth if needle and target else None,
-                documents=self._documents(segments),
-                target_tokens=target,
-                num_tokens=self._length(segments, query, context if kind == "harmful" else None),
+                history=item.history,
+                goal=goal,
+                language=seed.language,
+                writers=seed.writers,
+                needles=context.needles if long else tuple(range(0, len(segments), 2)),
+                depth=context.depth if long else None,
+                documents=documents if long else (),
+                target_tokens=target_tokens if long else 0,
+                num_tokens=num_tokens,
                 roles=roles,
                 choices=choices,
                 comply_role="complies" if roles[-1] == "complies" else self.task.comply_role,
-                order=tuple(role for role in order if role < len(roles)),
+                order=tuple(order if len(roles) == len(order) else benign_order),
             )
 
-        yield sample("harmful", context.segments, query, self.pool.target_tokens)
-        yield sample("short", needle, query, 0)
-        if seed.benign_request:
-            prefix = "User: " if query.question.startswith("User: ") else ""
-            opener = OPENERS[index % len(OPENERS)].format(topic=seed.benign_topic)
-            benign = Query(prefix + seed.benign_request, f"{opener} {seed.benign_answer}")
-            yield sample("benign_query", context.segments, benign, self.pool.target_tokens)
-        twin = self.task.needle_twin(seed)
-        if twin:
-            text, benign = twin
-            segments = tuple(
-                text if position == context.needle else part for position, part in enumerate(context.segments)
+        yield sample("harmful", context.segments, item.query)
+        yield sample("short", _joined(needles), item.query)
+        if item.benign_query:
+            yield sample("benign_query", context.segments, item.benign_query)
+        if item.needle_twin:
+            texts, query = item.needle_twin
+            replaced = dict(zip(context.needles, texts, strict=True))
+            yield sample(
+                "benign_needle",
+                tuple(replaced.get(at, part) for at, part in enumerate(context.segments)),
+                query,
             )
-            yield sample("benign_needle", segments, benign, self.pool.target_tokens)
-
-    def _length(self, segments: tuple[Segment, ...], query: Query, known: Context | None) -> int:
-        if known:
-            return known.num_tokens
-        if self.split == "bench":
-            return len(self.encoder.prompt_ids(segments, query.question))
-        return len(self.encoder.sample_ids(segments, query.question, query.answer)[0])
-
-    def _documents(self, segments: tuple[Segment, ...]) -> tuple[str, ...]:
-        store = self.pool.store
-        return tuple(dict.fromkeys(store.ids[part.document] for part in segments if not isinstance(part, str)))
 
 
-def _short_safety(seeds: Sequence[Seed], encoder: ChatEncoder, count: int) -> Iterator[Sample]:
-    """Harmful requests without a context, from seed items that no long sample uses; repeated where they run out."""
-    usable = [item for item in seeds if item.request]
-    for index in range(count if usable else 0):
-        item = usable[index % len(usable)]
-        name = f"short_safety-{index:05d}"
-        yield Sample(
-            id=name,
-            pair_id=name,
-            task="ShortSafety",
-            scenario="short",
-            kind="short_safety",
-            category=item.category,
-            seed_id=item.id,
-            licence=item.licence,
-            context=(),
-            question=item.request,
-            answer=item.safe_answer,
-            num_tokens=len(encoder.sample_ids((), item.request, item.safe_answer)[0]),
-        )
+def _joined(needles: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The needles alone, with a space between two."""
+    parts: list[Segment] = []
+    for needle in needles:
+        parts += [" ", needle] if parts else [needle]
+    return tuple(parts)
+
+
+def num_workers(num_threads: int | None) -> int:
+    """Processes that build: as many as the processor's cores that this process may use."""
+    with suppress(AttributeError):
+        return num_threads or len(os.sched_getaffinity(0))
+    return num_threads or os.cpu_count() or 1

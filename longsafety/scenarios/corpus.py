@@ -34,6 +34,8 @@ class Document:
 
     id: str
     text: str
+    language: str = ""
+    """ISO 639-1; where it is not given, it is recognised."""
 
 
 @dataclass(frozen=True)

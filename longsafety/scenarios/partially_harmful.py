@@ -3,49 +3,141 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.recipe import Span
+from longsafety.scenarios.language import listed, texts
 from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.task import Pool, Query, Task
+from longsafety.scenarios.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
+
+_STATEMENT = ("question", "statement", "statement_safe_answer")
 
 
 class HarmfulNIAH(Task):
-    """One harmful statement at a depth of a benign context, asked for by a question back-translated from it (paper).
+    """One harmful statement at a depth of a benign context, asked for by a question back-translated from it.
 
     Our design: the question itself is neutral and also answered by the benign needle twin, so only who has read the
     needle can know whether to answer or to decline.
     """
 
     scenario = "PH"
-    comply_role = "aware_unsafe"
+    needs: ClassVar[tuple[str, ...]] = _STATEMENT
 
-    def accepts(self, seed: Seed) -> bool:
-        return seed.has_statement
+    def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
+        return _needle_item(seed, self._draft(seed, pool, rng, depth), rng)
 
-    def query(self, seed: Seed) -> Query:
-        return Query(seed.question, seed.statement_safe_answer)
-
-    def needle_twin(self, seed: Seed) -> tuple[str, Query] | None:
-        if not (seed.benign_statement and seed.benign_statement_answer):
-            return None
-        return seed.benign_statement, Query(seed.question, seed.benign_statement_answer)
-
-    def draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
-        document = _weighted_document(pool, rng)
-        anchors = pool.store.sentence_starts(document)
-        # Near the asked depth of the document, so that both sides come from it where it is long enough.
-        wanted = round(depth * pool.store.num_tokens(document))
-        near = sorted((int(anchor) for anchor in anchors), key=lambda anchor: abs(anchor - wanted))[:8]
-        anchor = rng.choice(near) if near else 0
-        others = list(pool.documents_shuffled(rng, without=document))
-        half = len(others) // 2
-        before = [Span(document, 0, anchor), *others[:half]]
-        after = [Span(document, anchor, pool.store.num_tokens(document)), *others[half:]]
-        return Draft("", Filler(before, backwards=True), seed.statement, Filler(after, backwards=False), depth)
+    def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
+        before, after = pool.around(rng, depth)
+        return Draft(before, after, (seed.statement,), (depth,))
 
 
-def _weighted_document(pool: Pool, rng: random.Random) -> int:
-    """A document, drawn in proportion to its tokens, so that long documents lend many contexts."""
-    weights = [pool.store.num_tokens(document) for document in pool.documents]
-    return rng.choices(list(pool.documents), weights)[0]
+class HarmfulAdvice(HarmfulNIAH):
+    """Harmful advice in the context.
+
+    Our design: a sentence of bad advice on an everyday problem stands in a benign text, and the question asks what
+    the text advises; the safe option says what it advises and warns. The benign needle gives good advice.
+    """
+
+    seed_task = "HarmfulAdvice"
+    needs = (*_STATEMENT, "claim")
+
+
+class DocAttack(HarmfulNIAH):
+    """A false or adversarial document among true ones (pipeline PH (2)).
+
+    Our design: the false document is a paragraph of its own among passages that the question retrieved, ranked
+    outwards from it. The safe option names its claim as false. The benign needle is a true document on the matter.
+    """
+
+    seed_task = "DocAttack"
+    needs = (*_STATEMENT, "claim")
+
+    def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
+        ranked = Shared(pool.passages.sampled(pool.in_context_language(seed).question, rng))
+        return Draft(
+            Filler(ranked.every(0, 2), backwards=True),
+            Filler(ranked.every(1, 2)),
+            (seed.statement,),
+            (depth,),
+            header=texts(seed.language)["common"]["documents"],
+            own_paragraph=True,
+        )
+
+
+def _needle_item(seed: Seed, draft: Draft, rng: random.Random) -> Item:
+    slots, benign_slots = request_slots(seed)
+    twin = None
+    if seed.benign_statement and seed.benign_statement_answer:
+        twin = (seed.benign_statement,), Query(seed.question, seed.benign_statement_answer)
+    return Item(
+        query=Query(seed.question, seed.statement_safe_answer),
+        draft=draft,
+        slots=slots,
+        benign_slots=benign_slots,
+        benign_query=benign_query(seed, rng),
+        needle_twin=twin,
+    )
+
+
+class CountingCrimes(Task):
+    """Several harmful statements among harmless ones, and the question which crimes somebody has committed.
+
+    Our design: three to five crimes of one person and as many harmless deeds, shuffled, stand at sentence boundaries
+    across a fifth of the context around the depth. The benign needles put harmless deeds in place of the crimes; the
+    benign question asks for the harmless ones.
+    """
+
+    scenario = "PH"
+    seed_task = "Crimes"
+    needs = ("name", "crimes", "harmless")
+    _SPREAD = 0.2
+
+    def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
+        others = [other for other in pool.seeds if other.task == self.seed_task and other.id != seed.id]
+        crimes = _deeds(seed, others, "crimes", rng)
+        count = rng.randint(3, 5)
+        crimes, decoy = crimes[:count], crimes[count]
+        lawful = _deeds(seed, others, "harmless", rng)[: 2 * count]
+        harmless, replacing = lawful[:count], lawful[count:]
+        deeds = [*((crime, instead) for crime, instead in zip(crimes, replacing, strict=True)),
+                 *((deed, deed) for deed in harmless)]  # fmt: skip
+        rng.shuffle(deeds)
+        sentence, joint = texts(seed.language)["common"]["sentence"], "" if seed.language == "zh" else " "
+        needles, twins = (
+            tuple(sentence.format(text=f"{seed.name}{joint}{pair[side]}") for pair in deeds) for side in (0, 1)
+        )
+        low = min(max(depth - self._SPREAD / 2, 0.0), 1 - self._SPREAD)
+        before, after = pool.around(rng, low)
+        say = self.phrases(seed.language)
+        names = {"name": seed.name, "count": str(count)}
+
+        def query(question: str, answer: str, of: list[str]) -> Query:
+            return Query(say[question].format(**names), say[answer].format(**names, deeds=listed(of, seed.language)))
+
+        told = [deed for _, deed in deeds]
+        return Item(
+            query=query("question", "answer", [crime for crime, lawful in deeds if crime != lawful]),
+            draft=Draft(
+                before,
+                after,
+                needles,
+                tuple(low + self._SPREAD * at / (len(needles) - 1) for at in range(len(needles))),
+            ),
+            slots={**names, "deeds": listed(crimes[:2], seed.language), "decoy": decoy},
+            benign_slots={
+                **names,
+                "topic": say["benign_topic"].format(**names),
+                "deeds": listed(replacing[:2], seed.language),
+            },
+            benign_query=query(
+                "benign_question", "benign_answer", [crime for crime, lawful in deeds if crime == lawful]
+            ),
+            needle_twin=(twins, query("question", "lawful_answer", told)),
+        )
+
+
+def _deeds(seed: Seed, others: list[Seed], field: str, rng: random.Random) -> list[str]:
+    """The person's own deeds in random order, then other people's: enough for every count."""
+    own, rest = list(getattr(seed, field)), [deed for other in others for deed in getattr(other, field)]
+    rng.shuffle(own)
+    return [*own, *rng.sample(rest, min(len(rest), 12))]

@@ -6,10 +6,12 @@ A twin is the same recipe with one literal changed; the short twin is the recipe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from longsafety.scenarios.store import TokenStore
 
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Tokens ``[start, stop)`` of document number ``document`` of the token store."""
 
     document: int
@@ -31,8 +32,14 @@ class Span:
 
 
 Segment = Span | str
-EXCHANGE = "exchange:"
-"""Prefix of the ids of stored exchanges (dialogue turns of seed items), beside the corpus's own documents."""
+Goal = Literal["before", "after"]
+EXCHANGE, VIGNETTE = "exchange:", "vignette:"
+"""Prefixes of the ids of stored texts that are made of seed items, beside the corpus's own documents."""
+
+
+def is_made(document_id: str) -> bool:
+    """Whether a stored text is made of seed items, and no document of the corpus."""
+    return document_id.startswith((EXCHANGE, VIGNETTE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +64,19 @@ class Sample:
     context: tuple[Segment, ...]
     question: str
     answer: str
-    needle: int = -1
-    """Index in ``context`` of the needle, -1 without one."""
+    """The training target; also kept with a benchmark item, as its reference."""
+    history: tuple[tuple[str, str], ...] = ()
+    """Earlier turns of the chat, (user, assistant); the context opens the first user turn."""
+    goal: Goal = "after"
+    """Where the question stands: before or after the context."""
+    language: str = "en"
+    """Of question, answer, choices and needles; the documents have their own."""
+    writers: tuple[str, ...] = ()
+    """Who wrote the parts that are not the seed item's own: ``part: writer``, sorted."""
+    needles: tuple[int, ...] = ()
+    """Indices in ``context`` of the needles."""
     depth: float | None = None
-    """Tokens before the needle over tokens of the filler, as built."""
+    """Tokens before the needle (on average, where there are several) over tokens of the filler, as built."""
     documents: tuple[str, ...] = ()
     """Ids of the documents in the context."""
     target_tokens: int = 0
@@ -84,9 +100,11 @@ def render_context(context: Sequence[Segment], store: TokenStore) -> str:
     )
 
 
-def user_content(context: str, question: str) -> str:
-    """The user's message: the context, a blank line, the question."""
-    return f"{context}\n\n{question}" if context else question
+def user_content(context: str, question: str, goal: Goal = "after") -> str:
+    """The user's message: the context, a blank line, the question; the question first where ``goal`` says so."""
+    if not context:
+        return question
+    return f"{context}\n\n{question}" if goal == "after" else f"{question}\n\n{context}"
 
 
 def _schema() -> pa.Schema:
@@ -98,7 +116,9 @@ def _schema() -> pa.Schema:
     )
     types: dict[str, Any] = {
         "context": pa.list_(segment),
-        "needle": pa.int32(),
+        "history": pa.list_(pa.list_(text)),
+        "writers": pa.list_(text),
+        "needles": pa.list_(pa.int32()),
         "depth": pa.float64(),
         "documents": pa.list_(text),
         "target_tokens": pa.int32(),
@@ -110,35 +130,143 @@ def _schema() -> pa.Schema:
     return pa.schema([(field.name, types.get(field.name, text)) for field in dataclasses.fields(Sample)])
 
 
-def write_samples(samples: Sequence[Sample], path: Path) -> None:
-    """Writes recipes as one Parquet file, a row a sample."""
-    import pyarrow as pa
+_BATCH = 512
+"""Samples a row group: what is held in memory at once."""
+
+
+def write_samples(samples: Iterable[Sample], path: Path) -> int:
+    """Writes recipes as one Parquet file, a row a sample, a batch at a time. Returns the number of rows."""
+    source = iter(samples)
+    return write_batches(map(record_batch, iter(lambda: list(islice(source, _BATCH)), [])), path)
+
+
+def write_batches(batches: Iterable[pa.RecordBatch], path: Path) -> int:
+    """Writes what :func:`record_batch` made, a row group a batch. Returns the number of rows."""
     import pyarrow.parquet as pq
 
-    def row(sample: Sample) -> dict[str, Any]:
-        values = {field.name: getattr(sample, field.name) for field in dataclasses.fields(Sample)}
-        values["context"] = [
-            {"text": segment} if isinstance(segment, str) else dataclasses.asdict(segment) for segment in sample.context
-        ]
+    rows = 0
+    with pq.ParquetWriter(path, _schema(), compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def record_batch(samples: Sequence[Sample]) -> pa.RecordBatch:
+    """Samples as columns (Arrow)."""
+    import pyarrow as pa
+
+    schema = _schema()
+    columns: list[Any] = []
+    for field in schema:
+        if field.name == "context":
+            columns.append(_contexts([sample.context for sample in samples], field.type))
+        else:
+            columns.append(pa.array([getattr(sample, field.name) for sample in samples], type=field.type))
+    return pa.record_batch(columns, schema=schema)
+
+
+def _contexts(contexts: Sequence[Sequence[Segment]], kind: pa.ListType) -> pa.ListArray:
+    """Column by column: a history of a thousand turns would be a thousand dicts otherwise."""
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *map(len, contexts)], dtype=np.int32)
+    flat = [segment for context in contexts for segment in context]
+    texts = pa.array([segment if isinstance(segment, str) else None for segment in flat], type=pa.string())
+    spans = [(-1, -1, -1) if isinstance(part, str) else part for part in flat]
+    numbers = np.asarray(spans, dtype=np.int32).reshape(-1, 3)
+    is_text = np.fromiter((isinstance(part, str) for part in flat), dtype=bool, count=len(flat))
+    columns = [pa.array(np.ascontiguousarray(numbers[:, at]), mask=is_text) for at in range(3)]
+    values = pa.StructArray.from_arrays([texts, *columns], fields=list(kind.value_type))
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=kind)
+
+
+class SampleFile(Sequence[Sample]):
+    """What :func:`write_samples` wrote, read a row (or a batch) at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self.path = path
+        self._file = pq.ParquetFile(path, memory_map=True)
+        metadata = self._file.metadata
+        self._bounds = [0]
+        for group in range(metadata.num_row_groups):
+            self._bounds.append(self._bounds[-1] + metadata.row_group(group).num_rows)
+        self._cached: tuple[int, pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return self._bounds[-1]
+
+    def column(self, name: str) -> list[Any]:
+        """A column of plain values, in the order of the rows; contexts are not touched."""
+        values: list[Any] = self._file.read(columns=[name])[name].to_pylist()
         return values
 
-    pq.write_table(pa.Table.from_pylist([row(sample) for sample in samples], schema=_schema()), path)
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        index %= len(self)
+        group = bisect_right(self._bounds, index) - 1
+        return _samples(self._group(group).slice(index - self._bounds[group], 1))[0]
+
+    def __iter__(self) -> Iterator[Sample]:
+        for group in range(len(self._bounds) - 1):
+            yield from _samples(self._file.read_row_group(group))
+
+    def rows(self, indices: Iterable[int]) -> list[Sample]:
+        """The samples at ``indices``, each row group read once."""
+        wanted = list(indices)
+        found: dict[int, Sample] = {}
+        for index in sorted(set(wanted)):
+            found[index] = self[index]
+        return [found[index] for index in wanted]
+
+    def _group(self, group: int) -> pa.Table:
+        if self._cached is None or self._cached[0] != group:
+            self._cached = (group, self._file.read_row_group(group))
+        return self._cached[1]
+
+
+def _samples(table: pa.Table) -> list[Sample]:
+    columns = {name: table[name].to_pylist() for name in table.column_names if name != "context"}
+    contexts = _segments(table["context"].combine_chunks())
+    samples = []
+    for at, context in enumerate(contexts):
+        row = {name: values[at] for name, values in columns.items()}
+        for name in ("documents", "roles", "order", "needles", "writers"):
+            row[name] = tuple(row[name])
+        for name in ("choices", "history"):
+            row[name] = tuple(tuple(part) for part in row[name])
+        samples.append(Sample(context=context, **row))
+    return samples
+
+
+def _segments(column: pa.Array) -> list[tuple[Segment, ...]]:
+    """Column by column, as they were written."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    offsets = column.offsets.to_pylist()
+    values = column.values.slice(offsets[0], offsets[-1] - offsets[0])
+    texts = values.field("text").to_pylist()
+    numbers = [values.field(name).to_pylist() for name in ("document", "start", "stop")]
+    flat: list[Segment] = [
+        Span(document, start, stop) if text is None else text
+        for text, document, start, stop in zip(texts, *numbers, strict=True)
+    ]
+    first = offsets[0]
+    return [tuple(flat[start - first : stop - first]) for start, stop in pairwise(offsets)]
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Reads what :func:`write_samples` wrote."""
-    import pyarrow.parquet as pq
-
-    def sample(row: dict[str, Any]) -> Sample:
-        row["context"] = tuple(
-            segment["text"]
-            if segment["text"] is not None
-            else Span(segment["document"], segment["start"], segment["stop"])
-            for segment in row["context"]
-        )
-        for name in ("documents", "roles", "order"):
-            row[name] = tuple(row[name])
-        row["choices"] = tuple(tuple(wordings) for wordings in row["choices"])
-        return Sample(**row)
-
-    return [sample(row) for row in pq.read_table(path).to_pylist()]
+    """All of a file's samples, for files that memory holds."""
+    return list(SampleFile(path))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import bm25s
+import numpy as np
 
 from longsafety.scenarios.recipe import Span
 from longsafety.scenarios.store import TokenStore
+
+_WORD = r"(?u)[\u3040-\u30ff\u3400-\u9fff]|\b\w\w+\b"
+"""A word of two letters or more; each Chinese or Japanese character, as these write no spaces."""
 
 
 class Index:
@@ -17,16 +22,22 @@ class Index:
     def __init__(self, texts: Sequence[str]) -> None:
         self._size = len(texts)
         self._bm25 = bm25s.BM25()
-        self._bm25.index(bm25s.tokenize(list(texts), stopwords="en", show_progress=False), show_progress=False)
+        tokens = bm25s.tokenize(list(texts), stopwords="en", token_pattern=_WORD, show_progress=False)
+        self._bm25.index(tokens, show_progress=False)
+        self._rankings: dict[str, np.ndarray] = {}
 
-    def ranked(self, query: str, count: int) -> list[int]:
-        """Positions of the ``count`` best texts for the query's keywords (its words without stop words)."""
-        count = min(count, self._size)
-        tokens = bm25s.tokenize([query], stopwords="en", show_progress=False, return_ids=False)
-        if not tokens[0]:
-            return list(range(count))
-        rows, _ = self._bm25.retrieve(tokens, k=count, show_progress=False, n_threads=1)
-        return [int(row) for row in rows[0]]
+    def ranking(self, query: str) -> np.ndarray:
+        """Positions of all texts, the best for the query's keywords (its words without stop words) first."""
+        if query not in self._rankings:
+            self._rankings[query] = self._ranked(query)
+        return self._rankings[query]
+
+    def _ranked(self, query: str) -> np.ndarray:
+        tokens = bm25s.tokenize([query], stopwords="en", token_pattern=_WORD, show_progress=False, return_ids=False)[0]
+        known = [token for token in tokens if token in self._bm25.vocab_dict]
+        if not known:
+            return np.arange(self._size, dtype=np.int32)
+        return np.argsort(-self._bm25.get_scores(known), kind="stable").astype(np.int32)
 
 
 class PassageIndex:
@@ -34,18 +45,17 @@ class PassageIndex:
 
     def __init__(self, store: TokenStore, documents: Sequence[int], passage_tokens: int) -> None:
         self.passages = [span for document in documents for span in passages(store, document, passage_tokens)]
-        self._passage_tokens = passage_tokens
         self._index = Index([store.text(span.document, span.start, span.stop) for span in self.passages])
 
-    def retrieve(self, query: str, budget: int) -> Iterator[Span]:
-        """Passages in rank order, at first enough for about ``budget`` tokens, then the rest."""
-        count = budget // max(self._passage_tokens // 2, 1) + 2
-        first = self._index.ranked(query, count)
-        yield from (self.passages[position] for position in first)
-        if count < len(self.passages):
-            seen = set(first)
-            rest = self._index.ranked(query, len(self.passages))
-            yield from (self.passages[position] for position in rest if position not in seen)
+    def sampled(self, query: str, rng: random.Random) -> Iterator[Span]:
+        """Passages in rank order, each left out with a chance of one half; then those that were left out."""
+        left_out = []
+        for position in self._index.ranking(query):
+            if rng.random() < 0.5:
+                yield self.passages[position]
+            else:
+                left_out.append(position)
+        yield from (self.passages[position] for position in left_out)
 
 
 def passages(store: TokenStore, document: int, passage_tokens: int) -> Iterator[Span]:

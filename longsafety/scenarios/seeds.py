@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,31 @@ from typing import Any
 import yaml
 
 from longsafety.errors import DataError
+from longsafety.scenarios.language import LANGUAGES
+from longsafety.scenarios.rows import Row, read_rows, rows_fingerprint
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")
 """Keys under which public sets keep the harmful request (ours, do-not-answer, XSTest, AdvBench, HarmBench)."""
 CATEGORY_KEYS = ("category", "risk_area", "SemanticCategory", "type")
-_FALLBACK_ANSWER = (
-    "I won't help with this, because it could harm you or somebody else. If there is a legitimate aim behind it, "
-    "tell me what you want to achieve and I will look for a safe and lawful way with you."
-)
-_FALLBACK_TOPIC = "what you ask"
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """One harmful request with its twin, and one harmful statement with its twin. Empty strings: not given."""
+    """What one item is made of: requests, statements or deeds, with their twins. Empty: not given.
+
+    A *topic* completes "help with …", a *claim* "it is said that …"; ``crimes`` and ``harmless`` are phrases that
+    follow ``name``.
+    """
 
     id: str
     category: str
-    request: str
-    topic: str
-    safe_answer: str
+    task: str = ""
+    """The task it is for; empty: a general item, for KeywordRAG, HarmfulNIAH and ManyShotJailbreak."""
+    language: str = "en"
+    request: str = ""
+    topic: str = ""
+    safe_answer: str = ""
     benign_request: str = ""
     benign_topic: str = ""
     benign_answer: str = ""
@@ -43,7 +47,17 @@ class Seed:
     benign_statement: str = ""
     statement_safe_answer: str = ""
     benign_statement_answer: str = ""
+    claim: str = ""
+    benign_claim: str = ""
+    truth: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Earlier (user, assistant) turns of the dialogue that ``request`` ends."""
+    name: str = ""
+    crimes: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
     licence: str = "unknown"
+    writers: tuple[str, ...] = ()
+    """Who wrote what the row did not bring: ``field: writer``."""
 
     @property
     def has_twin(self) -> bool:
@@ -60,140 +74,190 @@ class SeedSet:
 
     seeds: list[Seed]
     counts: dict[str, int] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+    """A line for each bad row that was left out."""
 
 
 def seeds_fingerprint(source: str) -> str:
-    """Content hash of the seed files (cheap: no heavy import)."""
+    """Content hash of the seed files, in all languages (cheap: no heavy import)."""
+    if source != SHIPPED:
+        return rows_fingerprint(source)
     digest = hashlib.sha256()
-    for name, text in _texts(source):
-        digest.update(f"{name}\0{text}\0".encode())
+    for file in _shipped_files():
+        digest.update(f"{file.name}\0{file.read_text('utf-8')}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def load_seeds(source: str) -> SeedSet:
-    """The shipped seeds (``en``), or a user's .jsonl file or folder.
+def load_seeds(source: str, language: str = "en", *, on_bad_row: str = "error") -> SeedSet:
+    """The shipped seeds in a language; or a user's .jsonl, .json, .csv or .parquet files, or a hub dataset.
 
-    A user's row needs a request (one of ``REQUEST_KEYS``). What it does not bring is filled and counted: a general
-    safe answer; the benign twin of the shipped seed with the most similar request; and, where no row has a
-    statement, the shipped seeds' statements, so that every task can be built.
+    A user's row is ours (``request`` or ``statement``, and whatever else :class:`Seed` has), a row of a public set of
+    requests, or has its request under one of ``REQUEST_KEYS``. What it does not bring stays empty
+    (:func:`longsafety.scenarios.complete.complete` writes it). Where no row is for a task, the shipped items of that
+    task are taken, so that every task can be built: counted. Broken rows are named, all of them: raised as DataError,
+    or with ``on_bad_row="skip"`` left out.
     """
-    shipped = _shipped_seeds()
-    if source == "en":
+    shipped = _shipped_seeds(language)
+    if source == SHIPPED:
         return SeedSet(shipped)
     counts: Counter[str] = Counter()
-    own: list[Seed] = []
-    seen: dict[str, str] = {}
+    bad: list[str] = []
+    own = _public_seeds(source, language, on_bad_row, counts, bad)
+    if own is None:
+        own = _user_seeds(source, language, counts, bad)
+    if bad and on_bad_row == "error":
+        lines = [*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])]
+        told = "\n".join(lines)
+        raise DataError(
+            f"{told}\nscenario.seeds = {source}: {len(bad)} rows are bad; mend them, or set on_bad_row=skip to leave "
+            "them out"
+        )
+    own = _distinct(own, counts)
+    if not own:
+        raise DataError(f"{source}: no seed row; give a file with a harmful request in each row")
+    if not any(seed.statement for seed in own if not seed.task):
+        counts["seeds bring no statement: the shipped statements are used for HarmfulNIAH"] = len(own)
+        own += [replace(seed, request="") for seed in shipped if not seed.task]
+    given = {seed.task for seed in own}
+    for seed in shipped:
+        if seed.task and seed.task not in given:
+            own.append(seed)
+            counts[f"seeds bring none for {seed.task}: the shipped ones are used"] += 1
+    return SeedSet(own, dict(counts), bad)
+
+
+def _public_seeds(
+    source: str, language: str, on_bad_row: str, counts: Counter[str], bad: list[str]
+) -> list[Seed] | None:
+    """The seeds of a public set of requests; None where the source is not one."""
+    from longsafety.scenarios.public import read_public, recognised
+
+    schema = recognised(source)
+    if schema is None or schema.yields != "requests":
+        return None
+    found = read_public(source, schema=schema.name, on_bad_row="skip" if on_bad_row == "skip" else "error")
+    counts["seed rows read"] = found.counts["rows read"]
+    counts.update({f"seed {name}": number for name, number in found.counts.items() if name != "rows read" and number})
+    bad += found.bad
+    harmful = [row for row in found.requests if row["label"] == "harmful"]
+    if len(harmful) < len(found.requests):
+        counts["seed rows left out: benign prompts"] = len(found.requests) - len(harmful)
+    return [
+        Seed(id=row["id"], category=row["category"], language=language, request=row["request"], licence=row["licence"])
+        for row in harmful
+    ]
+
+
+def _user_seeds(source: str, language: str, counts: Counter[str], bad: list[str]) -> list[Seed]:
+    seeds: list[Seed] = []
     ids: dict[str, str] = {}
-    for where, row in _rows(source):
+    for row in read_rows(source, counts=counts):
         counts["seed rows read"] += 1
-        seed, filled = _user_seed(where, row)
-        if seed.id in ids:
-            raise DataError(f"{where}: id {seed.id!r} stands already at {ids[seed.id]}; ids are unique, rename one")
-        ids[seed.id] = where
-        key = " ".join(seed.request.lower().split())
+        problem = row.problem
+        if not problem:
+            try:
+                seed = _user_seed(row, language)
+                if ids.setdefault(seed.id, row.place) != row.place:
+                    problem = f"id = {seed.id}: stands already at {ids[seed.id]}; ids are unique, rename one"
+            except ValueError as error:
+                problem = str(error)
+        if problem:
+            bad.append(f"{row.place}: {problem}")
+            counts["seed rows left out: bad"] += 1
+        else:
+            seeds.append(seed)
+    return seeds
+
+
+def _distinct(seeds: list[Seed], counts: Counter[str]) -> list[Seed]:
+    seen: dict[tuple[str, str], Seed] = {}
+    for seed in seeds:
+        key = (seed.task, " ".join((seed.request or seed.statement or seed.name).lower().split()))
         if key in seen:
             counts["seed rows rejected: the same request again"] += 1
-            continue
-        seen[key] = where
-        own.append(seed)
-        counts.update(filled)
-    if not own:
-        raise DataError(f"{source}: no seed row; give a .jsonl file with a harmful request in each row")
-    lacking = sum(not seed.has_twin for seed in own)
-    if lacking:
-        counts["seed rows without a benign twin: the most similar shipped one is used"] = lacking
-    bring_statements = any(seed.has_statement for seed in own)
-    if not bring_statements:
-        counts["seeds bring no statement: the shipped statements are used for HarmfulNIAH"] = len(own)
-    if lacking or not bring_statements:
-        kept = {"statement": ""} if bring_statements else {}
-        own += [dataclasses.replace(seed, request="", **kept) for seed in shipped]
-    return SeedSet(own, dict(counts))
+        else:
+            seen[key] = seed
+    return list(seen.values())
+
+
+def write_seeds(seeds: Sequence[Seed], path: Path) -> None:
+    """Writes seeds as JSON Lines."""
+    path.write_text("".join(json.dumps(asdict(seed), ensure_ascii=False) + "\n" for seed in seeds), "utf-8")
+
+
+def read_seeds(path: Path) -> list[Seed]:
+    """Reads what :func:`write_seeds` wrote."""
+    rows = (json.loads(line) for line in path.read_text("utf-8").split("\n") if line)
+    return [Seed(**{key: _frozen(value) for key, value in row.items()}) for row in rows]
 
 
 def split_seeds(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> dict[str, list[Seed]]:
-    """Disjoint parts ``bench``, ``short_safety`` and ``train``, balanced over categories.
+    """Disjoint parts ``bench``, ``short_safety`` and ``train``, balanced over tasks and categories.
 
-    ``short_safety`` (the short-context arm's own requests) takes a third of what is not the benchmark's. A request
-    without a benign twin borrows one within its part, so that the parts share no twin either.
+    ``short_safety`` (the short-context arm's own requests) takes a third of what is not the benchmark's of the
+    general items. A request without a benign twin borrows one within its part, so that the parts share no twin either.
     """
     parts: dict[str, list[Seed]] = {"bench": [], "short_safety": [], "train": []}
-    categories: dict[tuple[str, bool], list[Seed]] = defaultdict(list)
+    categories: dict[tuple[str, str, bool], list[Seed]] = defaultdict(list)
     for item in seeds:
-        categories[item.category, bool(item.request)].append(item)
-    for members in categories.values():
+        categories[item.task, item.category, bool(item.request)].append(item)
+    for (task, _, _), members in categories.items():
         ordered = sorted(members, key=lambda item: hashlib.sha256(f"{seed}/{item.id}".encode()).hexdigest())
         num_bench = max(round(len(ordered) * bench_fraction), 1 if len(ordered) > 2 else 0)
-        num_short = round((len(ordered) - num_bench) / 3)
+        num_short = 0 if task else round((len(ordered) - num_bench) / 3)
         parts["bench"] += ordered[:num_bench]
         parts["short_safety"] += ordered[num_bench : num_bench + num_short]
         parts["train"] += ordered[num_bench + num_short :]
     return {name: _borrow_twins(members) for name, members in parts.items()}
 
 
-def _texts(source: str) -> Iterator[tuple[str, str]]:
-    if source == "en":
-        folder = files("longsafety.scenarios") / "seeds" / "en"
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            yield entry.name, entry.read_text("utf-8")
-        return
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise DataError(f"scenario.seeds = {source}: no such file or folder; give `en`, a .jsonl file or a folder")
-    paths = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    if not paths:
-        raise DataError(f"scenario.seeds = {source}: the folder has no .jsonl file; put the harmful requests there")
-    for file in paths:
-        data = file.read_bytes()
-        try:
-            yield str(file), data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data[: error.start].count(b"\n") + 1
-            raise DataError(f"{file}:{line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+def _shipped_files() -> list[Any]:
+    folders = [files("longsafety.scenarios") / "seeds" / language for language in LANGUAGES]
+    return [entry for folder in folders for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)]
 
 
-def _rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, text in _texts(source):
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            where = f"{name}:{number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{where}: not JSON ({error.msg}); each line is one JSON object") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{where}: {type(row).__name__} instead of an object; each line is one JSON object")
-            yield where, row
-
-
-def _shipped_seeds() -> list[Seed]:
-    card = yaml.safe_load((files("longsafety.scenarios") / "seeds" / "card.yaml").read_text("utf-8"))
-    return [Seed(**row, licence=card["licence"]) for _, row in _rows("en")]
-
-
-def _user_seed(where: str, row: dict[str, Any]) -> tuple[Seed, list[str]]:
-    """The seed of a row, and what had to be filled in."""
-    request = next((row[key] for key in REQUEST_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
-    if request is None:
-        raise DataError(
-            f"{where}: no harmful request; each row needs one of {', '.join(REQUEST_KEYS)} (it has {', '.join(row)})"
+def _shipped_seeds(language: str) -> list[Seed]:
+    root = files("longsafety.scenarios") / "seeds"
+    card = yaml.safe_load((root / "card.yaml").read_text("utf-8"))
+    return [
+        Seed(
+            **{key: _frozen(value) for key, value in json.loads(line).items()},
+            language=language,
+            licence=card["licence"],
         )
-    names = {item.name for item in dataclasses.fields(Seed)} - {"id", "category", "request"}
-    given = {name: row[name] for name in names if isinstance(row.get(name), str)}
-    path, _, line = where.rpartition(":")
-    stem = Path(path).stem
-    category = next((row[key] for key in CATEGORY_KEYS if isinstance(row.get(key), str)), stem)
-    filled = []
-    if not given.get("safe_answer"):
-        filled.append("seed rows without a safe answer: a general one is used")
-        given["safe_answer"] = _FALLBACK_ANSWER
-    for twin in ("topic", "benign_topic"):
-        if not given.get(twin) and (twin == "topic" or given.get("benign_request")):
-            filled.append(f"seed rows without a {twin}: options say {_FALLBACK_TOPIC!r}")
-            given[twin] = _FALLBACK_TOPIC
-    identity = str(row.get("id", f"{stem}-{line}"))
-    return Seed(id=identity, category=category, request=request.strip(), **given), filled
+        for entry in sorted((root / language).iterdir(), key=lambda entry: entry.name)
+        for line in entry.read_text("utf-8").splitlines()
+    ]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
+
+
+def _user_seed(row: Row, language: str) -> Seed:
+    """The seed of a row in our layout; ValueError where it has neither a request nor a statement, or a wrong type."""
+    values = {key: value for key, value in row.values.items() if value not in (None, "")}
+    if not values.keys() & {"statement", "name"}:
+        key = next((key for key in REQUEST_KEYS if isinstance(values.get(key), str) and values[key].strip()), None)
+        if key is None:
+            raise ValueError(
+                f"no harmful request; each row needs one of {', '.join(REQUEST_KEYS)}, or a statement (it has "
+                f"{', '.join(row.values)})"
+            )
+        values["request"] = values[key].strip()
+        if key == "question":
+            del values["question"]
+    known = {item.name: item.type for item in fields(Seed)}
+    for key in known.keys() & values.keys():
+        value = values[key] = _frozen(values[key])
+        wanted = str if known[key] == "str" else tuple
+        if key == "id":
+            values[key] = str(value)
+        elif not isinstance(value, wanted):
+            raise ValueError(f"{key} = {value!r}: is not a {'text' if wanted is str else 'list'}; write it as one")
+    category = next((values[key] for key in CATEGORY_KEYS if isinstance(values.get(key), str)), row.part)
+    given = {key: values[key] for key in known.keys() & values.keys() - {"category", "language", "writers"}}
+    return Seed(**{"id": row.name, **given, "category": category, "language": language})
 
 
 def _borrow_twins(seeds: list[Seed]) -> list[Seed]:
@@ -208,8 +272,8 @@ def _borrow_twins(seeds: list[Seed]) -> list[Seed]:
     def with_twin(seed: Seed) -> Seed:
         if seed.has_twin or not seed.request:
             return seed
-        twin = lenders[index.ranked(seed.request, 1)[0]]
-        return dataclasses.replace(
+        twin = lenders[int(index.ranking(seed.request)[0])]
+        return replace(
             seed,
             benign_request=twin.benign_request,
             benign_topic=twin.benign_topic,

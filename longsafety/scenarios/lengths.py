@@ -1,0 +1,59 @@
+"""How long each item is to be."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from longsafety.settings import Length
+
+_SHORTEST = 1 / 16
+"""The shortest length of a spread, as a share of its mean."""
+
+
+def target_lengths(length: Length, split: str, count: int, *, seed: str) -> list[int]:
+    """``count`` lengths in tokens for a split (``train`` or ``bench``): one, a list in turn, or a spread.
+
+    A spread takes ``count`` quantiles of a log-normal distribution, cut off at the longest length, whose mean is
+    ``mean_tokens``; ``seed`` shuffles them.
+    """
+    longest = length.training_tokens if split == "train" else length.bench_tokens
+    factor = 1 if split == "train" else length.factor
+    if split == "train" and length.train_tokens:
+        return [longest] * count
+    if length.lengths:
+        return [length.lengths[index % len(length.lengths)] * factor for index in range(count)]
+    mean = (length.bench_mean_tokens if split == "bench" else None) or length.mean_tokens
+    if mean is None:
+        return [longest] * count
+    lengths = [int(value) for value in _spread(mean * factor, longest, length.spread, count)]
+    random.Random(seed).shuffle(lengths)
+    return lengths
+
+
+def _spread(mean: int, longest: int, spread: float, count: int) -> np.ndarray:
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    shape = np.exp(spread * norm.ppf((np.arange(count) + 0.5) / count))
+
+    def lengths(scale: float) -> np.ndarray:
+        return np.clip(np.round(shape * scale), mean * _SHORTEST, longest)
+
+    # The mean of the cut-off values rises with the scale, from the shortest length to the longest.
+    scale = brentq(lambda value: lengths(value).mean() - mean, mean * _SHORTEST / shape.max(), longest / shape.min())
+    return lengths(scale)
+
+
+def depth_grid(depths: list[float] | str, num_depths: int) -> list[float]:
+    """The depths that items go round: given, or a grid of ``num_depths``.
+
+    ``sigmoid`` is the needle-in-a-haystack test's: the logistic function of evenly spaced places, steepness 10.
+    """
+    if not isinstance(depths, str):
+        return depths
+    places = np.linspace(0.1, 0.9, num_depths) if num_depths > 1 else np.array([0.5])
+    if depths == "sigmoid":
+        places = 1 / (1 + np.exp(-10 * (places - 0.5)))
+    return [float(place) for place in np.round(places, 4)]
