@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from longsafety.scenarios.language import texts
 from longsafety.scenarios.teacher import teacher_problems
@@ -96,7 +97,11 @@ def _data(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("data_mix.budget", "scenario.train_samples", "scenario.tasks"),
             f"data_mix.budget = {mix.budget}: the scenario builds {built} training samples; "
-            f"give at most {built}, or a larger scenario.train_samples",
+            + (
+                f"give at most {built}, or a larger scenario.train_samples"
+                if built
+                else "choose data_mix=base, or a scenario with training samples"
+            ),
         )
 
 
@@ -111,31 +116,42 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             )
     teacher, export, exports = settings.teacher, settings.export, "export" in settings.stages
     for problem in teacher_problems(teacher):
-        yield (("teacher",), problem)
+        yield (("teacher.kind", problem.split(" ", 1)[0]), problem)
     for key in ("format", "path"):
         if exports != (getattr(export, key) is not None):
             rule = "stages has export, which needs it" if exports else "stages has no export"
             fix = "give it" if exports else "set stages=[build,export]"
             yield ((f"export.{key}", "stages"), f"export.{key} = {getattr(export, key)}: {rule}; {fix}")
+    if exports and export.format is not None and export.path is not None:
+        from longsafety.data.export import folder_problem
+
+        problem = folder_problem(Path(export.path).expanduser().resolve(), export.format)
+        if problem:
+            yield (("export.path", "export.format", "stages"), problem)
     if settings.read.path is not None and not (exports and settings.only_builds):
         yield (
             ("read.path", "stages"),
             f"read.path = {settings.read.path}: a file is read in order to be exported; set stages=[build,export]",
         )
-    counts = settings.scenario.tasks.values()
-    if exports and export.format in ("longsafety_bench", "lm_eval", "inspect") and settings.read.path is None:
-        if not any(count.bench for count in counts):
+    formats = {"read": settings.read.format if settings.read.path is not None else "auto"}
+    formats |= {f"data_mix.sources.{name}": source.format for name, source in settings.data_mix.sources.items()}
+    for section, schema in formats.items():
+        if schema != "auto":
+            from longsafety.scenarios.schemas import SCHEMAS
+
+            if schema not in SCHEMAS:
+                yield (
+                    (f"{section}.format",),
+                    f"{section}.format = {schema}: no such schema; choose from auto, {', '.join(SCHEMAS)}",
+                )
+    if exports and export.format is not None and settings.read.path is None:
+        bench = export.format in ("longsafety_bench", "lm_eval", "inspect")
+        if not any(count.bench if bench else count.train for count in settings.scenario.tasks.values()):
             yield (
                 ("export.format", "scenario.tasks"),
-                f"export.format = {export.format}: writes benchmark items, and scenario {settings.scenario.name} has "
-                "none; choose another scenario",
+                f"export.format = {export.format}: writes {'benchmark items' if bench else 'training samples'}, and "
+                f"scenario {settings.scenario.name} has none; choose another scenario",
             )
-    elif exports and settings.read.path is None and not any(count.train for count in counts):
-        yield (
-            ("export.format", "scenario.tasks"),
-            f"export.format = {export.format}: writes training samples, and scenario {settings.scenario.name} has "
-            "none; choose another scenario",
-        )
 
 
 def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

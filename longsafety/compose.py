@@ -160,6 +160,7 @@ def settle(jobs: Sequence[Job]) -> list[Settings]:
     if baseline is not None and baseline not in labels:
         names = ", ".join(dict.fromkeys(labels))
         raise ConfigError([f"baseline = {baseline}: no arm of this command; choose one of {names}"])
+    _own_export_folders(settled)
     lengths: dict[str, set[int]] = {}
     for label, settings in zip(labels, settled, strict=True):
         lengths.setdefault(label, set()).add(settings.length.max_tokens)
@@ -167,6 +168,16 @@ def settle(jobs: Sequence[Job]) -> list[Settings]:
         _finish(settings, job, label, lengths[label])
         for settings, job, label in zip(settled, jobs, labels, strict=True)
     ]
+
+
+def _own_export_folders(settled: Sequence[Settings]) -> None:
+    paths = [settings.export.path for settings in settled if settings.export.path is not None]
+    for path in dict.fromkeys(paths):
+        if paths.count(path) > 1:
+            raise ConfigError([
+                f"export.path = {path}: {paths.count(path)} runs of this command would write into it; give each its "
+                "own, with what varies in the path: FOLDER/${length.name}"
+            ])  # fmt: skip
 
 
 def _label(settings: Settings, job: Job) -> str:
@@ -177,7 +188,7 @@ def _label(settings: Settings, job: Job) -> str:
 def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Settings:
     """Names the arm, shares one training among its lengths, and makes the paths absolute."""
     length = settings.length
-    if len(lengths) > 1 and length.train_tokens is None:
+    if len(lengths) > 1 and length.train_tokens is None and not settings.only_builds:
         length = length.model_copy(update={"train_tokens": min(lengths)})
     scenario, limits = settings.scenario, settings.limits
     if not settings.only_builds:

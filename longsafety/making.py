@@ -223,17 +223,20 @@ class Making:
         folders = [self.controls(kind) for kind in KINDS if kind in kinds]
         if kinds - {*KINDS, "chats"}:
             folders.append(self.samples())
-        files: list[Any] = [SampleFile(folder / SAMPLES) for folder in folders]
+        files = [SampleFile(folder / SAMPLES) for folder in folders]
+        read: dict[str, list[Any]] = {}
         for name, source in settings.data_mix.sources.items():
             if source.kind == "chats":
                 assert source.path is not None
                 chats = read_public(source.path, schema=source.format, on_bad_row=settings.on_bad_row)
+                for line in chats.bad:
+                    print(f"  left out   {line}", flush=True)
                 if chats.kind != "chats":
                     raise DataError(
                         f"data_mix.sources.{name}.path = {source.path}: {chats.schema} holds {chats.kind}, no training "
                         "chats; give a file with answers"
                     )
-                files.append([self._measured(sample, name) for sample in chats.samples])
+                read[name] = [self._measured(sample, name) for sample in chats.samples]
         encoder = self.encoder
         return compose_mix(
             settings.data_mix,
@@ -241,6 +244,7 @@ class Making:
             lambda sample: len(encoder.answer_ids(sample.question, sample.answer)),
             licence=self.facts["licence"],
             seed=settings.seed,
+            chats=read,
         )
 
     def _measured(self, sample: Any, source: str) -> Any:

@@ -127,8 +127,8 @@ class Export(Section):
     format: ExportFormat | None = None
     path: str | None = None
     """A new or empty folder."""
-    kinds: list[str] = ["harmful"]
-    """Sample kinds that are written: harmful, benign_query, benign_needle, short."""
+    kinds: Annotated[list[Literal["harmful"] | TwinKind], Field(min_length=1)] = ["harmful"]
+    """Sample kinds that are written of what was built; of a file that is read, all are."""
 
 
 class Source(Section):

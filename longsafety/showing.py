@@ -67,14 +67,15 @@ def _entry(task: Any, samples: list[Any], counts: dict[str, int], store: Any) ->
     from longsafety.tracking.gallery import Entry
 
     item, twins = samples[0], samples[1:]
-    paper, _, design = " ".join((type(task).__doc__ or "").split()).partition("Our design: ")
+    documented = " ".join((type(task).__doc__ or "").replace("``", "").split())
+    paper, _, design = documented.partition("Our design: ")
     first = item.needles[0] if item.needles else None
     if first is None:
         text = render_context(item.context, store)
-        excerpt = (text[:240], text[-240:])
+        excerpt = (_words(text[:240]), _words(text[-240:]))
     else:
         before, after = (render_context(part, store) for part in (item.context[:first], item.context[first + 1 :]))
-        excerpt = (before[-240:], after[:240])
+        excerpt = (_words(before[-240:]), _words(after[:240]))
     return Entry(
         task=item.task,
         scenario=item.scenario,
@@ -94,17 +95,24 @@ def _entry(task: Any, samples: list[Any], counts: dict[str, int], store: Any) ->
     )
 
 
+def _words(text: str) -> str:
+    """Without the halves of words at both ends, where there are spaces."""
+    return text.partition(" ")[2].rpartition(" ")[0] or text
+
+
 def _bar(item: Any, store: Any) -> list[tuple[str, float]]:
-    """The context's parts with their share of its characters: documents, made texts, needles."""
+    """The context's parts with their share of its characters: documents, harmful texts, needles, in stretches."""
     from longsafety.scenarios.recipe import is_made, render_context
 
-    parts: list[tuple[str, float]] = []
+    parts: list[tuple[str, int]] = []
     for at, part in enumerate(item.context):
-        if isinstance(part, str):
-            kind = "needle" if at in item.needles else "text"
-        else:
-            kind = "harmful" if is_made(store.ids[part.document]) else "document"
-        parts.append((kind, len(render_context((part,), store))))
+        if isinstance(part, str) and at not in item.needles:
+            continue  # headers and blank lines
+        kind = "needle" if isinstance(part, str) else "harmful" if is_made(store.ids[part.document]) else "document"
+        size = len(render_context((part,), store))
+        if parts and parts[-1][0] == kind != "needle":
+            size += parts.pop()[1]
+        parts.append((kind, size))
     total = sum(size for _, size in parts)
     return [(kind, size / total) for kind, size in parts]
 

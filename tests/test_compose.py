@@ -1,4 +1,4 @@
-"""Every config file composes; every declared job is held against a golden snapshot; mistakes are told together.
+"""Every config file composes; every declared job is held against a golden snapshot; what can be typed and swept.
 
 Renew the snapshots after a deliberate change, and read the difference before committing it:
 ``LONGSAFETY_RENEW_GOLDEN=1 python -m pytest tests/test_compose.py``.
@@ -7,11 +7,8 @@ Renew the snapshots after a deliberate change, and read the difference before co
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
-import subprocess
-import sys
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from omegaconf import OmegaConf
 import longsafety
 from longsafety.compose import CONF, SWEEPS, Job, compose_jobs, register_plugins, settle
 from longsafety.errors import ConfigError
+from longsafety.scenarios.build import TASKS, task_counts
 from longsafety.settings import Settings
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -34,9 +32,12 @@ SCALES = ("smoke", "nano", "paper")
 EXPERIMENT_FILES = sorted(chain(CONF.glob("experiment/*.yaml"), SWEEPS.glob("experiment/*.yaml")))
 SWEEP_FILES = sorted(SWEEPS.glob("experiment/*.yaml"))
 EXPERIMENTS = [path.stem for path in EXPERIMENT_FILES]
-GROUP_FILES = sorted(path for root in (CONF, SWEEPS) for path in root.glob("*/**/*.yaml"))
+GROUP_FILES = sorted(path for root in (CONF, SWEEPS) for path in root.glob("*/**/[!_]*.yaml"))
+"""Every option of a group; ``_shared`` is a part of others."""
 MODELS = sorted(path.stem for path in CONF.glob("model/*.yaml"))
-HEAVY = ("torch", "lightning", "transformers", "datasets", "mlflow", "pandas", "matplotlib")
+SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/[!_]*.yaml"))
+NEEDS = {"teacher/openai": ["teacher.model=served"], "scenario/longsafety_bench": ["data_mix=base"]}
+"""What an option cannot do without: a server names its models itself, and a benchmark alone trains nothing."""
 
 
 def settled(*arguments: str) -> list[Settings]:
@@ -68,13 +69,14 @@ def group_and_option(path: Path) -> tuple[str, str]:
 def test_every_config_file_fits_some_scale(path: Path) -> None:
     """A length or a model may be too much for a scale, but each option is of use somewhere."""
     group, option = group_and_option(path)
+    needed = NEEDS.get(f"{group}/{option}", [])
     typed = f"+{group}={option}" if group == "experiment" else f"{group}={option}"
     models = [f"model={name}" for name in MODELS] if group == "length" else []
     refused: list[str] = []
     for scale, *model in [(scale,) for scale in SCALES] + list(product(SCALES, models)):
         if group == "scale" and scale != option:
             continue
-        arguments = [typed, *model] if group == "scale" else [f"scale={scale}", typed, *model]
+        arguments = [typed, *model] if group == "scale" else [f"scale={scale}", typed, *model, *needed]
         try:
             assert settled(*arguments)
             return
@@ -132,82 +134,6 @@ def test_no_snapshot_without_its_experiment() -> None:
     assert {path.name for path in GOLDEN.glob("*")} == expected
 
 
-# --- mistakes -------------------------------------------------------------------------------------------------------
-
-
-def test_all_mistakes_are_reported_together() -> None:
-    lines = problems("scale=smoke", "training.epoch=2", "training.lr_peak=fast", "length=16k")
-    assert len(lines) == 3
-    assert re.fullmatch(
-        r"training\.epoch = 2: unknown key; did you mean training\.epochs\?", only(lines, "training.epoch")
-    )
-    assert re.fullmatch(
-        r"training\.lr_peak = 'fast': should be a valid number; change the value", only(lines, "training.lr_peak")
-    )
-    assert re.fullmatch(
-        r"length\.max_tokens = 16384: .*2048-token window of model tiny; give at most 1792 or another model",
-        only(lines, "length.max_tokens"),
-    )
-
-
-def test_the_error_counts_and_lists_the_mistakes() -> None:
-    with pytest.raises(ConfigError, match=r"(?s)^2 settings are wrong:\n  \S+.*\n  \S+.*$"):
-        settled("scale=smoke", "training.epoch=2", "seed=-1")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "key", "rest"),
-    [
-        (["trainning.epochs=2"], "trainning", r" = \{'epochs': 2\}: unknown key; did you mean training\?"),
-        (["scenario.tasks.Foo.train=1"], "scenario.tasks.Foo.bench", ": is missing; give it a value"),
-        (["stages=[score,cook]"], "stages.1", " = 'cook': should be 'build', .*; change the value"),
-        (["training.epochs=true"], "training.epochs", " = True: should be a valid integer; change the value"),
-        (["seed='1'"], "seed", " = '1': should be a valid integer; change the value"),
-        (["trainer.strategy=fsdp"], "trainer.strategy", " = 'fsdp': should be 'auto', 'ddp' or .*; change the value"),
-        (["trainer.strateggy=ddp"], "trainer.strateggy", r" = 'ddp': unknown key; did you mean trainer\.strategy\?"),
-        (["training.lr_peak=${nix}"], "training.lr_peak", ": .*'nix' not found; mend the interpolation"),
-        (["data_mix.budget=17"], "data_mix.budget", " = 17: the scenario builds 16 .*; give at most 16, .*"),
-        (["data_mix.sources.longsafety.share=0.5"], "data_mix.sources", ".*sum to 0.5; make them sum to 1"),
-        (["training.batch_size=6"], "training.batch_size", " = 6: not a multiple of .*; change one of them"),
-        (["tracking.uri=mlruns"], "tracking.uri", r" = 'mlruns': is a plain path.*; give sqlite:///PATH\.db .*"),
-        (["length.train_tokens=9999"], "length.train_tokens", " = 9999: .*; give at most 1792 or another model"),
-        (
-            ["scoring=official", "evaluation.scorers=[likelihood]"],
-            "scoring",
-            " = official: .*; add letter to evaluation.scorers",
-        ),
-        (
-            ["trainer=deepspeed_zero3", "trainer.accelerator=cpu"],
-            "trainer.strategy",
-            " = deepspeed: needs .*; choose .*",
-        ),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_one_mistake_has_key_value_rule_and_fix(arguments: list[str], key: str, rest: str) -> None:
-    line = only(problems("scale=smoke", *arguments), key)
-    assert re.fullmatch(re.escape(key) + rest, line), line
-
-
-def test_a_wrong_value_of_two_types_is_one_line() -> None:
-    assert len(problems("scale=smoke", "trainer.devices=0")) == 1
-
-
-def test_a_rule_over_a_broken_key_is_left_out() -> None:
-    """The window is unknown here, so nothing is said about the length."""
-    lines = problems("scale=smoke", "model.window=big", "length=16k")
-    assert [line.split(" ")[0] for line in lines] == ["model.window"]
-
-
-def test_mistakes_of_all_jobs_are_reported_once_each() -> None:
-    lines = problems("scale=smoke", "+experiment=mix_ablation", "length=1k,4k,8k", "training.epoch=2")
-    assert [line.split(":")[0] for line in lines] == [
-        "training.epoch = 2",
-        "length.max_tokens = 4096",
-        "length.max_tokens = 8192",
-    ]
-
-
 # --- what can be typed ----------------------------------------------------------------------------------------------
 
 
@@ -247,6 +173,90 @@ def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert settings.corpus.source == str(tmp_path / "docs")
     assert settings.scenario.seeds == str(tmp_path / "mine.jsonl")
     assert (settings.paths.outputs, settings.paths.cache) == (str(tmp_path / "out"), str(tmp_path / "kept"))
+
+
+def test_read_and_written_files_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    typed = ["read.path=rows.jsonl", "read.documents=owner/contexts", "export.path=out put", "export.format=messages"]
+    [settings] = settled("scale=smoke", "stages=[build,export]", *typed)
+    assert settings.read.path == str(tmp_path / "rows.jsonl")
+    assert settings.read.documents == "owner/contexts", "no file of this name is here: it is a name on the hub"
+    assert settings.export.path == str(tmp_path / "out put")
+
+
+def test_the_scales_limits_are_for_models_alone() -> None:
+    [trained], [built] = settled("scale=smoke"), settled("scale=smoke", "stages=[build]")
+    assert (trained.scenario.train_samples, trained.scenario.bench_items) == (16, 10)
+    assert (built.scenario.train_samples, built.scenario.bench_items) == (None, None)
+    [typed] = settled("scale=smoke", "scenario.train_samples=20")
+    assert (typed.scenario.train_samples, typed.scenario.bench_items) == (20, 10), "what is typed goes before"
+
+
+def test_a_typed_scenario_goes_before_the_scales() -> None:
+    [own], [typed] = settled("scale=smoke"), settled("scale=smoke", "scenario=longsafety")
+    assert {name: counts for name, counts in typed.scenario.tasks.items() if name != "CountingCrimes"} == {
+        name: counts for name, counts in own.scenario.tasks.items() if name != "CountingCrimes"
+    }
+    assert (own.scenario.tasks["CountingCrimes"].train, typed.scenario.tasks["CountingCrimes"].train) == (0, 2200)
+
+
+# --- the paper's counts ---------------------------------------------------------------------------------------------
+
+TRAIN = {
+    "HarmfulNIAH": 3300,
+    "KeywordRAG": 2550,
+    "CountingCrimes": 2200,
+    "MedicalQuiz": 2162,
+    "ManyShotJailbreak": 2000,
+    "PoliticallyIncorrect": 1848,
+    "SafeMTLong": 1821,
+    "LawQA": 1587,
+}
+BENCH = {
+    "HarmfulExtraction": 108,
+    "HarmfulTendency": 108,
+    "ManyShotJailbreak": 100,
+    "HarmfulNIAH": 147,
+    "CountingCrimes": 147,
+    "DocAttack": 100,
+    "HarmfulAdvice": 100,
+    "MedicalQuiz": 128,
+    "PoliticallyIncorrect": 100,
+    "LeadingQuestion": 163,
+}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "train", "bench"), [("longsafety", TRAIN, BENCH), ("longsafety_bench", {}, BENCH)]
+)
+def test_the_papers_sets_have_the_papers_counts(
+    scenario: str, train: dict[str, int], bench: dict[str, int]
+) -> None:
+    [settings] = settled("scale=paper", f"scenario={scenario}", "stages=[build]")
+    assert task_counts(settings.scenario, "train") == train
+    assert task_counts(settings.scenario, "bench") == bench
+    assert (sum(TRAIN.values()), sum(BENCH.values())) == (17468, 1201)
+
+
+def test_tasks_are_generalised_to_others_or_not() -> None:
+    [inside], [outside] = (settled("scale=paper", f"scenario={name}_domain") for name in ("in", "out_of"))
+    assert task_counts(inside.scenario, "train") == task_counts(outside.scenario, "train") == TRAIN
+    within, beyond = task_counts(inside.scenario, "bench"), task_counts(outside.scenario, "bench")
+    assert within | beyond == BENCH
+    assert set(within) <= set(TRAIN) and not set(beyond) & set(TRAIN)
+
+
+def test_every_task_and_every_scenario_can_be_chosen_alone() -> None:
+    alone: dict[str, list[str]] = {}
+    for name in SCENARIOS:
+        [settings] = settled("scale=paper", f"scenario={name}", "stages=[build]")
+        alone[name] = sorted(settings.scenario.tasks)
+    for name, task in TASKS.items():
+        assert [name] in alone.values()
+    for option, abbreviation in (("query", "QH"), ("partially", "PH"), ("fully", "FH")):
+        members = [name for name, task in TASKS.items() if task.scenario == abbreviation]
+        assert alone[f"{option}_harmful"] == sorted(members)
 
 
 def test_a_users_own_folder_of_configs(tmp_path: Path) -> None:
@@ -325,6 +335,20 @@ def test_arms_of_two_scales_do_not_share_a_training() -> None:
     assert [job.length.training_tokens for job in jobs] == [256, 32512]
 
 
+def test_data_that_is_only_built_has_each_lengths_own_training_samples() -> None:
+    """No training is there to be shared."""
+    jobs = settled("scale=smoke", "length=256,512", "stages=[build]")
+    assert [job.length.training_tokens for job in jobs] == [256, 512]
+
+
+def test_each_export_of_a_sweep_has_its_own_folder(tmp_path: Path) -> None:
+    exporting = ("scale=smoke", "length=256,512", "stages=[build,export]", "export.format=messages")
+    jobs = settled(*exporting, f"export.path={tmp_path}/${{length.name}}")
+    assert [job.export.path for job in jobs] == [str(tmp_path / "256"), str(tmp_path / "512")]
+    line = only(problems(*exporting, f"export.path={tmp_path}/one"), "export.path")
+    assert re.search(r"/one: 2 runs of this command would write into it; give each its own, .*length\.name", line)
+
+
 def test_a_sweep_over_sweep_files_is_refused() -> None:
     """Hydra drops the sweeps that such files declare (hydra#2807): each would run once, without a word."""
     with pytest.raises(ConfigError, match=r"experiment.*mix_ablation"):
@@ -334,72 +358,6 @@ def test_a_sweep_over_sweep_files_is_refused() -> None:
 def test_a_baseline_that_is_no_arm_is_refused_before_the_runs() -> None:
     line = only(problems("scale=smoke", "+experiment=mix_ablation", "baseline=bsae"), "baseline")
     assert re.match(r"baseline = '?bsae'?: .*base, short_safety", line)
-
-
-# --- as a command ---------------------------------------------------------------------------------------------------
-
-PROBE = f"""
-import atexit, json, os, runpy, sys
-sys.argv[0] = "longsafety"
-place = os.environ["PROBE"]
-atexit.register(lambda: open(place, "w").write(json.dumps([name for name in {HEAVY!r} if name in sys.modules])))
-runpy.run_module("longsafety", run_name="__main__")
-"""
-
-
-def command(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """``python -m longsafety`` in an empty folder, and the heavy modules that it imported."""
-    place = tmp_path / "modules.json"
-    root = str(Path(longsafety.__file__).parents[1])
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "PROBE": str(place), "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done, json.loads(place.read_text("utf-8"))
-
-
-def test_help_answers_without_torch(tmp_path: Path) -> None:
-    done, heavy = command(tmp_path, "--help")
-    assert (done.returncode, heavy) == (0, [])
-    assert re.search(r"(?m)^experiment: .*mix_ablation", done.stdout)
-    assert re.search(r"(?m)^  python -m longsafety ", done.stdout)
-
-
-def test_cfg_job_answers_without_torch(tmp_path: Path) -> None:
-    done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=paper", "length=64k", "--cfg", "job")
-    assert (done.returncode, heavy) == (0, [])
-    shown = yaml.safe_load(done.stdout)
-    assert (shown["name"], shown["scale"], shown["length"]["max_tokens"]) == ("mix_ablation", "paper", 65536)
-
-
-def test_a_wrong_config_is_refused_without_torch(tmp_path: Path) -> None:
-    wrong = ("training.epoch=2", "training.lr_peak=fast", "length=128k")
-    done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=smoke", *wrong)
-    assert (done.returncode, heavy, done.stdout) == (2, [], "")
-    assert re.match(r"longsafety: 3 settings are wrong:\n", done.stderr)
-    assert len(done.stderr.splitlines()) == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["modules.json"], "nothing is written"
-
-
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("model=nope", r"^longsafety: .*'model/nope'"),
-        ("+experiment=nope", r"^longsafety: .*'experiment/nope'"),
-        ("model=null", r"^longsafety: .*\bmodel\b"),
-        ("foo", r"^longsafety: .*'foo'"),
-    ],
-)
-def test_what_hydra_refuses_has_no_traceback(tmp_path: Path, argument: str, message: str) -> None:
-    done, heavy = command(tmp_path, "scale=smoke", argument)
-    assert (done.returncode, heavy) == (2, [])
-    assert re.search(message, done.stderr)
-    assert "Traceback" not in done.stderr
 
 
 # --- facts of Hydra that this relies on -----------------------------------------------------------------------------
@@ -465,7 +423,7 @@ def test_the_job_is_named_and_stays_in_its_folder() -> None:
 def test_dicts_merge_and_lists_replace() -> None:
     config = composed("scale=smoke", "scenario.tasks={KeywordRAG: {bench: 7}}", "scenario.depths=[0.5]").config
     assert OmegaConf.to_container(config.scenario.tasks.KeywordRAG) == {"train": 2550, "bench": 7}
-    assert len(config.scenario.tasks) == 3
+    assert config.scenario.tasks.HarmfulNIAH == {"train": 3300, "bench": 147}
     assert list(config.scenario.depths) == [0.5]
 
 

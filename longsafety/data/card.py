@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,11 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from longsafety.data.formats import NEEDLE_TASKS, Format
-from longsafety.data.mix import LICENCE_ORDER
-from longsafety.scenarios.recipe import Sample, Span, is_made
+from longsafety.scenarios.licence import LICENCE_ORDER, licences, strictest
+from longsafety.scenarios.recipe import Sample, Span
 from longsafety.scenarios.store import TokenStore
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_NO_LICENCE = ("", "as the corpus")
 
 
 @dataclass
@@ -70,32 +69,14 @@ class Summary:
         self.splits[split] += 1
         self.languages[sample.language] += 1
         self.document_languages |= {store.languages[part.document] for part in sample.context if isinstance(part, Span)}
-        self.licences.update(self._licences(sample))
+        self.licences.update(licences(sample, self.corpus_licence).items())
         self.writers.update(sample.writers)
         self.with_history += bool(sample.history)
         self.question_first += sample.goal == "before" and bool(sample.context)
 
-    def _licences(self, sample: Sample) -> list[tuple[str, str]]:
-        parts = []
-        if any(not is_made(document) for document in sample.documents):
-            parts.append(("documents", self.corpus_licence))
-        if sample.licence not in _NO_LICENCE:
-            parts.append(("requests, answers and options", sample.licence))
-        return parts or [("requests, answers and options", "unknown")]
-
     @property
     def licence(self) -> str:
         return strictest(licence for _, licence in self.licences)
-
-
-def strictest(licences: Iterable[str]) -> str:
-    """The first in ``LICENCE_ORDER``; a licence that is not there counts as stricter than all that are."""
-    order = [licence.lower() for licence in LICENCE_ORDER]
-
-    def rank(licence: str) -> tuple[int, str]:
-        return (order.index(licence.lower()) if licence.lower() in order else -1, licence)
-
-    return min(licences, key=rank)
 
 
 def render_card(summary: Summary, form: Format, *, format: str, facts: Mapping[str, Any]) -> str:

@@ -42,11 +42,11 @@ def export(
     if format not in FORMATS:
         raise DataError(f"export.format = {format!r}: must be one of {', '.join(FORMATS)}")
     form, folder = FORMATS[format], folder.expanduser().resolve()
-    _check_folder(folder)
+    if problem := folder_problem(folder, format):
+        raise DataError(problem)
     recipes = list(samples) if isinstance(samples, Iterator) else samples
     summary = _checked(recipes, encoder.store, form, format, kinds, facts["corpus_licence"])
     beside = form.beside(summary.kinds, facts["name"])
-    _check_name(folder, beside)
     with _whole(folder) as partial:
         _write_rows(recipes, encoder.store, form, kinds, partial, facts["seed"])
         for name, text in (beside | {"README.md": render_card(summary, form, format=format, facts=facts)}).items():
@@ -54,20 +54,18 @@ def export(
     return dict(summary.splits)
 
 
-def _check_folder(folder: Path) -> None:
+def folder_problem(folder: Path, format: str) -> str:
+    """Why a format cannot be written into a folder, as ``export.path = …: rule; fix``; empty where it can (cheap)."""
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"export.path = {folder}: is a file; give a new or empty folder")
+        return f"export.path = {folder}: is a file; give a new or empty folder"
     if folder.is_dir() and any(folder.iterdir()):
-        raise DataError(f"export.path = {folder}: is not empty; give a new or empty folder")
-
-
-def _check_name(folder: Path, beside: Mapping[str, str]) -> None:
-    """``datasets`` takes a file that is named like its folder for a loading script, and refuses the folder."""
-    if f"{folder.name}.py" in beside:
-        raise DataError(
+        return f"export.path = {folder}: is not empty; give a new or empty folder"
+    if f"{folder.name}.py" in FORMATS[format].beside({}, ""):  # taken for a loading script
+        return (
             f"export.path = {folder}: datasets.load_dataset refuses a folder that holds {folder.name}.py; "
             "give the folder another name"
         )
+    return ""
 
 
 def _checked(

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.scenarios.recipe import Sample, SampleFile, is_made
+from longsafety.scenarios.licence import licences, strictest
+from longsafety.scenarios.recipe import Sample, SampleFile
 from longsafety.settings import DataMix
 
-LICENCE_ORDER = (
-    "unknown",
-    "CC-BY-NC-SA-4.0",
-    "CC-BY-NC-4.0",
-    "CC-BY-SA-4.0",
-    "CC-BY-4.0",
-    "MIT",
-    "Apache-2.0",
-    "CC0-1.0",
-)
-"""Strictest first; a mix carries the strictest licence of its parts."""
-AS_CORPUS = "as the corpus"
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "longsafety": ("harmful",),
     "longsafety_short": ("short",),
@@ -49,10 +38,11 @@ def compose_mix(
     *,
     licence: str,
     seed: int,
+    chats: Mapping[str, list[Sample]] | None = None,
 ) -> Mix:
     """Draws every source's share of the budget from the files and shuffles; only what is drawn is read whole.
 
-    ``answer_tokens`` counts a sample's supervised tokens; ``licence`` is the corpus's. A source that has fewer
+    A source that is named in ``chats`` draws from its own samples there. ``answer_tokens`` counts a sample's supervised tokens; ``licence`` is the corpus's. A source that has fewer
     samples than its share raises DataError: an arm must not see less than the others without a word.
     """
     entries = [entry for file in files for entry in _entries(file)]
@@ -60,7 +50,8 @@ def compose_mix(
     rows: list[dict[str, Any]] = []
     share, given = 0.0, 0
     for name, source in mix.sources.items():
-        of_kind = [entry for entry in entries if entry.kind in _KINDS[source.kind]]
+        offered = list(_entries(chats[name])) if chats and name in chats else entries
+        of_kind = [entry for entry in offered if entry.kind in _KINDS[source.kind]]
         share += source.share
         amount = round(share * mix.budget) - given  # rounds the running sum, so that the parts make the budget
         given += amount
@@ -79,7 +70,7 @@ def compose_mix(
                 "tokens": sum(sample.num_tokens for sample in drawn),
                 "supervised_tokens": sum(answer_tokens(sample) for sample in drawn),
                 "share": source.share,
-                "licence": strictest({part for sample in drawn for part in licences(sample, licence)}),
+                "licence": strictest({part for sample in drawn for part in licences(sample, licence).values()}),
                 "fingerprint": _fingerprint(drawn),
             }
         )
@@ -146,22 +137,6 @@ def _read(entries: Sequence[_Entry]) -> list[Sample]:
     order = sorted(range(len(entries)), key=lambda at: (id(entries[at].file), entries[at].index))
     found = {at: entries[at].sample for at in order}
     return [found[at] for at in range(len(entries))]
-
-
-def licences(sample: Sample, corpus: str) -> list[str]:
-    """The licences of a sample's parts: its documents' (the corpus's) and its seed item's."""
-    parts = [corpus] if any(not is_made(document) for document in sample.documents) else []
-    return parts if sample.licence == AS_CORPUS else [*parts, sample.licence]
-
-
-def strictest(licences: Iterable[str]) -> str:
-    """The first in ``LICENCE_ORDER``; a licence that is not there counts as stricter than all that are."""
-    order = [licence.lower() for licence in LICENCE_ORDER]
-
-    def rank(licence: str) -> tuple[int, str]:
-        return (order.index(licence.lower()) if licence.lower() in order else -1, licence)
-
-    return min(licences, key=rank, default="unknown")
 
 
 def _fingerprint(samples: Sequence[Sample]) -> str:

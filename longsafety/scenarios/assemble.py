@@ -68,6 +68,8 @@ class Draft:
     start before it for the others. Without needles one depth says how the filler is divided: 0 uses ``after`` only, 1
     ``before`` only."""
     header: str = ""
+    available: int | None = None
+    """Tokens of the documents that both sides share; None where texts may come round again."""
     own_paragraph: bool = False
     """Needles are paragraphs of their own, not sentences in one."""
 
@@ -106,6 +108,7 @@ def fit(
 
     def build(num_before: int, num_after: int) -> Context:
         before, after = draft.before.take(num_before), draft.after.take(num_after)
+        given = sum(span.num_tokens for span in (*before, *after))
         before = [_off_split_character(span, True, encoder.store) for span in before]
         after = [_off_split_character(span, False, encoder.store) for span in after]
         stretches = [before, *_split_at_sentences(after, offsets, encoder.store)]
@@ -113,9 +116,9 @@ def fit(
         sizes = [sum(span.num_tokens for span in stretch) for stretch in stretches]
         total = sum(sizes)
         length = encoder.prompt_length(segments, question, history, goal) + reply
-        if total < num_before + num_after - SLACK and length < target_tokens - SLACK:
+        if given < num_before + num_after and length < target_tokens - SLACK:
             raise DataError(
-                f"{where}: the documents left for this split give {total} tokens, {num_before + num_after} are "
+                f"{where}: the documents left for this split give {given} tokens, {num_before + num_after} are "
                 "needed; give a larger corpus or a smaller length.max_tokens"
             )
         cumulated = [sum(sizes[: at + 1]) for at in range(len(needles))]
@@ -130,6 +133,11 @@ def fit(
             f"{target_tokens}; give a larger length.max_tokens (length.train_tokens for training samples)"
         )
     filler_tokens, best = target_tokens - empty.num_tokens, empty
+    if draft.available is not None and filler_tokens > draft.available:
+        raise DataError(
+            f"{where}: the documents left for this split have {draft.available} tokens, {filler_tokens} are needed; "
+            "give a larger corpus or a smaller length.max_tokens"
+        )
     # Where the later needles stand is settled once, so that every round cuts the same stretches.
     offsets = [round(filler_tokens * (depth - first)) for depth in draft.depths[1 : len(draft.needles)]]
     num_before = round(filler_tokens * first)

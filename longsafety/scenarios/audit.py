@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from longsafety.data.mix import licences, strictest
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import SLACK
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.integrity import TWINS, Fact, facts_of, violations
+from longsafety.scenarios.licence import licences, strictest
 from longsafety.scenarios.overlap import NGRAM_TOKENS, SHOWN, NearDuplicates, near_duplicates, shared_ngrams
 from longsafety.scenarios.recipe import Sample, is_made
 from longsafety.scenarios.store import TokenStore
@@ -235,7 +235,7 @@ def _licences(facts: Iterable[Fact], corpus_licence: str) -> dict[str, int]:
     """Samples by the licences of their parts: what a seed item or an imported row brought, and documents."""
     counts: Counter[str] = Counter()
     for fact in facts:
-        counts.update({name or "unknown" for name in licences(fact.sample, corpus_licence)} or {"unknown"})
+        counts.update(set(licences(fact.sample, corpus_licence).values()))
     return dict(counts.most_common())
 
 

@@ -244,6 +244,11 @@ class _TaskBuilder:
         name = f"{self.name}-{index:05d}"
         rng = random.Random(f"{builder.seed}/{name}")
         item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])
+        # The letters before the filler, which draws from rng as far as the length goes: items pair across lengths.
+        order = list(range(len(self.task.roles)))
+        rng.shuffle(order)
+        benign_order = list(range(3))
+        rng.shuffle(benign_order)
         answers = builder.split == "train"
         context = fit(
             item.draft,
@@ -255,10 +260,6 @@ class _TaskBuilder:
             history=item.history,
             goal=goal,
         )
-        order = list(range(len(self.task.roles)))
-        rng.shuffle(order)
-        benign_order = list(range(3))
-        rng.shuffle(benign_order)
         needles = tuple(context.segments[at] for at in context.needles)
         documents = tuple(
             dict.fromkeys(encoder.store.ids[part.document] for part in context.segments if not isinstance(part, str))

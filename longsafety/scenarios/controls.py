@@ -6,11 +6,12 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from longsafety.errors import DataError
-from longsafety.scenarios.assemble import Draft, Filler, fit
+from longsafety.scenarios.assemble import Draft, fit
 from longsafety.scenarios.build import Builder
 from longsafety.scenarios.lengths import target_lengths
+from longsafety.scenarios.licence import AS_CORPUS
 from longsafety.scenarios.recipe import Sample, Span
-from longsafety.scenarios.task import Pool, Shared, shuffled
+from longsafety.scenarios.task import Pool
 
 KINDS = ("short_safety", "long_align")
 _OPENING_WORDS, _OPENING_CHARACTERS = 6, 8
@@ -83,12 +84,11 @@ def _long_align(builder: Builder, count: int, ask: AskPassages | None) -> Iterat
         question, answer, writer = rng.choice(_QUESTIONS[language]).format(opening=opening), sentence, "template"
         if written:
             question, answer, writer = written
-        rest = Shared(shuffled([other for other in pool.documents if other != document], rng))
         draft = Draft(
-            before=Filler(_first(Span(document, 0, start), map(pool.whole, rest.every(0, 2))), backwards=True),
-            after=Filler(_first(Span(document, stop, store.num_tokens(document)), map(pool.whole, rest.every(1, 2)))),
+            *pool.sides(document, start, stop, rng),
             needles=(sentence,),
             depths=(rng.uniform(0.1, 0.9),),
+            available=pool.num_tokens,
         )
         context = fit(draft, encoder, question=question, answer=answer, target_tokens=target, where=name)
         yield Sample(
@@ -99,7 +99,7 @@ def _long_align(builder: Builder, count: int, ask: AskPassages | None) -> Iterat
             kind="long_align",
             category="benign",
             seed_id="",
-            licence="as the corpus",
+            licence=AS_CORPUS,
             context=context.segments,
             question=question,
             answer=answer,
@@ -113,11 +113,6 @@ def _long_align(builder: Builder, count: int, ask: AskPassages | None) -> Iterat
             target_tokens=target,
             num_tokens=context.num_tokens,
         )
-
-
-def _first(span: Span, rest: Iterator[Span]) -> Iterator[Span]:
-    yield span
-    yield from rest
 
 
 def _sentence(pool: Pool, rng: random.Random) -> tuple[int, int, int, str]:

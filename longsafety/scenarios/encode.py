@@ -23,8 +23,6 @@ _CONTEXT_MARK = "\ue000context\ue000"
 """Stands for the context while the chat template is applied; private-use characters, in no document."""
 _ANCHOR = "a"
 """The letter before a seam, so that tokenizers which mark a text's beginning do not mark a seam."""
-_WINDOW = 4
-"""Tokens before a span's end that are never kept as they are; merges do not reach across a seam, which comes before."""
 _MARKS = "，。！？；：、（《“"
 _REMEMBERED = 1 << 17
 """Joins whose tokens are remembered: the turns of many-shot histories meet again and again."""
@@ -153,7 +151,7 @@ class ChatEncoder:
     def _seam(self, span: Span, *, from_end: bool) -> int | None:
         """The first token, counted from one end of the span, that starts at a seam."""
         document, text = span.document, self.store.text
-        candidates = range(span.stop - _WINDOW, span.start, -1) if from_end else range(span.start + 2, span.stop - 1)
+        candidates = range(span.stop - 1, span.start, -1) if from_end else range(span.start + 1, span.stop)
         for token in candidates:
             if not text(document, token - 1, token)[-1:].isalpha():
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
+from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.language import listed, texts
 from longsafety.scenarios.seeds import Seed
@@ -24,11 +25,11 @@ class HarmfulNIAH(Task):
     needs: ClassVar[tuple[str, ...]] = _STATEMENT
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        return _needle_item(seed, self._draft(seed, pool, rng, depth), rng)
+        return _needle_item(seed, self._draft(seed, pool, rng, depth), rng, names_claim="claim" in self.needs)
 
     def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
         before, after = pool.around(rng, depth)
-        return Draft(before, after, (seed.statement,), (depth,))
+        return Draft(before, after, (seed.statement,), (depth,), available=pool.num_tokens)
 
 
 class HarmfulAdvice(HarmfulNIAH):
@@ -64,10 +65,11 @@ class DocAttack(HarmfulNIAH):
         )
 
 
-def _needle_item(seed: Seed, draft: Draft, rng: random.Random) -> Item:
+def _needle_item(seed: Seed, draft: Draft, rng: random.Random, *, names_claim: bool) -> Item:
+    """With the benign needle twin where the seed has its parts; options that name the claim need the benign one too."""
     slots, benign_slots = request_slots(seed)
     twin = None
-    if seed.benign_statement and seed.benign_statement_answer:
+    if seed.benign_statement and seed.benign_statement_answer and (seed.benign_claim or not names_claim):
         twin = (seed.benign_statement,), Query(seed.question, seed.benign_statement_answer)
     return Item(
         query=Query(seed.question, seed.statement_safe_answer),
@@ -96,8 +98,14 @@ class CountingCrimes(Task):
         others = [other for other in pool.seeds if other.task == self.seed_task and other.id != seed.id]
         crimes = _deeds(seed, others, "crimes", rng)
         count = rng.randint(3, 5)
-        crimes, decoy = crimes[:count], crimes[count]
         lawful = _deeds(seed, others, "harmless", rng)[: 2 * count]
+        if len(crimes) <= count or len(lawful) < 2 * count:
+            raise DataError(
+                f"scenario.tasks.{self.name}: the seed items of a split have {len(crimes)} crimes and {len(lawful)} "
+                f"harmless deeds for {seed.id}, {count + 1} and {2 * count} are needed; give more of them "
+                "(scenario.seeds) or leave the task out"
+            )
+        crimes, decoy = crimes[:count], crimes[count]
         harmless, replacing = lawful[:count], lawful[count:]
         deeds = [*((crime, instead) for crime, instead in zip(crimes, replacing, strict=True)),
                  *((deed, deed) for deed in harmless)]  # fmt: skip
@@ -122,6 +130,7 @@ class CountingCrimes(Task):
                 after,
                 needles,
                 tuple(low + self._SPREAD * at / (len(needles) - 1) for at in range(len(needles))),
+                available=pool.num_tokens,
             ),
             slots={**names, "deeds": listed(crimes[:2], seed.language), "decoy": decoy},
             benign_slots={

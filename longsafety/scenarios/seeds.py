@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -79,10 +79,11 @@ class SeedSet:
 
 
 def seeds_fingerprint(source: str) -> str:
-    """Content hash of the seed files, in all languages (cheap: no heavy import)."""
-    if source != SHIPPED:
-        return rows_fingerprint(source)
-    digest = hashlib.sha256()
+    """Content hash of the seed files (cheap: no heavy import).
+
+    The shipped ones are part of it, in all languages: they stand in for what the user's lack.
+    """
+    digest = hashlib.sha256(b"" if source == SHIPPED else rows_fingerprint(source).encode())
     for file in _shipped_files():
         digest.update(f"{file.name}\0{file.read_text('utf-8')}\0".encode())
     return digest.hexdigest()[:16]
@@ -104,7 +105,7 @@ def load_seeds(source: str, language: str = "en", *, on_bad_row: str = "error") 
     bad: list[str] = []
     own = _public_seeds(source, language, on_bad_row, counts, bad)
     if own is None:
-        own = _user_seeds(source, language, counts, bad)
+        own = _user_seeds(source, language, {"", *(seed.task for seed in shipped)}, counts, bad)
     if bad and on_bad_row == "error":
         lines = [*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])]
         told = "\n".join(lines)
@@ -115,15 +116,26 @@ def load_seeds(source: str, language: str = "en", *, on_bad_row: str = "error") 
     own = _distinct(own, counts)
     if not own:
         raise DataError(f"{source}: no seed row; give a file with a harmful request in each row")
-    if not any(seed.statement for seed in own if not seed.task):
+    return SeedSet([*own, *_substitutes(own, shipped, counts)], dict(counts), bad)
+
+
+def _substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[str]) -> list[Seed]:
+    """The shipped items for the tasks that a user's seeds are not for, under ids that the user's do not have."""
+    general = [seed for seed in own if not seed.task]
+    found: list[Seed] = []
+    if general and not any(seed.statement for seed in general):
         counts["seeds bring no statement: the shipped statements are used for HarmfulNIAH"] = len(own)
-        own += [replace(seed, request="") for seed in shipped if not seed.task]
+        found += [replace(seed, request="") for seed in shipped if not seed.task]
+    if general and not any(seed.request for seed in general):
+        counts["seeds bring no request: the shipped ones are used for KeywordRAG and ManyShotJailbreak"] = len(own)
+        found += [replace(seed, statement="") for seed in shipped if not seed.task]
     given = {seed.task for seed in own}
     for seed in shipped:
-        if seed.task and seed.task not in given:
-            own.append(seed)
-            counts[f"seeds bring none for {seed.task}: the shipped ones are used"] += 1
-    return SeedSet(own, dict(counts), bad)
+        if seed.task not in given:
+            found.append(seed)
+            counts[f"seeds bring none for {seed.task or 'the general tasks'}: the shipped ones are used"] += 1
+    taken = {seed.id for seed in own}
+    return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
 
 
 def _public_seeds(
@@ -148,7 +160,7 @@ def _public_seeds(
     ]
 
 
-def _user_seeds(source: str, language: str, counts: Counter[str], bad: list[str]) -> list[Seed]:
+def _user_seeds(source: str, language: str, tasks: Collection[str], counts: Counter[str], bad: list[str]) -> list[Seed]:
     seeds: list[Seed] = []
     ids: dict[str, str] = {}
     for row in read_rows(source, counts=counts):
@@ -156,7 +168,7 @@ def _user_seeds(source: str, language: str, counts: Counter[str], bad: list[str]
         problem = row.problem
         if not problem:
             try:
-                seed = _user_seed(row, language)
+                seed = _user_seed(row, language, tasks)
                 if ids.setdefault(seed.id, row.place) != row.place:
                     problem = f"id = {seed.id}: stands already at {ids[seed.id]}; ids are unique, rename one"
             except ValueError as error:
@@ -234,50 +246,79 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
 
 
-def _user_seed(row: Row, language: str) -> Seed:
-    """The seed of a row in our layout; ValueError where it has neither a request nor a statement, or a wrong type."""
-    values = {key: value for key, value in row.values.items() if value not in (None, "")}
-    if not values.keys() & {"statement", "name"}:
-        key = next((key for key in REQUEST_KEYS if isinstance(values.get(key), str) and values[key].strip()), None)
-        if key is None:
-            raise ValueError(
-                f"no harmful request; each row needs one of {', '.join(REQUEST_KEYS)}, or a statement (it has "
-                f"{', '.join(row.values)})"
-            )
+def _user_seed(row: Row, language: str, tasks: Collection[str]) -> Seed:
+    """The seed of a row in our layout; ValueError where it lacks what it is made of, or has a value of a wrong type."""
+    values = {key: value for key, value in row.values.items() if value not in (None, "", [])}
+    keys = [key for key in REQUEST_KEYS if key != "question" or "statement" not in values]
+    key = next((key for key in keys if isinstance(values.get(key), str) and values[key].strip()), None)
+    if key is not None:
         values["request"] = values[key].strip()
         if key == "question":
             del values["question"]
+    elif not values.keys() & {"statement", "crimes"}:
+        raise ValueError(
+            f"no harmful request; each row needs one of {', '.join(REQUEST_KEYS)}, a statement, or a name with crimes "
+            f"(it has {', '.join(row.values)})"
+        )
     known = {item.name: item.type for item in fields(Seed)}
     for key in known.keys() & values.keys():
-        value = values[key] = _frozen(values[key])
-        wanted = str if known[key] == "str" else tuple
-        if key == "id":
-            values[key] = str(value)
-        elif not isinstance(value, wanted):
-            raise ValueError(f"{key} = {value!r}: is not a {'text' if wanted is str else 'list'}; write it as one")
+        value = values[key] = str(values[key]) if key == "id" else _frozen(values[key])
+        rule = _FORMS[str(known[key])]
+        if not rule.holds(value):
+            raise ValueError(f"{key} = {row.values[key]!r}: is not {rule.name}; write it as one")
+    if values.get("task", "") not in tasks:
+        named = ", ".join(sorted(filter(None, tasks)))
+        raise ValueError(f"task = {values['task']}: must be one of {named}; leave it out for a general item")
+    if "crimes" in values and not values.keys() >= {"name", "harmless"}:
+        raise ValueError("crimes: stand without name or harmless; give the person's name and some harmless deeds")
     category = next((values[key] for key in CATEGORY_KEYS if isinstance(values.get(key), str)), row.part)
     given = {key: values[key] for key in known.keys() & values.keys() - {"category", "language", "writers"}}
     return Seed(**{"id": row.name, **given, "category": category, "language": language})
 
 
+class _Form(NamedTuple):
+    """What a user's value must be, by the type of the field."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+def _are_texts(value: Any, count: int | None = None) -> bool:
+    rightly_many = isinstance(value, tuple) and (count is None or len(value) == count)
+    return rightly_many and all(isinstance(part, str) for part in value)
+
+
+_FORMS = {
+    "str": _Form("a text", lambda value: isinstance(value, str)),
+    "tuple[str, ...]": _Form("a list of texts", _are_texts),
+    "tuple[tuple[str, str], ...]": _Form(
+        "a list of [user, assistant] texts",
+        lambda value: isinstance(value, tuple) and all(_are_texts(turn, 2) for turn in value),
+    ),
+}
+
+
 def _borrow_twins(seeds: list[Seed]) -> list[Seed]:
-    """Gives requests without a benign twin that of the seed with the most similar benign request (BM25)."""
-    lenders = [seed for seed in seeds if seed.has_twin]
-    if not lenders or all(seed.has_twin for seed in seeds if seed.request):
-        return seeds
-    from longsafety.scenarios.retrieval import Index
+    """Gives requests without a benign twin that of the seed with the most similar benign request (BM25).
 
-    index = Index([seed.benign_request for seed in lenders])
+    The seed is one for the same task, or where none of these has a twin, a general one.
+    """
+    borrowed: dict[str, Seed] = {}
+    for task in sorted({seed.task for seed in seeds if seed.request and not seed.has_twin}):
+        with_twin = [seed for seed in seeds if seed.has_twin]
+        lenders = [seed for seed in with_twin if seed.task == task] or [seed for seed in with_twin if not seed.task]
+        if not lenders:
+            continue
+        from longsafety.scenarios.retrieval import Index
 
-    def with_twin(seed: Seed) -> Seed:
-        if seed.has_twin or not seed.request:
-            return seed
-        twin = lenders[int(index.ranking(seed.request)[0])]
-        return replace(
-            seed,
-            benign_request=twin.benign_request,
-            benign_topic=twin.benign_topic,
-            benign_answer=twin.benign_answer,
-        )
-
-    return [with_twin(seed) for seed in seeds]
+        index = Index([seed.benign_request for seed in lenders])
+        for seed in seeds:
+            if seed.task == task and seed.request and not seed.has_twin:
+                twin = lenders[int(index.ranking(seed.request)[0])]
+                borrowed[seed.id] = replace(
+                    seed,
+                    benign_request=twin.benign_request,
+                    benign_topic=twin.benign_topic,
+                    benign_answer=twin.benign_answer,
+                )
+    return [borrowed.get(seed.id, seed) for seed in seeds]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import Any, ClassVar, Generic, TypeVar
 
 from longsafety.scenarios.assemble import Draft, Filler
@@ -25,7 +25,7 @@ BENIGN_ROLES = ("refuses", "ignores", "complies")
 
 T = TypeVar("T")
 
-PASSAGE_TOKENS, CHAPTER_TOKENS = 128, 1024
+PASSAGE_TOKENS, CHAPTER_TOKENS = 512, 1024
 
 
 class Shared(Generic[T]):
@@ -41,6 +41,11 @@ class Shared(Generic[T]):
             if at >= len(self._drawn):
                 return
             yield self._drawn[at]
+
+    def every_backwards(self, first: int, step: int) -> Iterator[T]:
+        """The same members, the last first."""
+        self._drawn += self._source
+        yield from self._drawn[first::step][::-1]
 
 
 def shuffled(members: Sequence[T], rng: random.Random) -> Iterator[T]:
@@ -95,7 +100,7 @@ class Pool:
         return cumulated
 
     def around(self, rng: random.Random, depth: float) -> tuple[Filler, Filler]:
-        """Filler before and after a place in a document, at a sentence's start, and beyond it other documents.
+        """Filler before and after a place in a document, between two sentences, and beyond it other documents.
 
         The document is drawn in proportion to its tokens, so that long documents lend many contexts; the place is
         near ``depth`` of the document, so that both sides come from it where it is long enough.
@@ -105,18 +110,27 @@ class Pool:
         wanted = round(depth * self.store.num_tokens(document))
         at = int(anchors.searchsorted(wanted))
         reach = max(len(anchors) // 10, 4)
-        anchor = int(rng.choice(anchors[max(at - reach, 0) : at + reach])) if len(anchors) else 0
+        anchor = int(rng.choice(anchors[max(at - reach, 1) : at + reach])) if len(anchors) > 1 else 0
+        return self.sides(document, anchor, anchor, rng)
+
+    def sides(self, document: int, stop: int, start: int, rng: random.Random) -> tuple[Filler, Filler]:
+        """Filler before token ``stop`` and from token ``start`` of a document, and beyond it other documents.
+
+        Together the sides have the tokens of all documents: where one has used up its half of the others, it begins
+        the other's half from its end.
+        """
         others = Shared(shuffled([other for other in self.documents if other != document], rng))
-        before, after = Span(document, 0, anchor), Span(document, anchor, self.store.num_tokens(document))
-        return (
-            Filler(_then(before, (self.whole(other) for other in others.every(0, 2))), backwards=True),
-            Filler(_then(after, (self.whole(other) for other in others.every(1, 2)))),
-        )
+        near = (Span(document, 0, stop), Span(document, start, self.store.num_tokens(document)))
+        fillers = [
+            chain((span,), map(self.whole, chain(others.every(own, 2), others.every_backwards(1 - own, 2))))
+            for own, span in enumerate(near)
+        ]
+        return Filler(fillers[0], backwards=True), Filler(fillers[1])
 
-
-def _then(first: Span, rest: Iterator[Span]) -> Iterator[Span]:
-    yield first
-    yield from rest
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all documents."""
+        return self.weights[-1]
 
 
 @dataclass(frozen=True)

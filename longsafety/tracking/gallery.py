@@ -29,6 +29,7 @@ _HARMFUL_ROLES = ("hallucinates", "unsafe", "aware_unsafe")
 _UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 _BETWEEN = re.compile(rf"(?<={_UNSPACED})(?={_UNSPACED})")
 _MARK = "\u200b"
+_NARROW = 0.005
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def write_gallery(
     ``figures``: name → path of a picture, as ``audit_view.save_figures`` returns them. ``redact`` replaces harmful
     text by its category, and bars out what other texts repeat of it; benign twins are always shown.
     """
-    shown = [redacted(entry) for entry in entries] if redact else list(entries)
+    shown = [redacted(entry) if redact else entry for entry in entries]
+    shown = [dataclasses.replace(entry, bar=drawn_pieces(entry.bar)) for entry in shown]
     names = dict.fromkeys([*SCENARIOS, *(entry.scenario for entry in shown)])
     groups = {name: [entry for entry in shown if entry.scenario == name] for name in names}
     page = _environment().get_template("gallery.html.j2").render(
@@ -113,6 +115,21 @@ def redacted(entry: Entry) -> Entry:
         safe_answer=masked(entry.safe_answer),
         unsafe_answer=marker,
     )
+
+
+def drawn_pieces(bar: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The bar without parts too narrow to be seen: they are joined until they can be, and else left out.
+
+    Needles are always kept; a thousand turns of a dialogue become about two hundred pieces.
+    """
+    drawn: list[tuple[str, float]] = []
+    for kind, share in bar:
+        previous, width = drawn[-1] if drawn else ("needle", 0.0)
+        if "needle" in (kind, previous) or width >= _NARROW:
+            drawn.append((kind, share))
+        else:
+            drawn[-1] = (kind if share > width else previous, width + share)
+    return [(kind, share) for kind, share in drawn if kind == "needle" or share >= _NARROW]
 
 
 def _data_uri(path: Path) -> str:

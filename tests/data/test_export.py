@@ -14,10 +14,10 @@ import jinja2
 import pytest
 import yaml
 
-from longsafety.data.card import strictest
 from longsafety.data.export import export
 from longsafety.data.formats import FORMATS, shown_order
 from longsafety.errors import DataError
+from longsafety.scenarios.licence import strictest
 from longsafety.scenarios.recipe import Sample, Span
 
 BENCH_TASKS = (

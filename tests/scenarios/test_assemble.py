@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from longsafety.scenarios.assemble import SLACK, Draft, Filler, fit
 from longsafety.scenarios.corpus import Document
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.partially_harmful import HarmfulNIAH
-from longsafety.scenarios.recipe import Span, render_context
+from longsafety.scenarios.recipe import Goal, Span, render_context
 from longsafety.scenarios.seeds import Seed
 from longsafety.scenarios.store import TokenStore
 from longsafety.scenarios.task import Pool
@@ -59,7 +60,8 @@ def test_length_is_never_above_the_target_and_at_most_four_below(tiny_encoder: C
         before, after = sides(store, document, anchor)
         target, depth = rng.randint(130, 1500), rng.random()
         needle, answer = rng.choice([NEEDLE, None]), rng.choice(["A short safe answer.", None])
-        draft = Draft(rng.choice(["", "Documents:\n\n"]), before, needle, after, depth)
+        header = rng.choice(["", "Documents:\n\n"])
+        draft = Draft(before, after, (needle,) if needle else (), (depth,), header=header)
         context = fit(draft, tiny_encoder, question=QUESTION, answer=answer, target_tokens=target, where=str(number))
         length = true_length(tiny_encoder, context.segments, QUESTION, answer)
         assert context.num_tokens == length
@@ -74,7 +76,7 @@ def test_length_where_characters_have_several_tokens(hard: ChatEncoder, name: st
     for target in range(150, 400):
         anchor = int(rng.choice(list(store.sentence_starts(document))))
         before, after = sides(store, document, anchor)
-        draft = Draft("", before, NEEDLE, after, rng.random())
+        draft = Draft(before, after, (NEEDLE,), (rng.random(),))
         context = fit(draft, hard, question=QUESTION, answer=None, target_tokens=target, where=name)
         assert target - SLACK <= true_length(hard, context.segments, QUESTION, None) <= target
         for span in context.segments:
@@ -87,19 +89,21 @@ def test_length_where_characters_have_several_tokens(hard: ChatEncoder, name: st
 def test_depth_is_the_one_asked_for(tiny_encoder: ChatEncoder, depth: float) -> None:
     for document in range(0, 24, 4):
         anchor = int(tiny_encoder.store.sentence_starts(document)[30])
-        draft = Draft("", *_around(tiny_encoder, document, anchor, depth))
+        draft = _around(tiny_encoder, document, anchor, depth)
         context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=700, where="x")
         spans = [(place, part) for place, part in enumerate(context.segments) if isinstance(part, Span)]
-        before = sum(part.num_tokens for place, part in spans if place < context.needle)
+        (needle,) = context.needles
+        before = sum(part.num_tokens for place, part in spans if place < needle)
         total = sum(part.num_tokens for _, part in spans)
         assert abs(before - depth * total) <= 3
+        assert context.depth is not None
         assert abs(context.depth - depth) <= 3 / total
-        assert context.segments[context.needle] == NEEDLE
+        assert context.segments[needle] == NEEDLE
 
 
-def _around(encoder: ChatEncoder, document: int, anchor: int, depth: float) -> tuple[Filler, str, Filler, float]:
+def _around(encoder: ChatEncoder, document: int, anchor: int, depth: float) -> Draft:
     before, after = sides(encoder.store, document, anchor)
-    return before, NEEDLE, after, depth
+    return Draft(before, after, (NEEDLE,), (depth,))
 
 
 def test_a_needle_stands_between_two_sentences_of_one_document(
@@ -107,12 +111,12 @@ def test_a_needle_stands_between_two_sentences_of_one_document(
 ) -> None:
     """As HarmfulNIAH drafts it: what stands around the needle adjoins in its document, at a sentence's start."""
     store = tiny_encoder.store
-    pool = Pool(store, range(24), tiny_seeds, {}, 500)
-    for number, seed in enumerate(tiny_seeds[:60]):
+    pool = Pool(store, range(24), [], tiny_seeds, {})
+    for number, seed in enumerate([seed for seed in tiny_seeds if not seed.task][:60]):
         depth = [0.1, 0.3, 0.5, 0.7, 0.9][number % 5]
-        draft = HarmfulNIAH().draft(seed, pool, random.Random(number), depth)
+        draft = HarmfulNIAH().item(seed, pool, random.Random(number), depth).draft
         context = fit(draft, tiny_encoder, question=seed.question, answer=None, target_tokens=500, where="x")
-        place = context.needle
+        (place,) = context.needles
         parts = [part for part in context.segments if isinstance(part, Span)]
         before = [part for part in context.segments[:place] if isinstance(part, Span)]
         left, right = before[-1], parts[len(before)]
@@ -129,11 +133,11 @@ def test_a_needle_stands_between_two_sentences_of_one_document(
 def test_documents_follow_each_other_after_a_blank_line(tiny_encoder: ChatEncoder) -> None:
     store = tiny_encoder.store
     spans = [Span(document, 0, 100) for document in range(5)]
-    draft = Draft("Documents:\n\n", Filler([], backwards=True), None, Filler(spans, backwards=False), 0.0)
+    draft = Draft(Filler(backwards=True), Filler(spans), depths=(0.0,), header="Documents:\n\n")
     context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=400, where="x")
     texts = [store.text(span.document, span.start, span.stop) for span in context.segments if isinstance(span, Span)]
     assert render_context(context.segments, store) == "Documents:\n\n" + "\n\n".join(texts)
-    assert context.needle == -1
+    assert (context.needles, context.depth) == ((), None)
     assert len(texts) == 4
 
 
@@ -145,7 +149,7 @@ def test_the_cut_ends_lie_outside(tiny_encoder: ChatEncoder) -> None:
         Filler([Span(2, 0, 80), Span(3, 0, 80)], backwards=False),
     )
     context = fit(
-        Draft("", before, NEEDLE, after, 0.5),
+        Draft(before, after, (NEEDLE,), (0.5,)),
         tiny_encoder,
         question=QUESTION,
         answer=None,
@@ -166,7 +170,7 @@ def test_a_longer_context_contains_the_shorter_one(tiny_encoder: ChatEncoder) ->
     texts = []
     for target in (300, 600, 900):
         before, after = sides(store, 3, int(store.sentence_starts(3)[20]))
-        draft = Draft("", before, NEEDLE, after, 0.5)
+        draft = Draft(before, after, (NEEDLE,), (0.5,))
         context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=target, where="x")
         texts.append(render_context(context.segments, store))
     assert texts[0] in texts[1]
@@ -192,7 +196,7 @@ def test_a_filler_is_drawn_from_lazily_and_gives_the_same_spans_again() -> None:
 
 def test_a_target_of_just_the_question_leaves_no_filler(tiny_encoder: ChatEncoder) -> None:
     size = len(tiny_encoder.prompt_ids([NEEDLE], QUESTION))
-    draft = Draft("", *_around(tiny_encoder, 0, int(tiny_encoder.store.sentence_starts(0)[9]), 0.5))
+    draft = _around(tiny_encoder, 0, int(tiny_encoder.store.sentence_starts(0)[9]), 0.5)
     context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=size, where="x")
     assert context.segments == (NEEDLE,)
     assert context.num_tokens == size
@@ -200,7 +204,7 @@ def test_a_target_of_just_the_question_leaves_no_filler(tiny_encoder: ChatEncode
 
 def test_a_question_longer_than_the_target_is_told(tiny_encoder: ChatEncoder) -> None:
     size = len(tiny_encoder.prompt_ids([NEEDLE], QUESTION))
-    draft = Draft("", *_around(tiny_encoder, 0, int(tiny_encoder.store.sentence_starts(0)[9]), 0.5))
+    draft = _around(tiny_encoder, 0, int(tiny_encoder.store.sentence_starts(0)[9]), 0.5)
     with pytest.raises(
         DataError, match=rf"^item-7: .* take {size} tokens, more than the length {size - 1}; .*length\.max_tokens"
     ):
@@ -210,7 +214,7 @@ def test_a_question_longer_than_the_target_is_told(tiny_encoder: ChatEncoder) ->
 @pytest.mark.parametrize("depth", [0.0, 0.5, 1.0])
 def test_a_corpus_too_short_is_told(tiny_encoder: ChatEncoder, depth: float) -> None:
     before, after = Filler([Span(0, 0, 200)], backwards=True), Filler([Span(1, 0, 200)], backwards=False)
-    draft = Draft("", before, NEEDLE, after, depth)
+    draft = Draft(before, after, (NEEDLE,), (depth,))
     with pytest.raises(
         DataError,
         match=r"^item-7: the documents left for this split give \d+ tokens, \d+ are needed; give a larger corpus",
@@ -225,10 +229,135 @@ def test_documents_of_one_giant_character_run_end_in_an_error_not_in_a_wrong_len
     TokenStore.build(tmp_path, [Document("a", "👩‍👩‍👧‍👦" * 90), Document("b", "🎉" * 300)], tiny_tokenizer)
     encoder = ChatEncoder(tiny_tokenizer, TokenStore.open(tmp_path))
     for target in range(150, 200):
-        draft = Draft("", *_around(encoder, 0, 0, 0.0))
+        draft = _around(encoder, 0, 0, 0.0)
         try:
             context = fit(draft, encoder, question=QUESTION, answer=None, target_tokens=target, where="x")
         except DataError as error:
             assert "no cut of the documents gives" in str(error)
         else:
             assert target - SLACK <= true_length(encoder, context.segments, QUESTION, None) <= target
+
+
+# Several needles, paragraphs, histories
+
+
+FIVE = tuple(f"Needle number {number} stands here." for number in range(5))
+
+
+def spread(low: float, high: float, count: int = 5) -> tuple[float, ...]:
+    return tuple(low + (high - low) * at / (count - 1) for at in range(count))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.2), (0.2, 0.4), (0.0, 1.0), (0.8, 1.0), (0.5, 0.5)])
+def test_several_needles_stand_at_their_depths_in_order(tiny_encoder: ChatEncoder, low: float, high: float) -> None:
+    """The first as a single one; the others at the sentence's start before theirs."""
+    store, depths = tiny_encoder.store, spread(low, high)
+    for document in range(0, 24, 4):
+        for target in (300, 1500, 4000):
+            before, after = sides(store, document, int(store.sentence_starts(document)[30]))
+            draft = Draft(before, after, FIVE, depths)
+            context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=target, where="x")
+            assert target - SLACK <= true_length(tiny_encoder, context.segments, QUESTION, None) <= target
+            assert tuple(context.segments[place] for place in context.needles) == FIVE
+            spans = [(place, part) for place, part in enumerate(context.segments) if isinstance(part, Span)]
+            total = sum(part.num_tokens for _, part in spans)
+            found = []
+            for needle, depth in zip(context.needles, depths, strict=True):
+                at = sum(part.num_tokens for place, part in spans if place < needle)
+                slack = 3 + total / 100
+                assert depth * total - (0 if needle == context.needles[0] else 70) - slack <= at
+                assert at <= depth * total + slack
+                following = next((part for place, part in spans if place > needle), None)
+                if following:
+                    assert following.start in store.sentence_starts(following.document)
+                found.append(at / total)
+            assert found == sorted(found)
+            assert context.depth == pytest.approx(sum(found) / len(found))
+
+
+def test_needles_take_nothing_from_the_documents(tiny_encoder: ChatEncoder) -> None:
+    """Without its needles a context reads as its documents do."""
+    store = tiny_encoder.store
+    before, after = sides(store, 5, int(store.sentence_starts(5)[20]))
+    draft = Draft(before, after, FIVE, spread(0.3, 0.7))
+    context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=1000, where="x")
+    spans = [part for part in context.segments if isinstance(part, Span)]
+    assert {span.document for span in spans} == {5}
+    assert all(one.stop == other.start for one, other in pairwise(spans))
+    text = render_context(context.segments, store)
+    for needle in FIVE:
+        assert text.count(needle) == 1
+        text = text.replace(f" {needle}", "", 1).replace(f"{needle} ", "", 1)
+    assert text.split() == store.text(5, spans[0].start, spans[-1].stop).split()
+
+
+def test_the_same_cuts_at_every_length_keep_the_first_needle_in_its_place(tiny_encoder: ChatEncoder) -> None:
+    """What follows the first needle at once is the same sentence, however long the context."""
+    store = tiny_encoder.store
+    following = set()
+    for target in (400, 900, 2500):
+        before, after = sides(store, 3, int(store.sentence_starts(3)[20]))
+        draft = Draft(before, after, FIVE, spread(0.2, 0.6))
+        context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=target, where="x")
+        span = next(part for part in context.segments[context.needles[0] :] if isinstance(part, Span))
+        following.add((span.document, span.start))
+    assert len(following) == 1
+
+
+def test_a_paragraph_of_its_own_has_blank_lines_around_it(tiny_encoder: ChatEncoder) -> None:
+    store = tiny_encoder.store
+    for depth in (0.0, 0.5, 1.0):
+        fillers = Filler([Span(0, 0, 80), Span(1, 0, 80)], backwards=True), Filler([Span(2, 0, 80), Span(3, 0, 80)])
+        draft = Draft(*fillers, (NEEDLE,), (depth,), header="Documents:\n\n", own_paragraph=True)
+        context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=220, where="x")
+        head, _, tail = render_context(context.segments, store).partition(NEEDLE)
+        assert head.endswith("\n\n")
+        assert tail.startswith("\n\n") == (depth < 1)
+        assert (head == "Documents:\n\n") == (depth == 0)
+
+
+@pytest.mark.parametrize(
+    ("needle", "text", "joined"),
+    [
+        ("The door is green.", "One. Two. Three.", "One. The door is green. Two."),
+        ("门是绿的。", "一二三。四五六。七八九。", "一二三。门是绿的。四五六。"),
+        ("他说：“门是绿的。”", "一二三。四五六。七八九。", "一二三。他说：“门是绿的。”四五六。"),
+        ("The door is green.", "一二三。四五六。七八九。", "一二三。The door is green. 四五六。"),
+        ("门是绿的。", "One. Two. Three.", "One. 门是绿的。 Two."),
+        ("The door is green.", "One.\n\nTwo.\n\nThree.", "One.\n\nThe door is green. Two."),
+    ],
+)
+def test_needles_are_set_as_their_script_sets_sentences(
+    tiny_tokenizer: Any, tmp_path: Path, needle: str, text: str, joined: str
+) -> None:
+    TokenStore.build(tmp_path, [Document("a", text)], tiny_tokenizer)
+    encoder = ChatEncoder(tiny_tokenizer, TokenStore.open(tmp_path))
+    store = encoder.store
+    size, place = store.num_tokens(0), int(store.sentence_starts(0)[1])
+    draft = Draft(Filler([Span(0, 0, place)], backwards=True), Filler([Span(0, place, size)]), (needle,), (0.4,))
+    target = len(encoder.prompt_ids([joined], QUESTION)) - SLACK
+    found = set()
+    for tokens in range(target, target + 40):
+        try:
+            context = fit(draft, encoder, question=QUESTION, answer=None, target_tokens=tokens, where="x")
+        except DataError:
+            continue
+        found.add(render_context(context.segments, store))
+    assert any(joined[:-1].removeprefix(text[0]) in one for one in found), found
+
+
+@pytest.mark.parametrize("goal", ["before", "after"])
+def test_history_and_goal_count_towards_the_length(tiny_encoder: ChatEncoder, goal: Goal) -> None:
+    history = (("A first question?", "A first answer."), ("And a second one?", "Yes, of course."))
+    for target in range(300, 340, 7):
+        before, after = sides(tiny_encoder.store, 3, int(tiny_encoder.store.sentence_starts(3)[20]))
+        draft = Draft(before, after, (NEEDLE,), (0.5,))
+        context = fit(
+            draft, tiny_encoder, question=QUESTION, answer="A reply.", target_tokens=target, where="x", history=history,
+            goal=goal,
+        )  # fmt: skip
+        text = tiny_encoder.prompt_text(context.segments, QUESTION, history, goal)
+        text += tiny_encoder.answer_text(QUESTION, "A reply.")
+        length = len(tiny_encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
+        assert context.num_tokens == length
+        assert target - SLACK <= length <= target

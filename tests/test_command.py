@@ -1,0 +1,81 @@
+"""``python -m longsafety`` where nothing is run: help, a composed config, and refusals, all without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import longsafety
+
+HEAVY = ("torch", "lightning", "transformers", "datasets", "mlflow", "pandas", "matplotlib")
+PROBE = f"""
+import atexit, json, os, runpy, sys
+sys.argv[0] = "longsafety"
+place = os.environ["PROBE"]
+atexit.register(lambda: open(place, "w").write(json.dumps([name for name in {HEAVY!r} if name in sys.modules])))
+runpy.run_module("longsafety", run_name="__main__")
+"""
+
+
+def command(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """``python -m longsafety`` in an empty folder, and the heavy modules that it imported."""
+    place = tmp_path / "modules.json"
+    root = str(Path(longsafety.__file__).parents[1])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PROBE": str(place), "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done, json.loads(place.read_text("utf-8"))
+
+
+def test_help_answers_without_torch(tmp_path: Path) -> None:
+    done, heavy = command(tmp_path, "--help")
+    assert (done.returncode, heavy) == (0, [])
+    assert re.search(r"(?m)^experiment: .*mix_ablation", done.stdout)
+    assert re.search(r"(?m)^  python -m longsafety ", done.stdout)
+
+
+def test_cfg_job_answers_without_torch(tmp_path: Path) -> None:
+    done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=paper", "length=64k", "--cfg", "job")
+    assert (done.returncode, heavy) == (0, [])
+    shown = yaml.safe_load(done.stdout)
+    assert (shown["name"], shown["scale"], shown["length"]["max_tokens"]) == ("mix_ablation", "paper", 65536)
+
+
+def test_a_wrong_config_is_refused_without_torch(tmp_path: Path) -> None:
+    wrong = ("training.epoch=2", "training.lr_peak=fast", "length=128k")
+    done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=smoke", *wrong)
+    assert (done.returncode, heavy, done.stdout) == (2, [], "")
+    assert re.match(r"longsafety: 3 settings are wrong:\n", done.stderr)
+    assert len(done.stderr.splitlines()) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["modules.json"], "nothing is written"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("model=nope", r"^longsafety: .*'model/nope'"),
+        ("+experiment=nope", r"^longsafety: .*'experiment/nope'"),
+        ("model=null", r"^longsafety: .*\bmodel\b"),
+        ("foo", r"^longsafety: .*'foo'"),
+    ],
+)
+def test_what_hydra_refuses_has_no_traceback(tmp_path: Path, argument: str, message: str) -> None:
+    done, heavy = command(tmp_path, "scale=smoke", argument)
+    assert (done.returncode, heavy) == (2, [])
+    assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
