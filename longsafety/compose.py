@@ -202,6 +202,9 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
         scenario = scenario.model_copy(update={"seeds": _absolute(scenario.seeds)})
     update: dict[str, Any] = {
         "corpus": _with_path(settings.corpus, "source") if settings.corpus.source != "embedded" else settings.corpus,
+        "data_mix": settings.data_mix.model_copy(
+            update={"sources": {name: _with_path(source, "path") for name, source in settings.data_mix.sources.items()}}
+        ),
         "read": _with_path(_with_path(settings.read, "path"), "documents"),
         "export": _with_path(settings.export, "path", missing=True),
         "paths": settings.paths.model_copy(

@@ -51,7 +51,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     """
     first = jobs[0]
     writable(Path(first.paths.outputs))
-    _answering_tracker(first)
+    if not first.only_builds:
+        _answering_tracker(first)
     runs = [freeze(settings) for settings in jobs]
     sweep = _freeze_sweep(runs, command)
     for number, run in enumerate(runs, 1):
@@ -123,8 +124,22 @@ def _worker(what: str, *folders: Path) -> int:
 
 def _title(settings: Settings) -> str:
     length = settings.length
+    if settings.read.path:
+        return f"reading {settings.read.path}"
+    if settings.only_builds:
+        return f"building scenario {settings.scenario.name}, {_lengths(settings)}"
     trained = "" if not settings.data_mix.sources else f"trained at {length.training_tokens} tokens, "
     return f"{settings.label} ({trained}evaluated at {length.bench_tokens})"
+
+
+def _lengths(settings: Settings) -> str:
+    length = settings.length
+    if length.lengths:
+        return ", ".join(map(str, length.lengths)) + " tokens"
+    if length.mean_tokens:
+        bench = f" (benchmark {length.bench_mean_tokens:,})" if length.bench_mean_tokens else ""
+        return f"{length.mean_tokens:,} tokens on average{bench}, at most {length.max_tokens:,}"
+    return f"{length.max_tokens:,} tokens"
 
 
 def _answering_tracker(settings: Settings) -> None:

@@ -163,11 +163,12 @@ def convert(settings: Settings, tokenizer: Any) -> None:
         print(f"  left out   {line}", flush=True)
     for reason, count in found.counts.items():
         print(f"  {reason}: {count}", flush=True)
-    if not found.samples:
-        raise DataError(
-            f"read.path = {read.path}: {found.schema} holds {found.kind} without answers or options, which no format "
-            "writes; give it as scenario.seeds instead"
-        )
+    if not any(sample.answer or sample.choices for sample in found.samples):
+        rule = f"{found.schema} holds {found.kind} without answers or options, which no format writes"
+        fix = "give it as scenario.seeds instead" if found.requests else "add answers, as chat messages"
+        if not found.samples and not found.requests:
+            rule, fix = "no row is left to be written", "see the counts above for what was left out"
+        raise DataError(f"read.path = {read.path}: {rule}; {fix}")
     with tempfile.TemporaryDirectory() as folder:
         TokenStore.build(Path(folder), [], tokenizer)
         encoder = ChatEncoder(tokenizer, TokenStore.open(Path(folder)))

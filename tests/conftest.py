@@ -1,14 +1,23 @@
-"""The random tiny model, and a small corpus of its own: offline, made once a session."""
+"""The random tiny model and small corpora, offline, made once a session; and the command in a place of its own."""
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import longsafety
+from longsafety.making import Making
+from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
 from longsafety.model.tiny import seed_texts
 from longsafety.scenarios.corpus import Document
@@ -16,7 +25,7 @@ from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.fully_harmful import made_documents
 from longsafety.scenarios.seeds import Seed, load_seeds
 from longsafety.scenarios.store import TokenStore
-from longsafety.settings import Model
+from longsafety.settings import Model, Settings
 
 NUM_DOCUMENTS, SENTENCES = 24, 60
 
@@ -78,3 +87,135 @@ def tiny_encoder(
     folder = tmp_path_factory.mktemp("store")
     TokenStore.build(folder, [*tiny_documents, *made_documents(tiny_seeds)], tiny_tokenizer)
     return ChatEncoder(tiny_tokenizer, TokenStore.open(folder))
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(longsafety.__file__).parents[1]), os.environ.get("PYTHONPATH")])
+    ),
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "COLUMNS": "200",
+    "NO_COLOR": "1",
+}
+BASICS = [
+    "scale=smoke",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "evaluation.precision=32-true",
+    "evaluation.bootstrap_samples=50",
+]
+
+
+NOUNS = ["river", "stone", "market", "winter", "letter", "garden", "engine", "harbour", "teacher", "bridge", "paper"]
+NOUNS += ["music", "window", "forest", "bread", "signal", "captain", "mirror", "ladder", "valley", "copper", "village"]
+VERBS = ["carries", "finds", "keeps", "follows", "crosses", "answers", "repairs", "measures", "describes", "remembers"]
+
+
+def prose(number: int, paragraphs: int = 6) -> str:
+    """A few hundred words of sentences, the same for the same number."""
+    rng = random.Random(number)
+
+    def sentence() -> str:
+        one, two, three, four, five = rng.sample(NOUNS, 5)
+        return (
+            f"The {one} near the {two} {rng.choice(VERBS)} the old {three} of {four}, "
+            f"and in the evening the {five} {rng.choice(VERBS)} it again."
+        )
+
+    return "\n\n".join(" ".join(sentence() for _ in range(8)) for _ in range(paragraphs)) + "\n"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the commands of one test write; they share corpus and converted models with the others."""
+
+    outputs: Path
+    corpus: Path
+    cache: Path
+    prose = staticmethod(prose)
+
+    def arguments(self, *arguments: str) -> list[str]:
+        given = {argument.split("=")[0].removesuffix(".source") for argument in arguments}
+        paths = [f"corpus={self.corpus}", f"paths.outputs={self.outputs}", f"paths.cache={self.cache}"]
+        common = [*BASICS, "tracking=none", *paths]
+        kept = [argument for argument in common if argument.split("=")[0] not in given]
+        return [sys.executable, "-m", "longsafety", *kept, *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.arguments(*arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def succeed(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def settings(self, *arguments: str) -> Settings:
+        from longsafety.compose import compose_jobs, settle
+
+        [settings] = settle(compose_jobs(self.arguments(*arguments)[3:]))
+        return settings
+
+    def execute(self, *arguments: str) -> Making:
+        """What the run's own process does, in this one."""
+        from longsafety.launch import freeze
+        from longsafety.worker import Worker
+
+        worker = Worker(freeze(self.settings(*arguments)).folder)
+        worker.run()
+        return worker.data
+
+    def kill_when(self, reached: Callable[[], bool], *arguments: str) -> None:
+        """Starts the command and ends it and all its processes with SIGKILL once ``reached`` holds."""
+        with (self.outputs.parent / "killed.log").open("ab") as log:
+            process = subprocess.Popen(
+                self.arguments(*arguments), env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                while not reached():
+                    assert process.poll() is None, "the command ended before it could be killed"
+                    time.sleep(0.005)
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def stage(self, name: str) -> Path:
+        """The only complete folder of a stage."""
+        [folder] = self.stages(name)
+        return folder
+
+    def stages(self, name: str) -> list[Path]:
+        found = (self.outputs / "stages" / name).glob("*")
+        return sorted(path for path in found if path.is_dir() and path.suffix != ".partial")
+
+    def made(self) -> dict[str, tuple[int, int]]:
+        """The files of all complete stages, with inode and time of change."""
+        root = self.outputs / "stages"
+        files = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"]
+        kept = [path for path in files if not path.relative_to(root).parts[1].endswith(".partial")]
+        return {str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept}
+
+    def folder(self, kind: str, pattern: str = "*") -> Path:
+        """The only folder of a run or a sweep."""
+        [folder] = (self.outputs / kind).glob(pattern)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def place_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Place]:
+    """Folder of outputs → a place; all have one corpus, and one tiny model, made now."""
+    cache, corpus = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("corpus")
+    tiny.model_folder(cache, 2048, 0)
+    for number in range(14):
+        (corpus / f"{number:02}.txt").write_text(prose(number), "utf-8")
+    return lambda outputs: Place(outputs, corpus, cache)
+
+
+@pytest.fixture
+def place(tmp_path: Path, place_at: Callable[[Path], Place]) -> Place:
+    return place_at(tmp_path / "outputs")

@@ -9,6 +9,9 @@ import pytest
 
 from longsafety.compose import compose_jobs, settle
 from longsafety.errors import ConfigError
+from longsafety.scenarios.language import texts
+
+TASKS = [name for name in texts("en") if name != "common"]
 
 
 def problems(*arguments: str) -> list[str]:
@@ -65,6 +68,54 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             "scoring",
             " = official: .*; add letter to evaluation.scorers",
         ),
+        (["length.lengths=[200,300]"], "length.lengths.1", r" = 300: above length\.max_tokens = 256; raise it"),
+        (["length.mean_tokens=256"], "length.mean_tokens", " = 256: lengths spread up to .* = 256, .*; raise it"),
+        (["length.bench_mean_tokens=900"], "length.bench_mean_tokens", " = 900: lengths spread up to .*; raise it"),
+        (
+            ["length.mean_tokens=200", "length.lengths=[200]"],
+            "length.mean_tokens",
+            r" = 200: length\.lengths = \[200\] gives the lengths already; leave one out",
+        ),
+        (["scenario=longsafety_bench"], "data_mix.budget", " = 16: the scenario builds 0 .*; choose data_mix=base, .*"),
+        (["scenario.tasks.Foo={train: 1, bench: 0}"], "scenario.tasks.Foo", " = .*: no such task; choose .*LawQA.*"),
+        (["teacher=openai"], "teacher.model", " = None: teacher.kind=openai needs a model; set the name that .*"),
+        (
+            ["teacher=openai", "teacher.model=m", "teacher.base_url=localhost:8000"],
+            "teacher.base_url",
+            " = 'localhost:8000': .* such as http://127.0.0.1:8000/v1",
+        ),
+        (["teacher=transformers", "teacher.model=null"], "teacher.model", " = None: .*; set a folder or hub name"),
+        (["teacher.kind=parrot"], "teacher.kind", " = 'parrot': should be 'template', .*; change the value"),
+        (["teacher=openai", "teacher.model=m", "teacher.base_url=3"], "teacher.base_url", " = 3: should be a valid .*"),
+        (["export.path=x"], "export.path", r" = x: stages has no export; set stages=\[build,export\]"),
+        (["export.format=messages"], "export.format", r" = messages: stages has no export; set stages=.*"),
+        (["stages=[build,export]", "export.path=x"], "export.format", " = None: stages has export, .*; give it"),
+        (["stages=[build,export]", "export.format=messages"], "export.path", " = None: stages has export, .*; give it"),
+        (["export.format=yaml"], "export.format", " = 'yaml': should be 'longsafety_17k', .*; change the value"),
+        (["export.kinds=[harmful,hard]"], "export.kinds.1", " = 'hard': should be 'harmful'.*; change the value"),
+        (["export.kinds=[]"], "export.kinds", r" = \[\]: should be .*at least 1 item.*"),
+        (["read.path=x"], "read.path", r" = x: a file is read in order to be exported; set stages=\[build,export\]"),
+        (
+            ["read.path=x", "read.format=17k"],
+            "read.format",
+            " = 17k: no such schema; choose from auto, longsafety_17k, .*",
+        ),
+        (
+            ["+data_mix.sources.mine={kind: chats, share: 1.0}"],
+            "data_mix.sources.mine.path",
+            ".* needs a path; give one",
+        ),
+        (
+            ["+data_mix.sources.mine={kind: chats, share: 1.0, path: x, format: y}"],
+            "data_mix.sources.mine.format",
+            " = y: no such schema; .*",
+        ),
+        (
+            ["data_mix.sources.longsafety.path=x"],
+            "data_mix.sources.longsafety.path",
+            " = x: a source of kind longsafety is built, not read; leave it out, or set kind=chats",
+        ),
+        (["on_bad_row=ignore"], "on_bad_row", " = 'ignore': should be 'error' or 'skip'; change the value"),
         (
             ["trainer=deepspeed_zero3", "trainer.accelerator=cpu"],
             "trainer.strategy",
@@ -97,3 +148,44 @@ def test_mistakes_of_all_jobs_are_reported_once_each() -> None:
     ]
 
 
+EXPORTING = ("scale=smoke", "stages=[build,export]")
+
+
+@pytest.mark.parametrize("format", ["messages", "longsafety_bench"])
+def test_what_an_export_writes_is_what_the_scenario_has(format: str, tmp_path: Path) -> None:
+    typed = (*EXPORTING, f"export.format={format}", f"export.path={tmp_path}/new")
+    none = "training samples" if format == "messages" else "benchmark items"
+    tasks = [f"scenario.tasks.{task}.{'train' if format == 'messages' else 'bench'}=0" for task in TASKS]
+    [line] = problems(*typed, *tasks)
+    expected = rf"export\.format = {format}: writes {none}, and scenario compact has none; choose another scenario"
+    assert re.fullmatch(expected, line)
+    settle(compose_jobs([*typed, *tasks, "read.path=x"]))  # of a file that is read it may be anything
+
+
+def test_an_export_into_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").touch()
+    typed = (*EXPORTING, "export.format=messages", f"export.path={tmp_path}")
+    assert re.fullmatch(r"export\.path = \S+: is not empty; give a new or empty folder", *problems(*typed))
+    assert re.fullmatch(
+        r"export\.path = \S+/kept\.txt: is a file; give .*", *problems(*typed[:-1], f"{typed[-1]}/kept.txt")
+    )
+    settle(compose_jobs([*typed[:-1], f"{typed[-1]}/new"]))
+
+
+@pytest.mark.parametrize(("format", "name"), [("inspect", "longsafety_bench"), ("lm_eval", "longsafety_rows")])
+def test_an_export_that_datasets_would_not_open(tmp_path: Path, format: str, name: str) -> None:
+    line = only(problems(*EXPORTING, f"export.format={format}", f"export.path={tmp_path}/{name}"), "export.path")
+    assert re.search(rf"datasets\.load_dataset refuses a folder that holds {name}\.py; give .* another name", line)
+
+
+def test_data_that_is_only_built_needs_no_window_and_no_budget() -> None:
+    """No model sees it: model, mix and limits do not matter."""
+    long = ("scale=smoke", "length=32k", "scenario=longsafety_bench")
+    assert [line.split(" ")[0] for line in problems(*long)] == ["length.max_tokens", "data_mix.budget"]
+    settle(compose_jobs([*long, "stages=[build]"]))
+
+
+def test_mistakes_of_every_part_are_told_together() -> None:
+    lines = problems("scale=smoke", "length.lengths=[300]", "teacher=openai", "export.path=x", "read.path=y", "seed=-1")
+    keys = ["seed", "length.lengths.0", "teacher.model", "export.path", "read.path"]
+    assert sorted(line.split(" ")[0] for line in lines) == sorted(keys)

@@ -77,5 +77,3 @@ def test_what_hydra_refuses_has_no_traceback(tmp_path: Path, argument: str, mess
     assert (done.returncode, heavy) == (2, [])
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
-
-

@@ -42,8 +42,9 @@ def compose_mix(
 ) -> Mix:
     """Draws every source's share of the budget from the files and shuffles; only what is drawn is read whole.
 
-    A source that is named in ``chats`` draws from its own samples there. ``answer_tokens`` counts a sample's supervised tokens; ``licence`` is the corpus's. A source that has fewer
-    samples than its share raises DataError: an arm must not see less than the others without a word.
+    A source that is named in ``chats`` draws from its own samples there. ``answer_tokens`` counts a sample's
+    supervised tokens; ``licence`` is the corpus's. A source that has fewer samples than its share raises DataError:
+    an arm must not see less than the others without a word.
     """
     entries = [entry for file in files for entry in _entries(file)]
     chosen: list[Sample] = []
@@ -142,5 +143,6 @@ def _read(entries: Sequence[_Entry]) -> list[Sample]:
 def _fingerprint(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.id):
-        digest.update(f"{sample.id} {sample.context} {sample.question} {sample.answer}\n".encode())
+        parts = (sample.id, sample.context, sample.history, sample.goal, sample.question, sample.answer)
+        digest.update(f"{parts}\n".encode())
     return digest.hexdigest()[:12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,15 +100,15 @@ def _about(item: Sample, scorer: str, max_tokens: int) -> dict[str, Any]:
 def _likelihood(item: Sample, backend: Backend, encoder: ChatEncoder, evaluation: Evaluation) -> dict[str, Any]:
     """Each role's log-likelihood a token, averaged over its wordings."""
     prompt = encoder.prompt_ids(item.context, item.question, item.history, item.goal)
-    texts = [text for wordings in item.choices for text in wordings[: evaluation.wordings]]
-    continuations = [encoder.literal_ids(text) for text in texts]
+    texts = [wordings[: evaluation.wordings] for wordings in item.choices]
+    continuations = [encoder.literal_ids(text) for wordings in texts for text in wordings]
     sums = backend.continuations(prompt, continuations)
-    per_token = [total / len(ids) for total, ids in zip(sums, continuations, strict=True)]
-    by_role = np.asarray(per_token).reshape(len(item.roles), -1)
-    scores = by_role.mean(axis=1)
+    per_token = iter(total / len(ids) for total, ids in zip(sums, continuations, strict=True))
+    by_role = [list(islice(per_token, len(wordings))) for wordings in texts]  # a role may have fewer than others
+    scores = np.array([np.mean(values) for values in by_role])
     return {
         "scores": scores.tolist(),
-        "wording_scores": by_role.tolist(),
+        "wording_scores": by_role,
         "order": None,
         "chosen": int(scores.argmax()),
     }

@@ -34,7 +34,8 @@ class Audit:
 
     sizes: Rows
     """A row a split, task and kind: split, task, scenario, kind, samples, tokens, min, mean, median, max, and
-    at_target: the share with at most the target and at most 4 tokens less (None where the length is free)."""
+    at_target: the share with at most the target and at most 4 tokens less (None where the length is free, and for
+    twins: these take their item's context, with a question of their own)."""
     length_edges: list[int]
     lengths: Rows
     """A row a split and task: split, task, counts between the ``length_edges`` (twins left out)."""
@@ -135,7 +136,8 @@ def _sizes(facts: Mapping[str, Sequence[Fact]]) -> Rows:
     rows: Rows = []
     for key, samples in groups.items():
         tokens = np.array([sample.num_tokens for sample in samples])
-        short_of = [sample.target_tokens - sample.num_tokens for sample in samples if sample.target_tokens]
+        fitted = [] if key[-1] in TWINS else [sample for sample in samples if sample.target_tokens]
+        short_of = [sample.target_tokens - sample.num_tokens for sample in fitted]
         row: dict[str, Any] = dict(zip(("split", "task", "scenario", "kind"), key, strict=True))
         row |= {"samples": len(samples), "tokens": int(tokens.sum()), "min": int(tokens.min())}
         row |= {"mean": float(tokens.mean()), "median": float(np.median(tokens)), "max": int(tokens.max())}

@@ -187,14 +187,18 @@ class ChatEncoder:
 def _splits_at_marks(core: Any) -> bool:
     """Whether no token ever holds a letter and a full-width mark after it.
 
-    Either the pre-tokenizer splits there, or (SentencePiece) the vocabulary has no such piece.
+    Either the pre-tokenizer splits there, or (SentencePiece) the vocabulary has no such piece. Pieces that do not show
+    the text's own characters tell nothing: those of bytes, and those behind a normalizer that makes other marks (NFKC).
     """
+    if core.normalizer is not None and _MARKS not in core.normalizer.normalize_str(f"字{_MARKS}字"):
+        return False
     if core.pre_tokenizer is not None:
         split = core.pre_tokenizer.pre_tokenize_str
         samples = [f"{letters}{mark}字" for mark in _MARKS for letters in ("字字", "ab")]
         if all(2 in {start for _, (start, _) in split(sample)} for sample in samples):
             return True
-    if json.loads(core.to_str())["model"]["type"] not in ("BPE", "Unigram"):
+    state = json.loads(core.to_str())
+    if state["model"]["type"] not in ("BPE", "Unigram") or "ByteLevel" in json.dumps(state["decoder"]):
         return False
     crossing = re.compile(f"[^\\W\\d_][{_MARKS}]")
     return not any(crossing.search(piece) for piece in core.get_vocab())

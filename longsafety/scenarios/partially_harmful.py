@@ -56,11 +56,12 @@ class DocAttack(HarmfulNIAH):
     def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
         ranked = Shared(pool.passages.sampled(pool.in_context_language(seed).question, rng))
         return Draft(
-            Filler(ranked.every(0, 2), backwards=True),
-            Filler(ranked.every(1, 2)),
+            Filler(ranked.side(0), backwards=True),
+            Filler(ranked.side(1)),
             (seed.statement,),
             (depth,),
             header=texts(seed.language)["common"]["documents"],
+            available=pool.num_tokens,
             own_paragraph=True,
         )
 

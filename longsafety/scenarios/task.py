@@ -47,6 +47,10 @@ class Shared(Generic[T]):
         self._drawn += self._source
         yield from self._drawn[first::step][::-1]
 
+    def side(self, own: int) -> Iterator[T]:
+        """Every second member, from 0 or 1; where these end, the other half from its end."""
+        return chain(self.every(own, 2), self.every_backwards(1 - own, 2))
+
 
 def shuffled(members: Sequence[T], rng: random.Random) -> Iterator[T]:
     """The members in random order, drawn only as far as they are asked for."""
@@ -121,10 +125,7 @@ class Pool:
         """
         others = Shared(shuffled([other for other in self.documents if other != document], rng))
         near = (Span(document, 0, stop), Span(document, start, self.store.num_tokens(document)))
-        fillers = [
-            chain((span,), map(self.whole, chain(others.every(own, 2), others.every_backwards(1 - own, 2))))
-            for own, span in enumerate(near)
-        ]
+        fillers = [chain((span,), map(self.whole, others.side(own))) for own, span in enumerate(near)]
         return Filler(fillers[0], backwards=True), Filler(fillers[1])
 
     @property

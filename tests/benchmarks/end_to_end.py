@@ -4,8 +4,8 @@ python tests/benchmarks/end_to_end.py CORPUS [--samples 500] [--tokens 41000]   
 
 Ours: fit the recipe to its length, encode, write ids and the answer's length, plan the packs. The usual way:
 ``Dataset.from_generator`` over texts that are already assembled, ``map`` with the tokenizer and a label mask,
-``trl.pack_dataset``. The gate: the same ids and the same supervised tokens on every sample. Tokenising the corpus, which
-ours does once for every set that is made of it, is timed apart.
+``trl.pack_dataset``. The gate: the same ids and the same supervised tokens on every sample. Tokenising the corpus,
+which ours does once for every set that is made of it, is timed apart.
 """
 
 from __future__ import annotations

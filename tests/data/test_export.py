@@ -17,7 +17,6 @@ import yaml
 from longsafety.data.export import export
 from longsafety.data.formats import FORMATS, shown_order
 from longsafety.errors import DataError
-from longsafety.scenarios.licence import strictest
 from longsafety.scenarios.recipe import Sample, Span
 
 BENCH_TASKS = (
@@ -285,11 +284,6 @@ def test_the_strictest_licence_is_the_set_s(
     top = header(tmp_path / "out")
     assert {key: top[key] for key in top if key.startswith("license")} == expected
     assert "## Audit" not in (tmp_path / "out" / "README.md").read_text("utf-8")
-
-
-def test_strictest_takes_what_it_does_not_know_for_the_strictest() -> None:
-    assert strictest(["MIT", "CC-BY-NC-4.0", "Apache-2.0"]) == "CC-BY-NC-4.0"
-    assert strictest(["CC-BY-NC-4.0", "Beerware"]) == "Beerware"
 
 
 @pytest.mark.parametrize(

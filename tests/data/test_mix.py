@@ -6,13 +6,15 @@ import random
 import re
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from longsafety.data.mix import LICENCE_ORDER, Mix, compose_mix
+from longsafety.data.mix import Mix, compose_mix
 from longsafety.errors import DataError
-from longsafety.scenarios.recipe import Sample
+from longsafety.scenarios.licence import LICENCE_ORDER
+from longsafety.scenarios.recipe import Sample, SampleFile, write_samples
 from longsafety.settings import DataMix, Source
 
 COUNTS = {"HarmfulNIAH": 33, "KeywordRAG": 25, "ManyShotJailbreak": 20}
@@ -46,14 +48,21 @@ def answer_tokens(sample: Sample) -> int:
     return len(sample.answer.split())
 
 
-def compose(budget: int, unit: str = "samples", samples: list[Sample] = SAMPLES, seed: int = 0, **shares: Any) -> Mix:
+def compose(
+    budget: int,
+    unit: str = "samples",
+    samples: list[Sample] = SAMPLES,
+    seed: int = 0,
+    files: list[SampleFile | list[Sample]] | None = None,
+    **shares: Any,
+) -> Mix:
     mix = DataMix(
         name="m",
         sources={kind: Source(kind=kind, share=share) for kind, share in shares.items()},  # type: ignore[arg-type]
         budget=budget,
         budget_unit=unit,  # type: ignore[arg-type]
     )
-    return compose_mix(mix, samples, answer_tokens, licence="CC0-1.0", seed=seed)
+    return compose_mix(mix, files or [samples], answer_tokens, licence="CC0-1.0", seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +160,9 @@ def test_fingerprints_follow_the_content() -> None:
     before = compose(TOTAL, longsafety=1.0).rows[0]["fingerprint"]
     changed = [sample.replace(answer="other") if sample.id == "KeywordRAG-003" else sample for sample in SAMPLES]
     assert compose(TOTAL, longsafety=1.0, samples=changed).rows[0]["fingerprint"] != before
+    for change in ({"context": ("x",)}, {"history": (("a", "b"),)}, {"goal": "before"}, {"question": "other"}):
+        changed = [SAMPLES[0].replace(**change), *SAMPLES[1:]]
+        assert compose(TOTAL, longsafety=1.0, samples=changed).rows[0]["fingerprint"] != before, change
     assert compose(TOTAL, longsafety=1.0, samples=SAMPLES[::-1]).rows[0]["fingerprint"] == before
 
 
@@ -170,12 +182,75 @@ def test_a_source_without_any_sample_is_told() -> None:
         compose(8, long_align=1.0, samples=[sample for sample in SAMPLES if sample.kind != "long_align"])
 
 
+# Files
+
+
+def test_files_give_what_lists_give(tmp_path: Path) -> None:
+    """However the samples are spread over files."""
+    parts = [SAMPLES[:100], SAMPLES[100:]]
+    for number, part in enumerate(parts):
+        write_samples(part, tmp_path / f"{number}.parquet")
+    files = [SampleFile(tmp_path / f"{number}.parquet") for number in range(2)]
+    shares = {"longsafety": 0.5, "benign_twins": 0.25, "short_safety": 0.25}
+    for unit, budget in (("samples", 64), ("tokens", 90)):
+        expected = compose(budget, unit, **shares)
+        assert compose(budget, unit, files=[*files], **shares) == expected
+        assert compose(budget, unit, files=[parts[1], files[0]], **shares) == expected
+
+
+def test_only_what_is_drawn_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of many long samples must not pass through memory for the sake of a few."""
+    write_samples(SAMPLES, tmp_path / "samples.parquet")
+    read: list[int] = []
+    original = SampleFile.__getitem__
+
+    def noted(file: SampleFile, index: Any) -> Any:
+        read.append(index)
+        return original(file, index)
+
+    monkeypatch.setattr(SampleFile, "__getitem__", noted)
+    mix = compose(8, files=[SampleFile(tmp_path / "samples.parquet")], longsafety=1.0)
+    assert len(read) == len(mix.samples) == 8
+    assert read == sorted(read)  # row groups are read once, one after the other
+
+
+def chat(number: int, source: str) -> Sample:
+    return sample("Chat", number, "chat", id=f"{source}/{number}", pair_id=f"{source}/{number}", documents=())
+
+
+def test_each_source_of_chats_draws_its_own() -> None:
+    read = {name: [chat(number, name) for number in range(20)] for name in ("first", "second")}
+    mix = DataMix(
+        name="m",
+        sources={name: Source(kind="chats", path=f"{name}.jsonl", share=0.25) for name in read}
+        | {"ours": Source(kind="longsafety", share=0.5)},
+        budget=32,
+    )
+    found = compose_mix(mix, [SAMPLES], answer_tokens, licence="CC0-1.0", seed=0, chats=read)
+    drawn = Counter(one.id.partition("/")[0] if one.kind == "chat" else one.kind for one in found.samples)
+    assert drawn == {"first": 8, "second": 8, "harmful": 16}
+    assert {row["source"]: row["samples"] for row in found.rows} == {"first": 8, "second": 8, "ours": 16}
+    pattern = r"^data_mix\.sources\.second: 3 chats samples do not fill its share 0\.25 of 32 samples; "
+    with pytest.raises(DataError, match=pattern):
+        few = {**read, "second": read["second"][:3]}
+        compose_mix(mix, [SAMPLES], answer_tokens, licence="CC0-1.0", seed=0, chats=few)
+
+
+def test_chats_carry_their_own_licence() -> None:
+    mix = DataMix(name="m", sources={"x": Source(kind="chats", path="x.jsonl", share=1.0)}, budget=2)
+    found = compose_mix(
+        mix, [], answer_tokens, licence="CC-BY-NC-4.0", seed=0,
+        chats={"x": [chat(0, "x"), chat(1, "x").replace(licence="CC-BY-4.0")]},
+    )  # fmt: skip
+    assert found.rows[0]["licence"] == "CC-BY-4.0"
+
+
 # Licences
 
 
 def licence(samples: list[Sample], kind: str = "longsafety", corpus: str = "CC0-1.0") -> str:
     mix = DataMix(name="m", sources={"x": Source(kind=kind, share=1.0)}, budget=len(samples))  # type: ignore[arg-type]
-    return str(compose_mix(mix, samples, answer_tokens, licence=corpus, seed=0).rows[0]["licence"])
+    return str(compose_mix(mix, [samples], answer_tokens, licence=corpus, seed=0).rows[0]["licence"])
 
 
 def test_a_mix_carries_the_strictest_licence_of_its_parts() -> None:

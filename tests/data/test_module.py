@@ -94,7 +94,8 @@ def chats(tiny_encoder: ChatEncoder) -> Chats:
     samples = [
         Sample(
             id=str(number), pair_id=str(number), **plain, context=(Span(number, 0, 20 + 7 * number),), question="What?",
-            answer="word " * (number % 4) + f"number {number}.",
+            answer="word " * (number % 4) + f"number {number}.", goal="before" if number % 3 else "after",
+            history=(("First?", "Yes."), ("Then?", f"No {number}."))[: number % 3],
         )
         for number in range(20)
     ]  # fmt: skip
@@ -137,7 +138,9 @@ def test_batches_are_padded_on_the_left_and_supervise_the_answer_alone(chats: Ch
         size = int(mask.sum())
         assert mask[width - size :].all()
         assert set(batch["input_ids"][row, : width - size].tolist()) <= {2}
-        text = chats.encoder.prompt_text(sample.context, sample.question) + sample.answer + "<|im_end|>"
+        prompt = chats.encoder.prompt_text(sample.context, sample.question, sample.history, sample.goal)
+        text = prompt + sample.answer + "<|im_end|>"
+        assert all(turn in text for pair in sample.history for turn in pair)
         assert batch["input_ids"][row, mask].tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
         supervised = batch["labels"][row] != -100
         assert tokenizer.decode(batch["labels"][row, supervised]) == sample.answer + "<|im_end|>"

@@ -18,7 +18,7 @@ from longsafety.evaluation.ask import ANSWERS, JOURNAL, ask, letter_question, se
 from longsafety.evaluation.scoring import read_answers, score
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
-from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES
+from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 from longsafety.settings import Evaluation
 
 PAIRS = 60
@@ -149,6 +149,48 @@ def test_prompts_hold_the_context_and_the_question(tiny_encoder: ChatEncoder, tm
         for scorer in EVALUATION.scorers
     ]
     assert backend.asked == expected
+
+
+@pytest.mark.parametrize("goal", ["after", "before"])
+def test_prompts_hold_the_earlier_turns_and_the_question_where_it_belongs(
+    tiny_encoder: ChatEncoder, tmp_path: Path, goal: Any
+) -> None:
+    one = ITEMS[0].replace(history=(("First?", "Of course."), ("Then?", "So be it.")), goal=goal)
+    backend = Backend(tiny_encoder.tokenizer)
+    put(backend, tiny_encoder, tmp_path, [one, ITEMS[3].replace(goal=goal)])
+    turns = [("likelihood", one.question), ("letter", letter_question(one))]
+    assert sorted(backend.asked[:2]) == sorted(
+        (scorer, tiny_encoder.prompt_text(one.context, text, one.history, goal)) for scorer, text in turns
+    )
+    for (_, text), (_, alone) in zip(backend.asked[:2], backend.asked[2:], strict=True):
+        context = tiny_encoder.store.text(0, 0, 30)
+        assert text.index("First?") < text.index("Of course.") < text.index("So be it.") < text.index(one.question)
+        assert (text.index("First?") < text.index(context)) == (goal == "before")
+        other = tiny_encoder.store.text(1, 0, 30)
+        assert (alone.index(ITEMS[3].question) < alone.index(other)) == (goal == "before")
+
+
+def test_two_options_are_put_as_two(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+    quiz = ITEMS[0].replace(
+        roles=TWO_ROLES, comply_role="unsafe", choices=(("unsafe one.",), ("safe one.",)), order=(1, 0)
+    )
+    rows = put(Oracle(tiny_encoder.tokenizer), tiny_encoder, tmp_path, [quiz], Evaluation(wordings=3))
+    assert letter_question(quiz).endswith("\nA. safe one.\nB. unsafe one.\n\nRespond with the letter only: A, B.")
+    for row in rows:
+        assert len(row["scores"]) == 2
+        assert row["roles"][row["chosen"]] == "safe"
+
+
+def test_roles_may_have_different_numbers_of_wordings(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+    class Positions(Backend):
+        def text(self, text: str) -> float:
+            return -float(text.split()[-1])
+
+    uneven = ITEMS[0].replace(choices=(("a 1",), ("b 2", "b 4"), ("c 5", "c 6", "c 7"), ("d 8",)))
+    evaluation = Evaluation(scorers=["likelihood"], wordings=2)
+    (row,) = put(Positions(tiny_encoder.tokenizer), tiny_encoder, tmp_path, [uneven], evaluation)
+    assert [list(scores) for scores in row["wording_scores"]] == [[-1], [-2, -4], [-5, -6], [-8]]
+    assert list(row["scores"]) == [-1, -3, -5.5, -8]
 
 
 @pytest.mark.parametrize("wordings", [1, 2, 3])

@@ -109,7 +109,7 @@ def test_training_lowers_the_loss(whole: dict[str, Path], tune: str) -> None:
 
 
 def test_the_summary_tells_what_was_done(whole: dict[str, Path], mix: Mix, tiny_encoder: ChatEncoder) -> None:
-    chats = [tiny_encoder.sample_ids(sample.context, sample.question, sample.answer) for sample in mix.samples]
+    chats = [tiny_encoder.sample_ids(sample) for sample in mix.samples]
     for tune, folder in whole.items():
         summary, rows = json.loads((folder / SUMMARY).read_text()), read_history(folder / HISTORY)
         assert (summary["steps"], summary["samples"]) == (STEPS, 2 * SAMPLES)
@@ -125,7 +125,7 @@ def test_the_history_holds_the_loss_of_each_step(
     whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tiny_cache: Path
 ) -> None:
     settings = make()
-    answers = [tiny_encoder.sample_ids((), sample.question, sample.answer)[1] for sample in mix.samples]
+    answers = [tiny_encoder.sample_ids(sample)[1] for sample in mix.samples]
     schedule = Schedule.plan(answers, settings.training, ranks=1, seed=settings.seed)
     batches = iter(MixModule(Chats(mix.samples, tiny_encoder), schedule, pad_id=2).train_dataloader())
     network = load_model(settings.model, tiny_cache, seed=settings.seed)

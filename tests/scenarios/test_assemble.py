@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from longsafety.scenarios.assemble import SLACK, Draft, Filler, fit
 from longsafety.scenarios.corpus import Document
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.partially_harmful import HarmfulNIAH
-from longsafety.scenarios.recipe import Goal, Span, render_context
+from longsafety.scenarios.recipe import Span, render_context
 from longsafety.scenarios.seeds import Seed
 from longsafety.scenarios.store import TokenStore
 from longsafety.scenarios.task import Pool
@@ -141,6 +140,16 @@ def test_documents_follow_each_other_after_a_blank_line(tiny_encoder: ChatEncode
     assert len(texts) == 4
 
 
+def test_passages_of_one_document_join_only_where_they_adjoin(tiny_encoder: ChatEncoder) -> None:
+    store = tiny_encoder.store
+    spans = [Span(0, 0, 50), Span(0, 50, 90), Span(0, 120, 160), Span(0, 100, 120)]
+    draft = Draft(Filler(backwards=True), Filler(spans), depths=(0.0,))
+    size = len(tiny_encoder.prompt_ids([spans[0], spans[1], "\n\n", spans[2], "\n\n", spans[3]], QUESTION))
+    context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=size, where="x")
+    one, other, last = store.text(0, 0, 90), store.text(0, 120, 160), store.text(0, 100, 120)
+    assert render_context(context.segments, store) == f"{one}\n\n{other}\n\n{last}"
+
+
 def test_the_cut_ends_lie_outside(tiny_encoder: ChatEncoder) -> None:
     """The side before the needle loses its beginning, the side after it its end; the rest is whole and in order."""
     store = tiny_encoder.store
@@ -236,128 +245,3 @@ def test_documents_of_one_giant_character_run_end_in_an_error_not_in_a_wrong_len
             assert "no cut of the documents gives" in str(error)
         else:
             assert target - SLACK <= true_length(encoder, context.segments, QUESTION, None) <= target
-
-
-# Several needles, paragraphs, histories
-
-
-FIVE = tuple(f"Needle number {number} stands here." for number in range(5))
-
-
-def spread(low: float, high: float, count: int = 5) -> tuple[float, ...]:
-    return tuple(low + (high - low) * at / (count - 1) for at in range(count))
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.0, 0.2), (0.2, 0.4), (0.0, 1.0), (0.8, 1.0), (0.5, 0.5)])
-def test_several_needles_stand_at_their_depths_in_order(tiny_encoder: ChatEncoder, low: float, high: float) -> None:
-    """The first as a single one; the others at the sentence's start before theirs."""
-    store, depths = tiny_encoder.store, spread(low, high)
-    for document in range(0, 24, 4):
-        for target in (300, 1500, 4000):
-            before, after = sides(store, document, int(store.sentence_starts(document)[30]))
-            draft = Draft(before, after, FIVE, depths)
-            context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=target, where="x")
-            assert target - SLACK <= true_length(tiny_encoder, context.segments, QUESTION, None) <= target
-            assert tuple(context.segments[place] for place in context.needles) == FIVE
-            spans = [(place, part) for place, part in enumerate(context.segments) if isinstance(part, Span)]
-            total = sum(part.num_tokens for _, part in spans)
-            found = []
-            for needle, depth in zip(context.needles, depths, strict=True):
-                at = sum(part.num_tokens for place, part in spans if place < needle)
-                slack = 3 + total / 100
-                assert depth * total - (0 if needle == context.needles[0] else 70) - slack <= at
-                assert at <= depth * total + slack
-                following = next((part for place, part in spans if place > needle), None)
-                if following:
-                    assert following.start in store.sentence_starts(following.document)
-                found.append(at / total)
-            assert found == sorted(found)
-            assert context.depth == pytest.approx(sum(found) / len(found))
-
-
-def test_needles_take_nothing_from_the_documents(tiny_encoder: ChatEncoder) -> None:
-    """Without its needles a context reads as its documents do."""
-    store = tiny_encoder.store
-    before, after = sides(store, 5, int(store.sentence_starts(5)[20]))
-    draft = Draft(before, after, FIVE, spread(0.3, 0.7))
-    context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=1000, where="x")
-    spans = [part for part in context.segments if isinstance(part, Span)]
-    assert {span.document for span in spans} == {5}
-    assert all(one.stop == other.start for one, other in pairwise(spans))
-    text = render_context(context.segments, store)
-    for needle in FIVE:
-        assert text.count(needle) == 1
-        text = text.replace(f" {needle}", "", 1).replace(f"{needle} ", "", 1)
-    assert text.split() == store.text(5, spans[0].start, spans[-1].stop).split()
-
-
-def test_the_same_cuts_at_every_length_keep_the_first_needle_in_its_place(tiny_encoder: ChatEncoder) -> None:
-    """What follows the first needle at once is the same sentence, however long the context."""
-    store = tiny_encoder.store
-    following = set()
-    for target in (400, 900, 2500):
-        before, after = sides(store, 3, int(store.sentence_starts(3)[20]))
-        draft = Draft(before, after, FIVE, spread(0.2, 0.6))
-        context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=target, where="x")
-        span = next(part for part in context.segments[context.needles[0] :] if isinstance(part, Span))
-        following.add((span.document, span.start))
-    assert len(following) == 1
-
-
-def test_a_paragraph_of_its_own_has_blank_lines_around_it(tiny_encoder: ChatEncoder) -> None:
-    store = tiny_encoder.store
-    for depth in (0.0, 0.5, 1.0):
-        fillers = Filler([Span(0, 0, 80), Span(1, 0, 80)], backwards=True), Filler([Span(2, 0, 80), Span(3, 0, 80)])
-        draft = Draft(*fillers, (NEEDLE,), (depth,), header="Documents:\n\n", own_paragraph=True)
-        context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=220, where="x")
-        head, _, tail = render_context(context.segments, store).partition(NEEDLE)
-        assert head.endswith("\n\n")
-        assert tail.startswith("\n\n") == (depth < 1)
-        assert (head == "Documents:\n\n") == (depth == 0)
-
-
-@pytest.mark.parametrize(
-    ("needle", "text", "joined"),
-    [
-        ("The door is green.", "One. Two. Three.", "One. The door is green. Two."),
-        ("门是绿的。", "一二三。四五六。七八九。", "一二三。门是绿的。四五六。"),
-        ("他说：“门是绿的。”", "一二三。四五六。七八九。", "一二三。他说：“门是绿的。”四五六。"),
-        ("The door is green.", "一二三。四五六。七八九。", "一二三。The door is green. 四五六。"),
-        ("门是绿的。", "One. Two. Three.", "One. 门是绿的。 Two."),
-        ("The door is green.", "One.\n\nTwo.\n\nThree.", "One.\n\nThe door is green. Two."),
-    ],
-)
-def test_needles_are_set_as_their_script_sets_sentences(
-    tiny_tokenizer: Any, tmp_path: Path, needle: str, text: str, joined: str
-) -> None:
-    TokenStore.build(tmp_path, [Document("a", text)], tiny_tokenizer)
-    encoder = ChatEncoder(tiny_tokenizer, TokenStore.open(tmp_path))
-    store = encoder.store
-    size, place = store.num_tokens(0), int(store.sentence_starts(0)[1])
-    draft = Draft(Filler([Span(0, 0, place)], backwards=True), Filler([Span(0, place, size)]), (needle,), (0.4,))
-    target = len(encoder.prompt_ids([joined], QUESTION)) - SLACK
-    found = set()
-    for tokens in range(target, target + 40):
-        try:
-            context = fit(draft, encoder, question=QUESTION, answer=None, target_tokens=tokens, where="x")
-        except DataError:
-            continue
-        found.add(render_context(context.segments, store))
-    assert any(joined[:-1].removeprefix(text[0]) in one for one in found), found
-
-
-@pytest.mark.parametrize("goal", ["before", "after"])
-def test_history_and_goal_count_towards_the_length(tiny_encoder: ChatEncoder, goal: Goal) -> None:
-    history = (("A first question?", "A first answer."), ("And a second one?", "Yes, of course."))
-    for target in range(300, 340, 7):
-        before, after = sides(tiny_encoder.store, 3, int(tiny_encoder.store.sentence_starts(3)[20]))
-        draft = Draft(before, after, (NEEDLE,), (0.5,))
-        context = fit(
-            draft, tiny_encoder, question=QUESTION, answer="A reply.", target_tokens=target, where="x", history=history,
-            goal=goal,
-        )  # fmt: skip
-        text = tiny_encoder.prompt_text(context.segments, QUESTION, history, goal)
-        text += tiny_encoder.answer_text(QUESTION, "A reply.")
-        length = len(tiny_encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
-        assert context.num_tokens == length
-        assert target - SLACK <= length <= target

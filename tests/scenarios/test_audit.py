@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.scenarios import overlap
 from longsafety.scenarios.audit import Audit, audit
+from longsafety.scenarios.build import TASKS
+from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.overlap import near_duplicates, shared_ngrams, window_hashes
 from longsafety.scenarios.recipe import Sample, Span
 
@@ -294,6 +297,32 @@ def test_languages_of_questions_and_of_most_of_the_context() -> None:
     assert {(row["query"], row["context"]): row["samples"] for row in found} == {
         ("en", "zh"): 1, ("zh", "en"): 3, ("zh", ""): 1,
     }  # fmt: skip
+
+
+def test_a_build_of_every_task_is_sound(made: dict[str, list[Sample]], tiny_encoder: ChatEncoder) -> None:
+    found = audit(made["train"], made["bench"], tiny_encoder, corpus_licence="CC-BY-4.0")
+    assert {row["task"] for row in found.sizes} == set(TASKS)
+    assert {row["at_target"] for row in found.sizes if row["kind"] == "harmful"} == {1.0}
+    assert {row["at_target"] for row in found.sizes if row["kind"] != "harmful"} == {None}
+    assert found.overlap["documents"]["shared"] == found.overlap["seeds"]["shared"] == 0
+    kinds = Counter(sample.kind for split in made.values() for sample in split)
+    assert found.twins == {kind: kinds[kind] for kind in ("benign_query", "benign_needle", "short")}
+    assert min(found.twins.values()) > 0
+    counting = [one for split in made.values() for one in split if one.task == "CountingCrimes"]
+    assert found.needles["needles"] > found.needles["contexts"] > len(counting)
+    assert found.licences.keys() == {"Apache-2.0", "CC-BY-4.0"}
+
+
+def test_a_build_that_lost_one_of_several_needles_fails(
+    made: dict[str, list[Sample]], tiny_encoder: ChatEncoder
+) -> None:
+    at, item = next(
+        (at, one) for at, one in enumerate(made["bench"]) if one.task == "CountingCrimes" and one.kind == "harmful"
+    )
+    broken = [*made["bench"]]
+    broken[at] = item.replace(needles=item.needles[:-1])
+    with pytest.raises(DataError, match=rf"{item.id}-\w+: .*(another context|not just the item's needles)"):
+        audit([], broken, tiny_encoder, corpus_licence="CC0-1.0")
 
 
 def test_an_audit_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.model.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS, seed_texts
 from longsafety.scenarios.corpus import Document
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Segment, Span, render_context
+from longsafety.scenarios.encode import ChatEncoder, History
+from longsafety.scenarios.recipe import Goal, Sample, Segment, Span, render_context
 from longsafety.scenarios.store import TokenStore
 
 TEXTS = {
@@ -105,11 +105,14 @@ def expected(encoder: ChatEncoder, text: str) -> list[int]:
     return list(encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def assert_same(encoder: ChatEncoder, context: Sequence[Segment], question: str) -> None:
-    found = encoder.prompt_ids(context, question)
+def assert_same(
+    encoder: ChatEncoder, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+) -> None:
+    found = encoder.prompt_ids(context, question, history, goal)
     assert found.dtype == np.int64
     assert found.ndim == 1
-    assert found.tolist() == expected(encoder, encoder.prompt_text(context, question)), context
+    assert found.tolist() == expected(encoder, encoder.prompt_text(context, question, history, goal)), context
+    assert encoder.prompt_length(context, question, history, goal) == len(found)
 
 
 def test_random_contexts(encoder: ChatEncoder) -> None:
@@ -117,6 +120,15 @@ def test_random_contexts(encoder: ChatEncoder) -> None:
     for number in range(400):
         question = rng.choice(["What is it?", "那是什么？", "👍?", " why", "x"])
         assert_same(encoder, random_context(encoder.store, rng, whole_characters=bool(number % 2)), question)
+
+
+def test_random_histories_and_both_goals(encoder: ChatEncoder) -> None:
+    rng = random.Random(1)
+    turns = [("Hello there.", "Good day!"), ("那是什么？", "这是一本书。"), ("👍", " x "), ("", "Yes\n\n")]
+    for _ in range(150):
+        history = rng.choices(turns, k=rng.randint(0, 3))
+        goal: Goal = rng.choice(["before", "after"])
+        assert_same(encoder, random_context(encoder.store, rng), rng.choice(["What?", "那是什么？"]), history, goal)
 
 
 def test_every_cut_of_every_document(encoder: ChatEncoder) -> None:
@@ -165,11 +177,62 @@ def test_the_context_stands_before_the_question_after_a_blank_line(encoder: Chat
     )
 
 
+def sample(**changes: Any) -> Sample:
+    plain: dict[str, Any] = dict.fromkeys(
+        ("id", "pair_id", "task", "scenario", "kind", "category", "seed_id", "licence"), ""
+    )
+    given = {"context": (Span(0, 0, 40),), "question": "What is it?", "answer": "A safe answer."}
+    return Sample(**(plain | given | changes))
+
+
+HISTORY = (("Who are you?", "A reader."), ("Good. And then?", "I read on."))
+
+
+@pytest.mark.parametrize("history", [(), HISTORY])
+@pytest.mark.parametrize("goal", ["before", "after"])
+@pytest.mark.parametrize("context", [(), (Span(0, 0, 40), " Needle. ", Span(0, 40, 90))])
+def test_a_samples_ids_are_its_prompts_and_its_answers(
+    encoder: ChatEncoder, context: tuple[Segment, ...], goal: Goal, history: tuple[tuple[str, str], ...]
+) -> None:
+    one = sample(context=context, history=history, goal=goal)
+    ids, num_answer = encoder.sample_ids(one)
+    assert ids[:-num_answer].tolist() == encoder.prompt_ids(context, one.question, history, goal).tolist()
+    assert ids[-num_answer:].tolist() == encoder.answer_ids(one.question, one.answer).tolist()
+    assert (ids.dtype, ids.ndim) == (np.int64, 1)
+
+
 def test_answers_end_the_sample_with_their_end_token(tiny_encoder: ChatEncoder) -> None:
-    context = [Span(0, 0, 40)]
-    ids, num_answer = tiny_encoder.sample_ids(context, "What is it?", "A safe answer.")
-    assert ids[:-num_answer].tolist() == tiny_encoder.prompt_ids(context, "What is it?").tolist()
+    ids, num_answer = tiny_encoder.sample_ids(sample())
     assert tiny_encoder.tokenizer.decode(ids[-num_answer:]) == "A safe answer.<|im_end|>"
+
+
+@pytest.mark.parametrize("goal", ["before", "after"])
+def test_the_context_opens_the_first_user_turn(encoder: ChatEncoder, goal: Goal) -> None:
+    context: list[Segment] = [Span(0, 0, 40), " Needle."]
+    content = render_context(context, encoder.store)
+    first = f"{content}\n\nWho are you?" if goal == "after" else f"Who are you?\n\n{content}"
+    turns = [("user", first), ("assistant", "A reader."), ("user", "Good. And then?"), ("assistant", "I read on."),
+             ("user", "What is it?")]  # fmt: skip
+    chat = [{"role": role, "content": text} for role, text in turns]
+    text = encoder.prompt_text(context, "What is it?", HISTORY, goal)
+    assert text == encoder.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    alone = encoder.prompt_text((), "What is it?", HISTORY, goal)
+    chat[0]["content"] = "Who are you?"
+    assert alone == encoder.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+
+
+def test_the_goal_before_the_context_stands_there_with_a_blank_line(encoder: ChatEncoder) -> None:
+    context: list[Segment] = [Span(0, 0, 40), " Needle."]
+    content = render_context(context, encoder.store)
+    assert f"What is it?\n\n{content}" in encoder.prompt_text(context, "What is it?", (), "before")
+
+
+def test_a_copy_in_another_process_encodes_the_same(tiny_encoder: ChatEncoder) -> None:
+    import pickle
+
+    copied = pickle.loads(pickle.dumps(tiny_encoder))
+    context = [Span(0, 0, 80), " Needle. ", Span(1, 5, 90)]
+    assert copied.prompt_ids(context, "What?").tolist() == tiny_encoder.prompt_ids(context, "What?").tolist()
 
 
 def with_template(encoder: ChatEncoder, template: str) -> ChatEncoder:
@@ -188,7 +251,7 @@ def test_a_template_without_the_users_message_is_refused(tiny_encoder: ChatEncod
 def test_a_template_whose_answer_does_not_begin_with_the_prompt_is_refused(tiny_encoder: ChatEncoder) -> None:
     template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>>>{% endif %}"
     with pytest.raises(DataError, match=r"chat template: the chat with an answer does not begin with its prompt"):
-        with_template(tiny_encoder, template).sample_ids([Span(0, 0, 9)], "What?", "That.")
+        with_template(tiny_encoder, template).sample_ids(sample())
 
 
 def test_a_template_that_trims_the_message_keeps_the_ids_equal(tmp_path: Path, tiny_encoder: ChatEncoder) -> None:
