@@ -52,8 +52,8 @@ def keys(settings: Settings) -> Keys:
         split: {name: getattr(number, split) for name, number in scenario.tasks.items() if getattr(number, split)}
         for split in ("train", "bench")
     }
-    if length.train_tokens:
-        train_length = {"max_tokens": length.train_tokens}
+    if length.train_tokens or not (length.lengths or length.mean_tokens):
+        train_length = {"max_tokens": length.training_tokens}
     samples = address("train", *common, counts["train"], scenario.train_samples, train_length)
     benchmark = address("bench", *common, counts["bench"], scenario.bench_items, bench_length)
     short_safety = address("short_safety", *common, sum(counts["train"].values()), scenario.train_samples)

@@ -124,7 +124,7 @@ def test_killed_in_training_and_in_asking_it_ends_as_if_it_had_not_been(place: P
     [partial] = stages.glob("weights/*.partial")
     assert 3 <= len(lines(partial / "history.jsonl")) < NUM_STEPS, "killed in the middle"
     first_made = place.made()
-    assert {name.split("/")[0] for name in first_made} == {"corpus", "samples", "benchmark"}
+    assert {name.split("/")[0] for name in first_made} == {"seeds", "corpus", "samples", "benchmark"}
 
     place.kill_when(in_asking, *STEPWISE)
     steps = [json.loads(line)["step"] for line in lines(place.stage("weights") / "history.jsonl")]
