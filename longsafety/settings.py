@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Stage = Literal["build", "export", "train", "evaluate", "score", "report"]
-ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect"]
+Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report"]
+ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
 TwinKind = Literal["benign_query", "benign_needle", "short"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -175,9 +175,21 @@ class Model(Section):
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Literal["none", "full", "selective"] = "none"
+    """What is computed again in the backward pass: nothing, whole layers, or all of a layer but its attention."""
     assumed: list[str] = []
     """Keys whose values the paper does not give."""
+
+
+class Rope(Section):
+    """Scaling of rotary positions beyond the pretrained window."""
+
+    kind: Literal["none", "linear", "dynamic", "yarn", "abf"] = "none"
+    """``linear``, ``dynamic`` (NTK) and ``yarn`` are transformers'; ``abf`` raises the base frequency to ``theta``."""
+    factor: Annotated[float, Field(gt=1)] | None = None
+    """How many times the pretrained window; ``None``: as many as ``model.window`` needs."""
+    theta: Annotated[float, Field(gt=0)] | None = None
+    """The base frequency of ``abf``."""
 
 
 class Length(Section):
@@ -196,6 +208,7 @@ class Length(Section):
     """The benchmark's mean where it differs."""
     spread: Annotated[float, Field(gt=0)] = 0.5
     """Standard deviation of the lengths' logarithms."""
+    rope: Rope = Rope()
     train_tokens: PositiveInt | None = None
     """Tokens of a training sample where they differ from ``max_tokens``. ``None``: ``max_tokens``; in a sweep over
     lengths the shortest of them, so that one training serves all."""
@@ -216,16 +229,33 @@ class Training(Section):
     batch_size: PositiveInt = 8
     """Samples an optimiser step, over all devices."""
     micro_batch_size: PositiveInt = 4
-    """Samples a forward pass on a device."""
+    """Samples a forward pass on a device (``packed``: see ``pack_tokens``)."""
+    packing: Literal["none", "length_sorted", "packed"] = "packed"
+    """``none``: padded batches; ``length_sorted``: padded batches of samples of like length (LongAlign), in random
+    order; ``packed``: chats end to end without padding, none seeing another. ``none`` and ``packed`` make the same
+    optimiser steps."""
+    pack_tokens: PositiveInt | None = None
+    """Tokens of a pack at most; ``None``: ``micro_batch_size`` samples of the training length."""
+    share_prefixes: bool = True
+    """With ``packed``: what samples have in common from their beginning on is computed once, forward and backward;
+    samples of one context are kept in one optimiser step for it. The gradients are the same."""
     lr_peak: Annotated[float, Field(gt=0)] = 2e-5
     betas: list[Fraction] = [0.9, 0.95]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_ratio: Fraction = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    loss_reduction: Literal["sample", "token"] = "sample"
-    """``sample``: each sample counts alike (LongAlign); ``token``: each answer token counts alike."""
+    loss_reduction: Literal["sample", "token", "sqrt"] = "sample"
+    """``sample``: each sample counts alike (LongAlign); ``token``: each answer token counts alike; ``sqrt``: a sample
+    counts as the square root of its answer tokens."""
+    over_length: Literal["error", "drop", "trim_context"] = "error"
+    """What a sample means that is longer than the training length: an error that names it, leaving it out (counted),
+    or a shorter context; questions, needles and answers are never cut."""
     checkpoint_every_steps: PositiveInt = 50
+    curve_every_steps: PositiveInt | None = None
+    """Every so many steps the benchmark's first ``curve_items`` items are asked (a safety curve), and the weights that
+    do best are kept; ``None``: no curve, the last weights."""
+    curve_items: PositiveInt = 20
 
 
 class Zero(Section):
@@ -245,6 +275,10 @@ class Trainer(Section):
     num_nodes: PositiveInt = 1
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     zero: Zero = Zero()
+    offload_activations: bool = False
+    """Keeps the activations of the forward pass in the processor's memory."""
+    gpu: Literal["A100-80G", "H100-80G", "H200-141G"] = "A100-80G"
+    """What the plan reckons with."""
     num_threads: PositiveInt | None = None
     """Processor threads; ``None``: as many as torch chooses."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"

@@ -70,11 +70,12 @@ class Worker:
 
     def weights(self) -> Path:
         def make(folder: Path) -> None:
-            from longsafety.model.train import train
+            from longsafety.model.train import encode, train
 
             mix = self.data.mix()
             self._show_mix(mix.rows)
-            train(self.settings, mix, self.data.encoder, folder)
+            encode(mix.samples, self.data.encoder, folder)
+            train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
             write_json(folder / "mix.json", mix.rows)
 
         return self.data.stage("weights", self.keys.weights, make, resumable=True)

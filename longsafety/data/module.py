@@ -1,10 +1,8 @@
-"""From a mix to token batches: a Lightning data module whose order is fixed and that can begin at any step."""
+"""From token rows to batches: a Lightning data module whose order is fixed and that can begin at any step."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -12,64 +10,27 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample
+from longsafety.data.schedule import Entry, Schedule
+from longsafety.data.tokens import TokenRow, TokenRows
+from longsafety.data.trie import Trie
 from longsafety.settings import Training
 
-Batch = dict[str, torch.Tensor]
-Entry = tuple[int, float]
-"""A sample's index and its weight in the loss of its optimiser step."""
+Batch = dict[str, Any]
+"""``input_ids``, ``position_ids`` ``[B, T]``; padded batches an ``attention_mask [B, T]``, packed ones (B = 1) the
+``nodes`` of their trie. ``positions [N]``: where, in B·T, the logits of a supervised token stand; ``targets [N]``: that
+token; ``weights [N]``: what it counts in its optimiser step. ``num_tokens``: of the chats, none counted as shared."""
+
+Member = tuple[TokenRow, float]
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids ``[T]`` of a whole chat; the last ``num_answer`` of them are supervised."""
+class _Chats(Dataset[Member]):
+    """Token rows by ``(index, weight)``."""
 
-    ids: np.ndarray
-    num_answer: int
-    weight: float
+    def __init__(self, rows: TokenRows) -> None:
+        self.rows = rows
 
-
-class Chats(Dataset[Encoded]):
-    """Samples, encoded when they are asked for by ``(index, weight)``."""
-
-    def __init__(self, samples: Sequence[Sample], encoder: ChatEncoder) -> None:
-        self.samples, self.encoder = samples, encoder
-
-    def __getitem__(self, key: Entry) -> Encoded:
-        index, weight = key
-        ids, num_answer = self.encoder.sample_ids(self.samples[index])
-        return Encoded(ids, num_answer, weight)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Which samples make which optimiser step: all epochs in one list, so that any step can be gone to.
-
-    ``steps[s][r]`` are the micro-batches of rank ``r`` in step ``s``. The weights of a step sum to 1 over all ranks.
-    """
-
-    steps: list[list[list[list[Entry]]]]
-
-    @classmethod
-    def plan(cls, answer_tokens: Sequence[int], training: Training, *, ranks: int, seed: int) -> Schedule:
-        """Shuffles each epoch. The last step may be smaller; samples of weight 0 fill it where ranks must keep pace."""
-        order: list[int] = []
-        for epoch in range(training.epochs):
-            indices = list(range(len(answer_tokens)))
-            random.Random(f"{seed}/epoch/{epoch}").shuffle(indices)
-            order += indices
-        steps = []
-        for start in range(0, len(order), training.batch_size):
-            members = order[start : start + training.batch_size]
-            sizes = [answer_tokens[index] if training.loss_reduction == "token" else 1 for index in members]
-            entries = [(index, size / sum(sizes)) for index, size in zip(members, sizes, strict=True)]
-            if ranks > 1:
-                entries += [(members[0], 0.0)] * (-len(entries) % (training.micro_batch_size * ranks))
-            size = training.micro_batch_size
-            micro = [entries[first : first + size] for first in range(0, len(entries), size)]
-            steps.append([micro[rank::ranks] for rank in range(ranks)])
-        return cls(steps)
+    def __getitem__(self, key: Entry) -> Member:
+        return self.rows[key[0]], key[1]
 
 
 class _FromStep(Sampler[list[Entry]]):
@@ -87,31 +48,65 @@ class _FromStep(Sampler[list[Entry]]):
 
 
 class MixModule(L.LightningDataModule):
-    """Batches of left-padded chats.
+    """Batches of chats, padded or packed as ``training.packing`` says."""
 
-    A batch holds ``input_ids``, ``attention_mask``, ``labels`` (−100 where nothing is supervised), each ``[B, T]``
-    int64, and ``weights [B]``: what each sample's mean loss counts in its optimiser step.
-    """
-
-    def __init__(self, chats: Chats, schedule: Schedule, *, pad_id: int, start_step: int = 0) -> None:
+    def __init__(
+        self, rows: TokenRows, schedule: Schedule, training: Training, *, pad_id: int, start_step: int = 0
+    ) -> None:
         super().__init__()
-        self.chats, self.schedule, self.pad_id, self.start_step = chats, schedule, pad_id, start_step
+        self.rows, self.schedule, self.training = rows, schedule, training
+        self.pad_id, self.start_step = pad_id, start_step
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank = self.trainer.global_rank if self.trainer else 0
         sampler = _FromStep(self.schedule, rank=rank, start_step=self.start_step)
-        return DataLoader(self.chats, batch_sampler=sampler, collate_fn=self.collate)
+        return DataLoader(_Chats(self.rows), batch_sampler=sampler, collate_fn=self.collate)
 
-    def collate(self, encoded: Sequence[Encoded]) -> Batch:
-        width = max(len(chat.ids) for chat in encoded)
-        shape = (len(encoded), width)
-        ids = torch.full(shape, self.pad_id, dtype=torch.int64)
-        mask = torch.zeros(shape, dtype=torch.int64)
-        labels = torch.full(shape, -100, dtype=torch.int64)
-        for row, chat in enumerate(encoded):
-            tokens = torch.from_numpy(chat.ids)
-            ids[row, width - len(tokens) :] = tokens
-            mask[row, width - len(tokens) :] = 1
-            labels[row, width - chat.num_answer :] = tokens[-chat.num_answer :]
-        weights = torch.tensor([chat.weight for chat in encoded])
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels, "weights": weights}
+    def collate(self, members: Sequence[Member]) -> Batch:
+        if self.training.packing == "packed":
+            return packed(members, share=self.training.share_prefixes)
+        return padded(members, self.pad_id)
+
+
+def packed(members: Sequence[Member], *, share: bool) -> Batch:
+    """One row of all chats' tokens; with ``share``, what they have in common from their beginning on stands there once.
+
+    Two chats that share a token keep both of its supervisions.
+    """
+    trie = Trie.of([chat.ids for chat, _ in members], share=share)
+    places = [trie.places(number) for number in range(len(members))]
+    return {
+        "input_ids": torch.from_numpy(trie.ids.astype(np.int64))[None],
+        "position_ids": torch.from_numpy(trie.positions)[None],
+        "nodes": trie.nodes,
+        **_supervision(members, places),
+    }
+
+
+def padded(members: Sequence[Member], pad_id: int) -> Batch:
+    """A row a chat, filled on the left."""
+    width = max(len(chat.ids) for chat, _ in members)
+    ids = torch.full((len(members), width), pad_id, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, (chat, _) in enumerate(members):
+        ids[row, width - len(chat.ids) :] = torch.from_numpy(chat.ids.astype(np.int64))
+        mask[row, width - len(chat.ids) :] = 1
+    places = [np.arange((row + 1) * width - len(chat.ids), (row + 1) * width) for row, (chat, _) in enumerate(members)]
+    return {
+        "input_ids": ids,
+        "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+        "attention_mask": mask,
+        **_supervision(members, places),
+    }
+
+
+def _supervision(members: Sequence[Member], places: Sequence[np.ndarray]) -> Batch:
+    before = np.concatenate([at[-chat.num_answer - 1 : -1] for (chat, _), at in zip(members, places, strict=True)])
+    targets = np.concatenate([chat.ids[-chat.num_answer :] for chat, _ in members])
+    weights = np.concatenate([np.full(chat.num_answer, weight / chat.num_answer) for chat, weight in members])
+    return {
+        "positions": torch.from_numpy(before),
+        "targets": torch.from_numpy(targets.astype(np.int64)),
+        "weights": torch.from_numpy(weights.astype(np.float32)),
+        "num_tokens": sum(len(chat.ids) for chat, _ in members),
+    }

@@ -37,6 +37,10 @@ class TokenRows:
         if len(self._tokens) != size:
             raise DataError(f"{folder}: {len(self._tokens)} tokens, {size} are listed; delete the folder")
 
+    @staticmethod
+    def complete(folder: Path) -> bool:
+        return (folder / _BOUNDS).is_file()
+
     @classmethod
     def write(cls, folder: Path, samples: Iterable[Sample], encoder: ChatEncoder) -> TokenRows:
         """Encodes samples one after the other; the bounds are written last, without them the folder is not complete."""

@@ -4,36 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from torch.autograd.graph import save_on_cpu
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
+from longsafety.errors import ConfigError
+from longsafety.model.attention import NAME as TRIE
+from longsafety.model.checkpoints import described
 from longsafety.model.load import add_lora, load_model
-from longsafety.settings import Model, Training
+from longsafety.settings import Settings, Training
 
 
-def supervised_loss(network: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The weighted sum of each sample's mean negative log-likelihood over its supervised tokens, a scalar.
+_CHUNK = 1024
+"""Supervised tokens whose logits exist at once."""
+_AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+"""Settings of models that change the logits behind their head."""
+_INPUTS = ("input_ids", "position_ids", "attention_mask", "nodes")
 
-    Chats are padded on the left, so that the supervised tokens of all rows end together and the LM head runs on
-    those last positions only (``logits_to_keep``): no logits of shape tokens × vocabulary.
+
+def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """The weighted sum of the supervised tokens' negative log-likelihoods, a scalar.
+
+    ``batch`` is one of :mod:`longsafety.data.module`. The LM head sees the supervised positions only, some at a time,
+    and its logits are computed again in the backward pass: no logits of tokens × vocabulary.
     """
-    labels, mask = batch["labels"], batch["attention_mask"]
-    kept = int((labels != -100).sum(dim=1).max())
-    logits = network(
-        input_ids=batch["input_ids"],
-        attention_mask=None if bool(mask.all()) else mask,
-        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=kept + 1,
-    ).logits[:, :-1]
-    targets = labels[:, -kept:]
-    losses = cross_entropy(logits.float().transpose(1, 2), targets, ignore_index=-100, reduction="none")
-    means = losses.sum(dim=1) / (targets != -100).sum(dim=1)
-    return (means * batch["weights"].to(means)).sum()
+    causal = network.get_base_model() if hasattr(network, "get_base_model") else network
+    inputs = {name: batch[name] for name in _INPUTS if name in batch}
+    if "attention_mask" in inputs and bool(inputs["attention_mask"].all()):
+        inputs["attention_mask"] = None
+    hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
+    hidden = hidden.flatten(0, 1)[batch["positions"]]
+    head = causal.get_output_embeddings()
+    parts = [
+        checkpoint(_head_loss, head, *part, use_reentrant=False)
+        for part in zip(*(whole.split(_CHUNK) for whole in (hidden, batch["targets"], batch["weights"])), strict=True)
+    ]
+    return torch.stack(parts).sum()
+
+
+def _head_loss(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (cross_entropy(head(hidden).float(), targets, reduction="none") * weights).sum()
+
+
+def training_problem(network: Any, packing: str) -> str | None:
+    """Why a network cannot be trained so, or ``None``."""
+    config = network.config.get_text_config()
+    changed = [name for name in _AFTER_HEAD if getattr(config, name, None) not in (None, 1, 1.0)]
+    if changed:
+        return f"the model changes its logits behind the head ({changed[0]}), which the loss does not do; give another"
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if packing == "packed" and kinds != {"full_attention"}:
+        return f"packed chats need full attention and the model has {', '.join(sorted(kinds))}; set packing=none"
+    return None
 
 
 def learning_rate(training: Training, num_steps: int) -> Callable[[int], float]:
@@ -51,33 +80,57 @@ def learning_rate(training: Training, num_steps: int) -> Callable[[int], float]:
     return factor
 
 
+_ATTENTION = [
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
+    torch.ops.aten._scaled_dot_product_flash_attention.default,
+    torch.ops.aten._scaled_dot_product_efficient_attention.default,
+    torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+]
+CHECKPOINTING: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "full": {"use_reentrant": False},
+    "selective": {
+        "use_reentrant": False,
+        "context_fn": partial(create_selective_checkpoint_contexts, _ATTENTION),
+    },
+}
+"""``model.gradient_checkpointing`` → what transformers' ``gradient_checkpointing_enable`` takes."""
+
+
 class CausalTuner(L.LightningModule):
     """Fine-tunes a causal language model, in full or with LoRA."""
 
-    def __init__(self, model: Model, training: Training, *, num_steps: int, cache: Path, seed: int) -> None:
+    def __init__(self, settings: Settings, *, num_steps: int) -> None:
         super().__init__()
-        self.model, self.training_settings, self.num_steps = model, training, num_steps
-        self.cache, self.seed = cache, seed
+        self.settings, self.num_steps = settings, num_steps
         self.network: Any = None
-        self.strict_loading = model.tune == "full"
+        self.strict_loading = settings.model.tune == "full"
 
     def configure_model(self) -> None:
         if self.network is not None:
             return
-        network: Any = load_model(self.model, self.cache, seed=self.seed)
-        if self.model.gradient_checkpointing:
-            network.gradient_checkpointing_enable({"use_reentrant": False})
-        if self.model.tune == "lora":
-            network = add_lora(network, self.model.lora, self.seed)
+        model, seed = self.settings.model, self.settings.seed
+        network: Any = load_model(model, Path(self.settings.paths.cache), seed=seed)
+        problem = training_problem(network, self.settings.training.packing)
+        if problem:
+            raise ConfigError([f"training.packing = {self.settings.training.packing}: {problem}"])
+        if self.settings.training.packing == "packed" and model.attention == "sdpa":
+            network.set_attn_implementation(TRIE)
+        recomputed = CHECKPOINTING[model.gradient_checkpointing]
+        if recomputed is not None:
+            network.gradient_checkpointing_enable(recomputed)
+        if model.tune == "lora":
+            network = add_lora(network, model.lora, seed)
         self.network = network.train()
 
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        loss = supervised_loss(self.network, batch)
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+        with save_on_cpu() if self.settings.trainer.offload_activations else nullcontext():
+            loss = supervised_loss(self.network, batch)
         # Lightning divides by the accumulated batches and averages over ranks; the weights have done both already.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
     def configure_optimizers(self) -> Any:
-        settings = self.training_settings
+        settings = self.settings.training
         optimizer = torch.optim.AdamW(
             [parameter for parameter in self.network.parameters() if parameter.requires_grad],
             lr=settings.lr_peak,
@@ -89,8 +142,9 @@ class CausalTuner(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is trained: frozen weights come from the base model again."""
+        checkpoint["longsafety"] = described(self.settings)
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        if self.model.tune == "lora":
+        if self.settings.model.tune == "lora":
             checkpoint["state_dict"] = {
                 name: value for name, value in checkpoint["state_dict"].items() if name in trained
             }

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 
-from longsafety.data.mix import Mix
-from longsafety.data.module import Chats, MixModule, Schedule
-from longsafety.errors import ConfigError, DataError
+from longsafety.data.module import MixModule
+from longsafety.data.schedule import Schedule
+from longsafety.data.tokens import TokenRows
+from longsafety.errors import ConfigError
+from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
+from longsafety.model.checkpoints import Checkpoints, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
 from longsafety.model.load import load_model
 from longsafety.model.module import CausalTuner
 from longsafety.scenarios.encode import ChatEncoder
+from longsafety.scenarios.recipe import Sample
 from longsafety.settings import Model, Settings
 
-WEIGHTS, HISTORY, SUMMARY = "weights", "history.jsonl", "training.json"
+WEIGHTS, HISTORY, SUMMARY, ROWS = "weights", "history.jsonl", "training.json", "rows"
 Row = dict[str, float]
 
 
@@ -42,7 +49,7 @@ class History(L.Callback):
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         # Lightning has divided it by the accumulated batches; on several ranks it is this rank's estimate of the mean.
         self.loss += float(outputs["loss"].detach())
-        self.tokens += float(batch["attention_mask"].sum())
+        self.tokens += float(batch["num_tokens"])
         if trainer.global_step == self.step:
             return
         self.step = trainer.global_step
@@ -86,23 +93,32 @@ def read_history(path: Path) -> list[Row]:
     return rows
 
 
-def train(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> dict[str, Any]:
-    """Trains in ``folder`` (going on from its checkpoint if there is one) and writes ``weights/`` and the summary."""
+def encode(samples: Sequence[Sample], encoder: ChatEncoder, folder: Path) -> None:
+    """Writes the token rows that :func:`train` reads in the same folder; those of a killed attempt are taken over."""
+    if not TokenRows.complete(folder / ROWS):
+        TokenRows.write(folder / ROWS, samples, encoder)
+
+
+def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
+    """Trains on the token rows in ``folder``, from its last checkpoint on if there is one, and writes ``weights/`` and
+    the summary."""
     training, trainer_settings = settings.training, settings.trainer
     use_threads(trainer_settings.num_threads)
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
     L.seed_everything(settings.seed, workers=True, verbose=False)
     ranks = _ranks(settings)
-    answers = [len(encoder.answer_ids(sample.question, sample.answer)) for sample in mix.samples]
-    schedule = Schedule.plan(answers, training, ranks=ranks, seed=settings.seed)
-    last = folder / "checkpoints" / "last.ckpt"
-    start = _start_step(last)
-    module = CausalTuner(
-        settings.model, training, num_steps=len(schedule.steps), cache=Path(settings.paths.cache), seed=settings.seed
+    rows = TokenRows(folder / ROWS)
+    chats = [rows[index].ids for index in range(len(rows))]
+    answers = rows.num_answers.tolist()
+    schedule = Schedule.plan(
+        chats, answers, training, ranks=ranks, seed=settings.seed, longest=settings.length.training_tokens
     )
-    chats = Chats(mix.samples, encoder)
-    data = MixModule(chats, schedule, pad_id=int(encoder.tokenizer.pad_token_id), start_step=start)
+    found = newest(folder / CHECKPOINTS, settings)
+    start = found.step if found else 0
+    module = CausalTuner(settings, num_steps=len(schedule.steps))
+    data = MixModule(rows, schedule, training, pad_id=pad_id, start_step=start)
     history = History(folder / HISTORY, start)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, training.checkpoint_every_steps, start)
     trainer = L.Trainer(
         accelerator=trainer_settings.accelerator,
         devices=trainer_settings.devices,
@@ -110,44 +126,46 @@ def train(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> d
         strategy=_strategy(settings),
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,
-        accumulate_grad_batches=training.batch_size // (training.micro_batch_size * ranks),
+        accumulate_grad_batches=schedule.micro_batches,
         gradient_clip_val=training.clip_norm,
         callbacks=[
             history,
             Progress(history),
-            ModelCheckpoint(
-                folder / "checkpoints",
-                save_last=True,
-                save_top_k=0,
-                every_n_train_steps=training.checkpoint_every_steps,
-            ),
+            checkpoints,
         ],
+        enable_checkpointing=False,
         logger=False,
         use_distributed_sampler=False,
         deterministic="warn",
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    trainer.fit(module, data, ckpt_path=last if start else None, weights_only=False)
+    trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
+    if checkpoints.stopped is not None and history.step < len(schedule.steps):
+        if checkpoints.stopped == signal.SIGUSR1:
+            requeue()
+        raise KeyboardInterrupt
     if trainer.interrupted:
         raise KeyboardInterrupt
     module.network.save_pretrained(folder / WEIGHTS)
-    rows = read_history(folder / HISTORY)
+    told = read_history(folder / HISTORY)
     summary = {
         "steps": len(schedule.steps),
-        "samples": len(mix.samples) * training.epochs,
-        "tokens": int(rows[-1]["tokens"]),
+        "samples": len(rows) * training.epochs,
+        "tokens": schedule.num_tokens,
+        "computed_tokens": schedule.num_computed,
         "supervised_tokens": sum(answers) * training.epochs,
-        "seconds": rows[-1]["seconds"],
-        "tokens_per_second": rows[-1]["tokens"] / max(rows[-1]["seconds"], 1e-9),
-        "final_loss": rows[-1]["loss"],
+        "seconds": told[-1]["seconds"],
+        "tokens_per_second": told[-1]["tokens"] / max(told[-1]["seconds"], 1e-9),
+        "final_loss": told[-1]["loss"],
         "precision": precision,
         "device": device,
         "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
         "trainable_parameters": sum(item.numel() for item in module.network.parameters() if item.requires_grad),
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1), "utf-8")
-    last.unlink(missing_ok=True)
+    for name in (CHECKPOINTS, ROWS):
+        shutil.rmtree(folder / name, ignore_errors=True)
     return summary
 
 
@@ -165,18 +183,6 @@ def load_trained(model: Model, weights: Path, cache: Path, *, seed: int) -> Any:
             weights, dtype=torch.float32, attn_implementation=model.attention, local_files_only=True
         )
     return network.eval()
-
-
-def _start_step(checkpoint: Path) -> int:
-    """The optimiser step of a checkpoint, 0 without one."""
-    if not checkpoint.exists():
-        return 0
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["global_step"])
-    except Exception as error:
-        raise DataError(
-            f"{checkpoint}: cannot be read ({str(error).splitlines()[0]}); delete it, and the training begins afresh"
-        ) from error
 
 
 def _ranks(settings: Settings) -> int:

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from longsafety.data.module import Encoded, MixModule, Schedule
-from longsafety.model.load import load_model
-from longsafety.model.module import learning_rate, supervised_loss
-from longsafety.settings import Model, Training
+from longsafety.data.module import Batch, Member, packed, padded
+from longsafety.data.tokens import TokenRow
+from longsafety.model.attention import NAME
+from longsafety.model.load import add_lora, load_model
+from longsafety.model.module import CHECKPOINTING, learning_rate, supervised_loss, training_problem
+from longsafety.settings import Lora, Model, Training
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
-SIZES = [(30, 5), (12, 9), (41, 1), (17, 17), (22, 8), (30, 5), (9, 2), (35, 20)]
+SIZES = [(30, 5), (12, 9), (41, 1), (22, 8), (30, 5), (9, 2), (35, 20)]
 """Tokens of a chat, and how many of them are its answer."""
 
 
@@ -31,35 +33,51 @@ def network(original: Any) -> Any:
     return copy.deepcopy(original)
 
 
+@pytest.fixture
+def trie_network(network: Any) -> Any:
+    network.set_attn_implementation(NAME)
+    return network
+
+
 @pytest.fixture(scope="module")
-def chats() -> list[Encoded]:
+def chats() -> list[Member]:
     generator = np.random.default_rng(0)
+    weights = (0.05, 0.2, 0.1, 0.12, 0.23, 0.25, 0.05)
     return [
-        Encoded(generator.integers(3, 1900, size), answer, weight)
-        for (size, answer), weight in zip(SIZES, (0.05, 0.2, 0.1, 0.15, 0.12, 0.08, 0.25, 0.05), strict=True)
+        (TokenRow(generator.integers(3, 1900, size).astype(np.int32), answer), weight)
+        for (size, answer), weight in zip(SIZES, weights, strict=True)
     ]
 
 
-def batched(chats: list[Encoded]) -> dict[str, torch.Tensor]:
-    module = MixModule(None, Schedule([]), pad_id=2)  # type: ignore[arg-type]
-    return module.collate(chats)
+@pytest.fixture(scope="module")
+def family() -> list[Member]:
+    """An item, its benign query, its other needle at half depth, and a chat of its own."""
+    generator = np.random.default_rng(1)
+    first, second, other = (generator.integers(3, 1900, size).astype(np.int32) for size in (700, 150, 140))
+    tails = [generator.integers(3, 1900, size).astype(np.int32) for size in (30, 25, 28)]
+    rows = [
+        np.concatenate(parts)
+        for parts in ((first, second, tails[0]), (first, second, tails[1]), (first, other, tails[2]), (other,))
+    ]
+    return [(TokenRow(row, 12 + number), 0.1 + 0.1 * number) for number, row in enumerate(rows)]
 
 
-def reference(network: Any, chats: list[Encoded]) -> torch.Tensor:
+def reference(network: Any, chats: list[Member]) -> torch.Tensor:
     """Each chat alone and unpadded, by transformers' own loss over its full logits."""
     total = torch.zeros(())
-    for chat in chats:
-        ids = torch.from_numpy(chat.ids)[None]
+    for chat, weight in chats:
+        ids = torch.from_numpy(chat.ids.astype(np.int64))[None]
         labels = ids.clone()
         labels[:, : len(chat.ids) - chat.num_answer] = -100
-        total = total + chat.weight * network(input_ids=ids, labels=labels).loss
+        total = total + weight * network(input_ids=ids, labels=labels).loss
     return total
 
 
 def gradients(network: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     network.zero_grad()
     torch.autograd.backward(loss)
-    return {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    named = network.named_parameters()
+    return {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
 
 
 def assert_close(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
@@ -69,75 +87,124 @@ def assert_close(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-6, msg=name)
 
 
-# A chat that is all answer has no token before its first one; transformers' loss leaves that token out as well, so
-# such a chat (17, 17) is compared apart, below.
-WITH_PROMPT = [place for place, (size, answer) in enumerate(SIZES) if answer < size]
-
-
-def test_the_loss_and_its_gradients_are_those_of_the_full_logits(network: Any, chats: list[Encoded]) -> None:
-    members = [chats[place] for place in WITH_PROMPT]
-    loss, expected = supervised_loss(network, batched(members)), reference(network, members)
+def assert_same_training(network: Any, loss: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
     assert_close(gradients(network, loss), gradients(network, expected))
 
 
-@pytest.mark.parametrize("place", WITH_PROMPT)
-def test_one_chat_without_padding(network: Any, chats: list[Encoded], place: int) -> None:
-    torch.testing.assert_close(
-        supervised_loss(network, batched([chats[place]])), reference(network, [chats[place]]), rtol=0, atol=1e-5
-    )
+# Equal to the loss over the full logits of each chat alone
 
 
-def test_the_longest_answer_may_belong_to_the_shortest_chat(network: Any, chats: list[Encoded]) -> None:
-    """The kept positions then reach into another row's padding and prompt."""
-    members = [chats[1], chats[2]]
-    torch.testing.assert_close(
-        supervised_loss(network, batched(members)), reference(network, members), rtol=0, atol=1e-5
-    )
+def test_padded_chats(network: Any, chats: list[Member]) -> None:
+    assert_same_training(network, supervised_loss(network, padded(chats, 2)), reference(network, chats))
 
 
-def test_the_head_runs_on_the_supervised_positions_only(network: Any, chats: list[Encoded]) -> None:
-    shapes: list[torch.Size] = []
-    network.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
-    supervised_loss(network, batched([chats[0], chats[2]]))
-    assert [tuple(shape[:2]) for shape in shapes] == [(2, 6)]
+@pytest.mark.parametrize("share", [True, False])
+def test_packed_chats(trie_network: Any, original: Any, chats: list[Member], share: bool) -> None:
+    expected = reference(copied := copy.deepcopy(original), chats)
+    loss = supervised_loss(trie_network, packed(chats, share=share))
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
+    assert_close(gradients(trie_network, loss), gradients(copied, expected))
 
 
-def test_positions_begin_with_the_chat_not_with_its_padding(network: Any, chats: list[Encoded]) -> None:
-    """Relative positions forgive it; models with a table of positions do not."""
-    given: list[torch.Tensor] = []
-    network.register_forward_pre_hook(
-        lambda module, args, kwargs: given.append(kwargs["position_ids"]), with_kwargs=True
-    )
-    members = [chats[0], chats[2], chats[6]]
-    supervised_loss(network, batched(members))
-    for row, chat in enumerate(members):
-        assert given[0][row, -len(chat.ids) :].tolist() == list(range(len(chat.ids)))
+@pytest.mark.parametrize("recomputed", CHECKPOINTING)
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_chats_of_one_context(
+    original: Any, family: list[Member], tiny_model: Model, recomputed: str, tune: str
+) -> None:
+    """The shared beginning is computed once, and its gradients are the sum of what all its chats ask for."""
+    networks = [copy.deepcopy(original) for _ in range(2)]
+    if tune == "lora":
+        networks = [add_lora(network, Lora(), 0).train() for network in networks]
+        for network in networks:
+            for name, parameter in network.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)), std=0.1)
+    alone, shared = networks
+    base = shared.get_base_model() if tune == "lora" else shared
+    base.set_attn_implementation(NAME)
+    if CHECKPOINTING[recomputed] is not None:
+        base.gradient_checkpointing_enable(CHECKPOINTING[recomputed])
+    batch = packed(family, share=True)
+    assert batch["input_ids"].shape[1] == 700 + 150 + 140 + 140 + 30 + 25 + 28
+    loss, expected = supervised_loss(shared, batch), reference(alone, family)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
+    assert_close(gradients(shared, loss), gradients(alone, expected))
 
 
-def test_micro_batches_add_up_to_the_whole_batch(network: Any, chats: list[Encoded]) -> None:
+def test_a_long_end_is_computed_in_blocks(trie_network: Any, original: Any) -> None:
+    generator = np.random.default_rng(2)
+    first, *ends = (generator.integers(3, 1900, size).astype(np.int32) for size in (80, 600, 1100))
+    members = [(TokenRow(np.concatenate([first, end]), 3), 0.5) for end in ends]
+    copied = copy.deepcopy(original)
+    loss, expected = supervised_loss(trie_network, packed(members, share=True)), reference(copied, members)
+    assert_close(gradients(trie_network, loss), gradients(copied, expected))
+
+
+@pytest.mark.parametrize("place", range(len(SIZES)))
+def test_one_chat_without_padding(network: Any, chats: list[Member], place: int) -> None:
+    loss = supervised_loss(network, padded([chats[place]], 2))
+    torch.testing.assert_close(loss, reference(network, [chats[place]]), rtol=0, atol=1e-5)
+
+
+def test_the_head_runs_on_the_supervised_positions_only_and_in_parts(
+    network: Any, chats: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    network.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+    whole = supervised_loss(network, padded([chats[0], chats[2]], 2))
+    monkeypatch.setattr("longsafety.model.module._CHUNK", 4)
+    parts = supervised_loss(network, padded([chats[0], chats[2]], 2))
+    vocabulary = network.config.vocab_size
+    assert shapes == [(6, vocabulary), (4, vocabulary), (2, vocabulary)]
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
+
+
+def test_micro_batches_add_up_to_the_whole_batch(trie_network: Any, chats: list[Member]) -> None:
     members = [chats[place] for place in (0, 1, 2, 4)]
-    whole = gradients(network, supervised_loss(network, batched(members)))
-    network.zero_grad()
+    whole = gradients(trie_network, supervised_loss(trie_network, packed(members, share=True)))
+    trie_network.zero_grad()
     for pair in (members[:2], members[2:]):
-        torch.autograd.backward(supervised_loss(network, batched(pair)))
-    parts = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+        torch.autograd.backward(supervised_loss(trie_network, packed(pair, share=True)))
+    parts = {name: parameter.grad.clone() for name, parameter in trie_network.named_parameters()}
     assert_close(parts, whole)
 
 
-def test_a_chat_of_weight_zero_counts_nothing(network: Any, chats: list[Encoded]) -> None:
-    nothing = Encoded(chats[7].ids, chats[7].num_answer, 0.0)
+@pytest.mark.parametrize("packing", ["padded", "packed"])
+def test_a_chat_of_weight_zero_counts_nothing(trie_network: Any, chats: list[Member], packing: str) -> None:
+    def batch(members: list[Member]) -> Batch:
+        return padded(members, 2) if packing == "padded" else packed(members, share=True)
+
+    if packing == "padded":
+        trie_network.set_attn_implementation("sdpa")
+    nothing = (chats[6][0], 0.0)
     alone, filled = (
-        gradients(network, supervised_loss(network, batched(part))) for part in ([chats[0]], [chats[0], nothing])
+        gradients(trie_network, supervised_loss(trie_network, batch(part)))
+        for part in ([chats[0]], [chats[0], nothing])
     )
     assert_close(filled, alone)
 
 
-def test_what_pads_a_row_counts_nothing(network: Any, chats: list[Encoded]) -> None:
-    batch = batched([chats[0], chats[2]])
+def test_what_pads_a_row_counts_nothing(network: Any, chats: list[Member]) -> None:
+    batch = padded([chats[0], chats[2]], 2)
     before = supervised_loss(network, batch)
     batch["input_ids"] = torch.where(batch["attention_mask"].bool(), batch["input_ids"], 77)
     torch.testing.assert_close(supervised_loss(network, batch), before, rtol=0, atol=1e-6)
+
+
+# Which networks can be trained so
+
+
+def test_layers_that_see_a_window_cannot_be_packed(network: Any) -> None:
+    assert training_problem(network, "packed") is None
+    network.config.layer_types = ["full_attention", "sliding_attention"]
+    assert "sliding_attention; set packing=none" in str(training_problem(network, "packed"))
+    assert training_problem(network, "none") is None
+
+
+def test_logits_that_are_changed_behind_the_head(network: Any) -> None:
+    network.config.final_logit_softcapping = 30.0
+    assert "final_logit_softcapping" in str(training_problem(network, "none"))
 
 
 # The learning rate

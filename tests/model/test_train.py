@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +15,16 @@ import torch
 from safetensors.torch import load_file
 
 from longsafety.data.mix import Mix
-from longsafety.data.module import Chats, MixModule, Schedule
+from longsafety.data.module import MixModule
+from longsafety.data.schedule import Schedule
+from longsafety.data.tokens import TokenRows
 from longsafety.errors import DataError
 from longsafety.model import train as training
+from longsafety.model.attention import NAME
+from longsafety.model.checkpoints import requeue
 from longsafety.model.load import load_model
 from longsafety.model.module import learning_rate, supervised_loss
-from longsafety.model.train import HISTORY, SUMMARY, WEIGHTS, History, load_trained, read_history, train
+from longsafety.model.train import HISTORY, SUMMARY, WEIGHTS, History, encode, load_trained, read_history, train
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
 from longsafety.settings import Settings
@@ -84,7 +90,8 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def run(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    return train(settings, mix, encoder, folder)
+    encode(mix.samples, encoder, folder)
+    return train(settings, folder, pad_id=2)
 
 
 def weights(folder: Path, tune: str) -> dict[str, torch.Tensor]:
@@ -118,21 +125,23 @@ def test_the_summary_tells_what_was_done(whole: dict[str, Path], mix: Mix, tiny_
         assert summary["final_loss"] == rows[-1]["loss"]
         assert summary["precision"] == "32-true"
         assert (summary["trainable_parameters"] < summary["parameters"]) == (tune == "lora")
-        assert not (folder / "checkpoints" / "last.ckpt").exists()
+        assert not (folder / "checkpoints").exists()
 
 
 def test_the_history_holds_the_loss_of_each_step(
-    whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tiny_cache: Path
+    whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tiny_cache: Path, tmp_path: Path
 ) -> None:
     settings = make()
-    answers = [tiny_encoder.sample_ids(sample)[1] for sample in mix.samples]
-    schedule = Schedule.plan(answers, settings.training, ranks=1, seed=settings.seed)
-    batches = iter(MixModule(Chats(mix.samples, tiny_encoder), schedule, pad_id=2).train_dataloader())
+    rows = TokenRows.write(tmp_path, mix.samples, tiny_encoder)
+    chats = [rows[number].ids for number in range(len(rows))]
+    schedule = Schedule.plan(chats, rows.num_answers.tolist(), settings.training, ranks=1, seed=0, longest=200)
+    batches = iter(MixModule(rows, schedule, settings.training, pad_id=2).train_dataloader())
     network = load_model(settings.model, tiny_cache, seed=settings.seed)
+    network.set_attn_implementation(NAME)
     with torch.no_grad():
         expected = sum(float(supervised_loss(network, next(batches))) for _ in range(2))
-    rows = read_history(whole["full"] / HISTORY)
-    assert rows[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    told = read_history(whole["full"] / HISTORY)
+    assert told[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_history_holds_the_rate_that_each_step_was_done_with(whole: dict[str, Path], make: Make) -> None:
@@ -195,7 +204,7 @@ CUTS = {
     "in the second epoch": ([11], 1),
     "before any checkpoint": ([1], 1),
     "between two checkpoints": ([12], 3),
-    "in the last step": ([16], 1),
+    "in the last step": ([15], 1),
     "three times": ([3, 4, 5], 1),
 }
 
@@ -226,19 +235,19 @@ def test_what_a_checkpoint_has_behind_it_is_not_done_again(
     make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[int] = []
-    original = Chats.__getitem__
+    original = MixModule.collate
 
-    def counting(self: Chats, key: Any) -> Any:
-        done.append(key[0])
-        return original(self, key)
+    def counting(self: MixModule, members: Any) -> Any:
+        done.append(len(members))
+        return original(self, members)
 
-    monkeypatch.setattr(Chats, "__getitem__", counting)
+    monkeypatch.setattr(MixModule, "collate", counting)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, 12)
         run(make(), mix, tiny_encoder, tmp_path)
     done.clear()
     run(make(), mix, tiny_encoder, tmp_path)
-    assert len(done) == (STEPS - 5) * 4
+    assert sum(done) == (STEPS - 5) * 4
 
 
 def test_lora_checkpoints_hold_what_is_trained(
@@ -247,32 +256,88 @@ def test_lora_checkpoints_hold_what_is_trained(
     kill_at(monkeypatch, 4)
     with pytest.raises(Killed):
         run(make("lora"), mix, tiny_encoder, tmp_path)
-    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
+    kept = torch.load(tmp_path / "checkpoints" / "step-00000001.ckpt", weights_only=False)
     assert kept["global_step"] == 1
     assert kept["state_dict"]
     assert all("lora_" in name for name in kept["state_dict"])
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", "half"])
-def test_a_corrupt_checkpoint_is_told_with_its_path(
-    make: Make,
-    mix: Mix,
-    tiny_encoder: ChatEncoder,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    content: bytes | str,
-) -> None:
-    path = tmp_path / "checkpoints" / "last.ckpt"
-    if content == "half":
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            kill_at(patch, 6)
-            run(make(), mix, tiny_encoder, tmp_path)
-        content = path.read_bytes()[: path.stat().st_size // 2]
-    path.parent.mkdir(exist_ok=True)
-    assert isinstance(content, bytes)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"^{path}: cannot be read \(.*\); delete it, and the training begins afresh$"):
+@pytest.fixture
+def cut(
+    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Path]:
+    """The checkpoints of a training that was cut off in its sixth step, the newest last."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, 12)
         run(make(), mix, tiny_encoder, tmp_path)
+    return sorted((tmp_path / "checkpoints").iterdir())
+
+
+def test_the_last_two_checkpoints_are_kept(cut: list[Path]) -> None:
+    assert [path.name for path in cut] == ["step-00000004.ckpt", "step-00000005.ckpt"]
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(
+    cut: list[Path], whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], share: float,
+) -> None:  # fmt: skip
+    content = cut[1].read_bytes()
+    cut[1].write_bytes(content[: int(len(content) * share)])
+    run(make(), mix, tiny_encoder, tmp_path)
+    assert re.search(rf"(?m)^longsafety: {cut[1]}: cannot be read \(.+\); going on from the one before, step 4$",
+                     capsys.readouterr().err)  # fmt: skip
+    assert_same(weights(tmp_path, "full"), weights(whole["full"], "full"))
+
+
+def test_without_a_readable_checkpoint_it_does_not_begin_afresh_unasked(
+    cut: list[Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path
+) -> None:
+    for path in cut:
+        path.write_bytes(b"no checkpoint")
+    with pytest.raises(DataError, match=rf"^{cut[1]}: cannot be read \(.+\); delete {cut[1].parent}, and the training"):
+        run(make(), mix, tiny_encoder, tmp_path)
+
+
+def test_a_checkpoint_of_another_model(
+    cut: list[Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=rf"^{cut[1]}: a checkpoint of another model .*'full'.*'lora'.*; delete it"):
+        run(make("lora"), mix, tiny_encoder, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_leaves_a_checkpoint_and_the_training_goes_on_from_it(
+    whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals,
+) -> None:  # fmt: skip
+    """Sent in the middle of the third step; the next regular checkpoint would have been after the fiftieth."""
+    settings = make(checkpoint_every_steps=50)
+    original, seen = History.on_train_batch_end, iter(range(1, 10_000))
+
+    def signalling(self: History, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if next(seen) == 5:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(History, "on_train_batch_end", signalling)
+        run(settings, mix, tiny_encoder, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000003.ckpt"]
+    run(settings, mix, tiny_encoder, tmp_path)
+    assert_same(weights(tmp_path, "full"), weights(whole["full"], "full"))
+
+
+def test_slurm_is_asked_for_another_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {asked}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    requeue()
+    assert not asked.exists()
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    requeue()
+    assert asked.read_text() == "requeue 17\n"
 
 
 def test_a_history_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,169 @@
+"""Which samples make which optimiser step, and which of them share a forward pass: from lengths, before training."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from longsafety.data.pack import best_fit_decreasing
+from longsafety.data.trie import Trie, families
+from longsafety.settings import Training
+
+Entry = tuple[int, float]
+"""A sample's index and its weight in the loss of its optimiser step."""
+
+Rows = Sequence[np.ndarray]
+
+
+_LINEAR = 6 * 4096
+"""The matrix products of a token cost as much as so many pairs of attention, in a model of 7–8B (6 × hidden size)."""
+
+
+class _Unit(NamedTuple):
+    """Samples that share a pack, the tokens and the pairs of tokens in it."""
+
+    members: tuple[int, ...]
+    num_tokens: int
+    num_pairs: int
+
+    @property
+    def cost(self) -> int:
+        return _LINEAR * self.num_tokens + self.num_pairs
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All epochs in one list of steps, so that any step can be gone to.
+
+    ``steps[s][r]`` are the micro-batches of rank ``r`` in step ``s``: as many in every step and rank, but in the last
+    step. The weights of a step sum to 1 over all ranks.
+    """
+
+    steps: list[list[list[list[Entry]]]]
+    num_tokens: int
+    """Of all chats, in all epochs."""
+    num_computed: int
+    """The same without what is shared and not computed again; padding is not counted."""
+    pack_tokens: int | None
+
+    @property
+    def micro_batches(self) -> int:
+        """Micro-batches of a rank in a step."""
+        return len(self.steps[0][0])
+
+    @classmethod
+    def plan(
+        cls, rows: Rows, num_answers: Sequence[int], training: Training, *, ranks: int, seed: int, longest: int
+    ) -> Schedule:
+        """Shuffles each epoch. ``longest`` is the training length in tokens; no row is longer.
+
+        Samples of weight 0 fill micro-batches where ranks must keep pace.
+        """
+        share = training.share_prefixes and training.packing != "length_sorted"
+        groups = families(rows) if share else [[index] for index in range(len(rows))]
+        budget = training.pack_tokens or training.micro_batch_size * longest
+        lengths = [len(row) for row in rows]
+        order: list[int] = []
+        left: list[int] = []
+        for epoch in range(training.epochs):
+            draw = random.Random(f"{seed}/epoch/{epoch}")
+            if training.packing == "length_sorted":
+                full, rest = _sorted_by_length(lengths, training.batch_size, draw)
+                order, left = order + full, left + rest
+            else:
+                shuffled = list(groups)
+                draw.shuffle(shuffled)
+                order += [index for group in shuffled for index in group]
+        steps_members = _chunks(order + left, training.batch_size)
+        weights = [_weights(members, num_answers, training.loss_reduction) for members in steps_members]
+        if training.packing != "packed":
+            size = training.micro_batch_size
+            steps = [
+                _dealt(members, weight, size, ranks) for members, weight in zip(steps_members, weights, strict=True)
+            ]
+            tokens = sum(lengths[index] for members in steps_members for index in members)
+            return cls(steps, tokens, tokens, None)
+        family_of = {index: number for number, group in enumerate(groups) for index in group}
+        units = [_units(members, rows, family_of, budget) for members in steps_members]
+        packs = [best_fit_decreasing([unit.num_tokens for unit in step], budget) for step in units]
+        each = max(math.ceil(len(step) / ranks) for step in packs)
+        steps = []
+        shortest = int(np.argmin(lengths))
+        for number, (step, packed) in enumerate(zip(units, packs, strict=True)):
+            count = each if number < len(packs) - 1 else math.ceil(len(packed) / ranks)
+            bins = _balanced(step, budget, count * ranks) or [[step[at] for at in pack] for pack in packed]
+            weight = dict(weights[number])
+            entries = [[(index, weight[index]) for unit in pack for index in unit.members] for pack in bins]
+            entries += [[(shortest, 0.0)]] * (count * ranks - len(entries))
+            steps.append([entries[rank::ranks] for rank in range(ranks)])
+        computed = sum(unit.num_tokens for step in units for unit in step)
+        return cls(steps, sum(lengths[index] for members in steps_members for index in members), computed, budget)
+
+
+def _chunks(order: list[int], size: int) -> list[list[int]]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _sorted_by_length(lengths: Sequence[int], size: int, draw: random.Random) -> tuple[list[int], list[int]]:
+    """Full batches of neighbours in length, the batches in random order, and a random rest that fills none."""
+    order = list(range(len(lengths)))
+    draw.shuffle(order)
+    kept = len(order) - len(order) % size
+    full = _chunks(sorted(order[:kept], key=lengths.__getitem__), size)
+    draw.shuffle(full)
+    return [index for batch in full for index in batch], order[kept:]
+
+
+def _weights(members: Sequence[int], num_answers: Sequence[int], reduction: str) -> list[Entry]:
+    power = {"sample": 0.0, "sqrt": 0.5, "token": 1.0}[reduction]
+    sizes = [num_answers[index] ** power for index in members]
+    return [(index, size / sum(sizes)) for index, size in zip(members, sizes, strict=True)]
+
+
+def _dealt(members: list[int], weights: list[Entry], size: int, ranks: int) -> list[list[list[Entry]]]:
+    entries = list(weights)
+    if ranks > 1:
+        entries += [(members[0], 0.0)] * (-len(entries) % (size * ranks))
+    micro = [entries[first : first + size] for first in range(0, len(entries), size)]
+    return [micro[rank::ranks] for rank in range(ranks)]
+
+
+def _units(members: Sequence[int], rows: Rows, family_of: dict[int, int], budget: int) -> list[_Unit]:
+    """Neighbours of one family together, as far as the budget holds them."""
+    units: list[_Unit] = []
+    family = -1
+    for index in members:
+        if units and family_of[index] == family:
+            joined = (*units[-1].members, index)
+            trie = Trie.of([rows[member] for member in joined])
+            if trie.num_tokens <= budget:
+                units[-1] = _Unit(joined, trie.num_tokens, trie.num_pairs)
+                continue
+        family = family_of[index]
+        size = len(rows[index])
+        units.append(_Unit((index,), size, size * (size + 1) // 2))
+    return units
+
+
+def _balanced(units: Sequence[_Unit], budget: int, count: int) -> list[list[_Unit]] | None:
+    """``count`` packs within the budget, the dearest units first, each to the cheapest pack so far; the dearest packs
+    first. ``None`` where that does not fit."""
+    heap = [(0, 0, number) for number in range(count)]
+    bins: list[list[_Unit]] = [[] for _ in range(count)]
+    for unit in sorted(units, key=lambda unit: -unit.cost):
+        set_aside = []
+        while heap and heap[0][1] + unit.num_tokens > budget:
+            set_aside.append(heapq.heappop(heap))
+        if not heap:
+            return None
+        cost, tokens, number = heapq.heappop(heap)
+        bins[number].append(unit)
+        for entry in (*set_aside, (cost + unit.cost, tokens + unit.num_tokens, number)):
+            heapq.heappush(heap, entry)
+    return sorted((pack for pack in bins if pack), key=lambda pack: -sum(unit.cost for unit in pack))
