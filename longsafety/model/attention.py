@@ -36,12 +36,19 @@ def trie_attention(
     """
     sizes = [node.num_tokens for node in nodes]
     queries, keys, values = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
-    options = {"scale": scaling, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
+    groups = query.shape[1] // key.shape[1]
+    repeats = (
+        groups if query.device.type == "cpu" else 1
+    )  # grouped heads take the processor's causal kernel 1.4 × as long
+    options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     outputs = []
     for number, node in enumerate(nodes):
         if not node.ancestors:
-            own = queries[number], keys[number], values[number]
-            outputs.append(scaled_dot_product_attention(*own, is_causal=True, **options))
+            k, v = (part[number].repeat_interleave(repeats, dim=1) for part in (keys, values))
+            grouped = groups != repeats
+            outputs.append(
+                scaled_dot_product_attention(queries[number], k, v, is_causal=True, enable_gqa=grouped, **options)
+            )
             continue
         seen = [*node.ancestors, number]
         k, v = (torch.cat([parts[index] for index in seen], dim=2) for parts in (keys, values))
@@ -51,7 +58,9 @@ def trie_attention(
             stop = before + start + block.shape[2]
             mask = torch.ones(block.shape[2], stop, dtype=torch.bool, device=query.device).tril(before + start)
             outputs.append(
-                scaled_dot_product_attention(block, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, **options)
+                scaled_dot_product_attention(
+                    block, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=groups > 1, **options
+                )
             )
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 

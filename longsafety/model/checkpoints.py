@@ -92,7 +92,9 @@ def requeue() -> None:
 def described(settings: Settings) -> dict[str, Any]:
     """What a checkpoint is of; one of another model is not gone on from."""
     model = settings.model
-    return {"source": model.source, "tune": model.tune} | ({"lora": model.lora.model_dump()} if model.tune == "lora" else {})
+    return {"source": model.source, "tune": model.tune} | (
+        {"lora": model.lora.model_dump()} if model.tune == "lora" else {}
+    )
 
 
 def newest(folder: Path, settings: Settings) -> Found | None:

@@ -12,18 +12,16 @@ from typing import Any
 import lightning as L
 import torch
 from torch.autograd.graph import save_on_cpu
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from longsafety.errors import ConfigError
 from longsafety.model.attention import NAME as TRIE
 from longsafety.model.checkpoints import described
+from longsafety.model.head import answer_loss
 from longsafety.model.load import add_lora, load_model
 from longsafety.settings import Settings, Training
 
 
-_CHUNK = 1024
-"""Supervised tokens whose logits exist at once."""
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 """Settings of models that change the logits behind their head."""
 _INPUTS = ("input_ids", "position_ids", "attention_mask", "nodes")
@@ -32,8 +30,7 @@ _INPUTS = ("input_ids", "position_ids", "attention_mask", "nodes")
 def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
     """The weighted sum of the supervised tokens' negative log-likelihoods, a scalar.
 
-    ``batch`` is one of :mod:`longsafety.data.module`. The LM head sees the supervised positions only, some at a time,
-    and its logits are computed again in the backward pass: no logits of tokens × vocabulary.
+    ``batch`` is one of :mod:`longsafety.data.module`. The LM head sees the supervised positions only.
     """
     causal = network.get_base_model() if hasattr(network, "get_base_model") else network
     inputs = {name: batch[name] for name in _INPUTS if name in batch}
@@ -41,16 +38,7 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
         inputs["attention_mask"] = None
     hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
     hidden = hidden.flatten(0, 1)[batch["positions"]]
-    head = causal.get_output_embeddings()
-    parts = [
-        checkpoint(_head_loss, head, *part, use_reentrant=False)
-        for part in zip(*(whole.split(_CHUNK) for whole in (hidden, batch["targets"], batch["weights"])), strict=True)
-    ]
-    return torch.stack(parts).sum()
-
-
-def _head_loss(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return (cross_entropy(head(hidden).float(), targets, reduction="none") * weights).sum()
+    return answer_loss(causal.get_output_embeddings(), hidden, batch["targets"], batch["weights"])
 
 
 def training_problem(network: Any, packing: str) -> str | None:

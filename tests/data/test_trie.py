@@ -34,7 +34,9 @@ def test_an_item_and_its_twins_are_a_prefix_and_suffixes() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_row_is_held_whole_with_its_positions(seed: int) -> None:
     draw = random.Random(seed)
-    rows = [row(*((draw.randrange(2) + 10 * depth, 5 + depth) for depth in range(draw.randint(1, 6)))) for _ in range(9)]
+    rows = [
+        row(*((draw.randrange(2) + 10 * depth, 5 + depth) for depth in range(draw.randint(1, 6)))) for _ in range(9)
+    ]
     trie = Trie.of(rows, min_shared=1)
     for number, ids in enumerate(rows):
         places = trie.places(number)

@@ -147,19 +147,6 @@ def test_one_chat_without_padding(network: Any, chats: list[Member], place: int)
     torch.testing.assert_close(loss, reference(network, [chats[place]]), rtol=0, atol=1e-5)
 
 
-def test_the_head_runs_on_the_supervised_positions_only_and_in_parts(
-    network: Any, chats: list[Member], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes: list[tuple[int, ...]] = []
-    network.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
-    whole = supervised_loss(network, padded([chats[0], chats[2]], 2))
-    monkeypatch.setattr("longsafety.model.module._CHUNK", 4)
-    parts = supervised_loss(network, padded([chats[0], chats[2]], 2))
-    vocabulary = network.config.vocab_size
-    assert shapes == [(6, vocabulary), (4, vocabulary), (2, vocabulary)]
-    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
-
-
 def test_micro_batches_add_up_to_the_whole_batch(trie_network: Any, chats: list[Member]) -> None:
     members = [chats[place] for place in (0, 1, 2, 4)]
     whole = gradients(trie_network, supervised_loss(trie_network, packed(members, share=True)))

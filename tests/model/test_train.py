@@ -263,9 +263,7 @@ def test_lora_checkpoints_hold_what_is_trained(
 
 
 @pytest.fixture
-def cut(
-    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[Path]:
+def cut(make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The checkpoints of a training that was cut off in its sixth step, the newest last."""
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, 12)

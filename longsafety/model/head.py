@@ -1,0 +1,67 @@
+"""The loss of supervised tokens, from hidden states: logits exist for some positions at a time, and only once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy, linear
+from torch.utils.checkpoint import checkpoint
+
+CHUNK = 1024
+"""Positions whose logits exist at once."""
+
+
+def answer_loss(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Σ weights · −log p(targets), a scalar, of ``hidden [N, H]``, ``targets [N]`` and ``weights [N]``.
+
+    A plain linear head's gradients are computed along with its loss, from the same logits. Any other head (one whose
+    weights DeepSpeed has sharded, one with a bias) is called as a module, and again in the backward pass.
+    """
+    plain = type(head) is torch.nn.Linear and head.bias is None and not hasattr(head.weight, "ds_id")
+    if plain:
+        loss: torch.Tensor = _LinearLoss.apply(hidden, head.weight, targets, weights)
+        return loss
+    parts = zip(*(whole.split(CHUNK) for whole in (hidden, targets, weights)), strict=True)
+    return torch.stack([checkpoint(_part, head, *part, use_reentrant=False) for part in parts]).sum()
+
+
+def _part(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (cross_entropy(head(hidden).float(), targets, reduction="none") * weights).sum()
+
+
+class _LinearLoss(torch.autograd.Function):
+    """The gradients to ``hidden`` and ``weight`` are ready when the loss is; the backward pass scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        loss = hidden.new_zeros((), dtype=torch.float32)
+        to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for start in range(0, len(targets), CHUNK):
+            part = slice(start, start + CHUNK)
+            logits = linear(hidden[part], weight)  # in bfloat16 under autocast
+            kind = logits.dtype
+            chance = logits.float().log_softmax(dim=-1)
+            del logits
+            at = targets[part, None]
+            loss -= (chance.gather(1, at)[:, 0] * weights[part]).sum()
+            chance.exp_().scatter_add_(1, at, -torch.ones_like(at, dtype=chance.dtype)).mul_(weights[part, None])
+            slope = chance.to(kind)
+            if to_hidden is not None:
+                to_hidden[part] = slope @ weight.to(kind)
+            if to_weight is not None:
+                to_weight += slope.T @ hidden[part].to(kind)
+        ctx.save_for_backward(to_hidden, to_weight)
+        return loss
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        hidden, weight = ctx.saved_tensors
+        if slope == 1:
+            return hidden, weight, None, None
+        return *(None if whole is None else whole * slope.to(whole.dtype) for whole in (hidden, weight)), None, None
