@@ -252,10 +252,6 @@ class Training(Section):
     """What a sample means that is longer than the training length: an error that names it, leaving it out (counted),
     or a shorter context; questions, needles and answers are never cut."""
     checkpoint_every_steps: PositiveInt = 50
-    curve_every_steps: PositiveInt | None = None
-    """Every so many steps the benchmark's first ``curve_items`` items are asked (a safety curve), and the weights that
-    do best are kept; ``None``: no curve, the last weights."""
-    curve_items: PositiveInt = 20
 
 
 class Zero(Section):

@@ -74,7 +74,8 @@ class Worker:
 
             mix = self.data.mix()
             self._show_mix(mix.rows)
-            encode(mix.samples, self.data.encoder, folder)
+            for what, count in encode(mix.samples, self.data.encoder, self.settings, folder).items():
+                print(f"  over-long samples {what}: {count} of {len(mix.samples)}", flush=True)
             train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
             write_json(folder / "mix.json", mix.rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from longsafety.data.pack import best_fit_decreasing
 from longsafety.data.trie import Trie, families
+from longsafety.errors import DataError
 from longsafety.settings import Training
 
 Entry = tuple[int, float]
@@ -57,18 +58,34 @@ class Schedule:
         """Micro-batches of a rank in a step."""
         return len(self.steps[0][0])
 
+    @property
+    def summary(self) -> str:
+        """A line that says what is about to be computed."""
+        packs = sum(len(rank) for step in self.steps for rank in step)
+        shared = 1 - self.num_computed / self.num_tokens
+        way = f"packs of at most {self.pack_tokens:,} tokens" if self.pack_tokens else "padded batches"
+        return (
+            f"{len(self.steps)} steps, {packs} {way}; {self.num_tokens:,} tokens, "
+            f"{shared:.0%} of them shared beginnings that are computed once"
+        )
+
     @classmethod
     def plan(
         cls, rows: Rows, num_answers: Sequence[int], training: Training, *, ranks: int, seed: int, longest: int
     ) -> Schedule:
-        """Shuffles each epoch. ``longest`` is the training length in tokens; no row is longer.
+        """Shuffles each epoch. ``longest`` is the training length in tokens. Raises DataError for too small a pack.
 
         Samples of weight 0 fill micro-batches where ranks must keep pace.
         """
         share = training.share_prefixes and training.packing != "length_sorted"
         groups = families(rows) if share else [[index] for index in range(len(rows))]
-        budget = training.pack_tokens or training.micro_batch_size * longest
         lengths = [len(row) for row in rows]
+        budget = training.pack_tokens or max(training.micro_batch_size * longest, *lengths)
+        if training.packing == "packed" and max(lengths) > budget:
+            raise DataError(
+                f"training.pack_tokens = {budget}: sample {int(np.argmax(lengths))} has {max(lengths)} tokens; give at "
+                "least as many, or leave it out"
+            )
         order: list[int] = []
         left: list[int] = []
         for epoch in range(training.epochs):
@@ -99,9 +116,10 @@ class Schedule:
             count = each if number < len(packs) - 1 else math.ceil(len(packed) / ranks)
             bins = _balanced(step, budget, count * ranks) or [[step[at] for at in pack] for pack in packed]
             weight = dict(weights[number])
-            entries = [[(index, weight[index]) for unit in pack for index in unit.members] for pack in bins]
-            entries += [[(shortest, 0.0)]] * (count * ranks - len(entries))
-            steps.append([entries[rank::ranks] for rank in range(ranks)])
+            dealt: list[list[list[Entry]]] = [[] for _ in range(ranks)]
+            for rank, pack in _turns(bins, ranks):
+                dealt[rank].append([(index, weight[index]) for unit in pack for index in unit.members])
+            steps.append([mine + [[(shortest, 0.0)]] * (count - len(mine)) for mine in dealt])
         computed = sum(unit.num_tokens for step in units for unit in step)
         return cls(steps, sum(lengths[index] for members in steps_members for index in members), computed, budget)
 
@@ -167,3 +185,12 @@ def _balanced(units: Sequence[_Unit], budget: int, count: int) -> list[list[_Uni
         for entry in (*set_aside, (cost + unit.cost, tokens + unit.num_tokens, number)):
             heapq.heappush(heap, entry)
     return sorted((pack for pack in bins if pack), key=lambda pack: -sum(unit.cost for unit in pack))
+
+
+def _turns(packs: Sequence[list[_Unit]], ranks: int) -> Iterator[tuple[int, list[_Unit]]]:
+    """Each rank gets a pack in each round, the dearest one who has had the least work."""
+    work = [0] * ranks
+    for start in range(0, len(packs), ranks):
+        for rank, pack in zip(sorted(range(ranks), key=work.__getitem__), packs[start : start + ranks], strict=False):
+            work[rank] += sum(unit.cost for unit in pack)
+            yield rank, pack

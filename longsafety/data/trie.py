@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +111,7 @@ def neighbours(rows: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
         return int(rows[one][common]) - int(rows[other][common])
 
     order = sorted(range(len(rows)), key=cmp_to_key(compare))
-    return order, [_common(rows[one], rows[other]) for one, other in zip(order, order[1:], strict=False)]
+    return order, [_common(rows[one], rows[other]) for one, other in pairwise(order)]
 
 
 def families(rows: Sequence[np.ndarray]) -> list[list[int]]:

@@ -35,7 +35,7 @@ def trie_attention(
     own; its mask has a row a query and is made in blocks.
     """
     sizes = [node.num_tokens for node in nodes]
-    queries, keys, values = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
+    queries, keys, values = (torch.split(tensor, sizes, dim=2) for tensor in (query, key, value))
     groups = query.shape[1] // key.shape[1]
     repeats = (
         groups if query.device.type == "cpu" else 1

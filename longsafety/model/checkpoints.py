@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written whole or not at all, the last two kept, one on a signal; and which to go on from."""
+"""Checkpoints of a training: written whole or not at all, the last two kept, one on a signal; where to go on from."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ def answer_loss(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights:
     """
     plain = type(head) is torch.nn.Linear and head.bias is None and not hasattr(head.weight, "ds_id")
     if plain:
-        loss: torch.Tensor = _LinearLoss.apply(hidden, head.weight, targets, weights)
+        loss: torch.Tensor = _LinearLoss.apply(hidden, head.weight, targets, weights)  # type: ignore[no-untyped-call]
         return loss
-    parts = zip(*(whole.split(CHUNK) for whole in (hidden, targets, weights)), strict=True)
+    parts = zip(*(torch.split(whole, CHUNK) for whole in (hidden, targets, weights)), strict=True)
     return torch.stack([checkpoint(_part, head, *part, use_reentrant=False) for part in parts]).sum()
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 CONTENT = ("*.json", "*.jinja", "*.txt", "*.model")
+TINY_WINDOW = 2048
+"""What ``tiny`` counts as pretrained with where its positions are scaled."""
 
 
 def identity(model: settings.Model, cache: Path) -> str:
@@ -65,10 +67,12 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
     return tokenizer
 
 
-def load_model(model: settings.Model, cache: Path, *, seed: int) -> PreTrainedModel:
+def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope | None = None) -> PreTrainedModel:
     """The network in float32, on the CPU, in evaluation mode and without LoRA. ``seed`` makes the weights of ``tiny``.
 
-    Raises DataError for a model that cannot be had or read, ConfigError for an attention that is not installed.
+    ``rope`` scales its positions to ``model.window``, the window after scaling (:mod:`longsafety.model.rope`).
+    Raises DataError for a model that cannot be had or read, ConfigError for an attention that is not installed and for
+    a scaling that the model cannot have.
     """
     if model.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         raise ConfigError(
@@ -77,23 +81,42 @@ def load_model(model: settings.Model, cache: Path, *, seed: int) -> PreTrainedMo
                 "install longsafety[flash] on a machine with a CUDA GPU, or set model.attention=sdpa"
             ]
         )
-    folder = (
-        tiny.model_folder(cache, model.window, seed) if model.source == "tiny" else _folder(model, cache, weights=True)
-    )
+    rope = rope or settings.Rope()
+    if model.source == "tiny":
+        folder = tiny.model_folder(cache, model.window if rope.kind == "none" else TINY_WINDOW, seed)
+    else:
+        folder = _folder(model, cache, weights=True)
+    return read_network(folder, model.attention, rope, model.window)
+
+
+def read_network(
+    folder: Path, attention: str, rope: settings.Rope | None = None, window: int | None = None
+) -> PreTrainedModel:
+    """The network in a local folder, in float32, on the CPU and in evaluation mode.
+
+    ``rope`` scales its positions to ``window`` tokens; a folder that was written with a scaling has it in its
+    config.json and needs none here. Raises as :func:`load_model`.
+    """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from longsafety.model.rope import apply, settle_frequencies
 
     _check_architecture(folder)
+    common: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     try:
+        config = AutoConfig.from_pretrained(folder, **common)
+        if rope is not None and window is not None:
+            apply(config, rope, window)
         loader: Any = AutoModelForCausalLM
         network, report = loader.from_pretrained(
             folder,
+            config=config,
             dtype=torch.float32,
-            attn_implementation=model.attention,
-            trust_remote_code=False,
-            local_files_only=True,
+            attn_implementation=attention,
             output_loading_info=True,
+            **common,
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise DataError(f"{folder}: its model cannot be read ({_first_line(error)}); restore its files") from error
@@ -104,6 +127,7 @@ def load_model(model: settings.Model, cache: Path, *, seed: int) -> PreTrainedMo
             f"give a complete causal language model"
         )
     result: PreTrainedModel = network.eval()
+    settle_frequencies(result)
     return result
 
 

@@ -21,7 +21,6 @@ from longsafety.model.head import answer_loss
 from longsafety.model.load import add_lora, load_model
 from longsafety.settings import Settings, Training
 
-
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 """Settings of models that change the logits behind their head."""
 _INPUTS = ("input_ids", "position_ids", "attention_mask", "nodes")

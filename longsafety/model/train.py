@@ -14,10 +14,12 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
+from longsafety.checks import OPTION_ROOM_TOKENS
+from longsafety.data.fit import Fitted
 from longsafety.data.module import MixModule
 from longsafety.data.schedule import Schedule
 from longsafety.data.tokens import TokenRows
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
@@ -27,7 +29,8 @@ from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
 from longsafety.settings import Model, Settings
 
-WEIGHTS, HISTORY, SUMMARY, ROWS = "weights", "history.jsonl", "training.json", "rows"
+WEIGHTS, HISTORY, SUMMARY = "weights", "history.jsonl", "training.json"
+ROWS, FITTED = "rows", "rows.json"
 Row = dict[str, float]
 
 
@@ -93,10 +96,20 @@ def read_history(path: Path) -> list[Row]:
     return rows
 
 
-def encode(samples: Sequence[Sample], encoder: ChatEncoder, folder: Path) -> None:
-    """Writes the token rows that :func:`train` reads in the same folder; those of a killed attempt are taken over."""
-    if not TokenRows.complete(folder / ROWS):
-        TokenRows.write(folder / ROWS, samples, encoder)
+def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, folder: Path) -> dict[str, int]:
+    """Writes the token rows that :func:`train` reads in the same folder (those of a killed attempt are taken over).
+
+    Returns how many over-long samples were dropped or trimmed. Raises DataError where none is left.
+    """
+    told = folder / FITTED
+    if not told.exists():
+        longest = settings.length.training_tokens + OPTION_ROOM_TOKENS  # benign twins may exceed their item's length
+        fitted = Fitted(samples, encoder, settings.training, longest)
+        if not len(TokenRows.write(folder / ROWS, fitted, encoder)):
+            raise DataError(f"training.over_length = drop: none of {len(samples)} samples has at most {longest} tokens")
+        told.write_text(json.dumps(fitted.counts), "utf-8")
+    counts: dict[str, int] = json.loads(told.read_text("utf-8"))
+    return counts
 
 
 def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
@@ -140,6 +153,8 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         enable_model_summary=False,
         default_root_dir=folder,
     )
+    if trainer.is_global_zero:
+        print(f"  {schedule.summary}", flush=True)
     trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
         if checkpoints.stopped == signal.SIGUSR1:

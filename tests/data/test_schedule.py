@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_length_sorted_batches_hold_neighbours_in_random_order() -> None:
     steps = plan(20, batch_size=4, packing="length_sorted").steps
     spans = [sorted(len(chats[index]) for index, _ in counting(step)) for step in steps]
     apart = sorted(spans)
-    assert all(one[-1] <= other[0] for one, other in zip(apart, apart[1:], strict=False))
+    assert all(one[-1] <= other[0] for one, other in pairwise(apart))
     assert spans != apart
 
 

@@ -90,7 +90,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def run(settings: Settings, mix: Mix, encoder: ChatEncoder, folder: Path) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    encode(mix.samples, encoder, folder)
+    encode(mix.samples, encoder, settings, folder)
     return train(settings, folder, pad_id=2)
 
 

@@ -1,0 +1,147 @@
+"""How ranks share a training: Lightning's strategies, DeepSpeed ZeRO on GPUs or on processors, and whole weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longsafety.errors import ConfigError
+from longsafety.settings import Trainer
+
+_CPU_BUCKET = 5_000_000
+"""Elements of a communication buffer; DeepSpeed's 200 million are a GPU's."""
+
+
+def ranks(trainer: Trainer) -> int:
+    """Processes that train together, over all nodes."""
+    count = 1
+    if isinstance(trainer.devices, int):
+        count = trainer.devices
+    elif trainer.accelerator != "cpu":
+        count = max(torch.cuda.device_count(), 1)
+    return count * trainer.num_nodes
+
+
+def strategy(trainer: Trainer) -> Any:
+    """What Lightning's Trainer takes as its strategy. Raises ConfigError where DeepSpeed is not installed.
+
+    DeepSpeed takes precision, clipping and accumulation from Lightning's Trainer. With ``bf16-mixed`` it keeps
+    bfloat16 weights and, in the optimiser, float32 ones.
+    """
+    if trainer.strategy != "deepspeed":
+        return trainer.strategy
+    on_cpu = trainer.accelerator == "cpu"
+    if on_cpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"  # DeepSpeed decides when it is imported, and prefers a GPU
+    try:
+        import deepspeed
+    except ImportError:
+        raise ConfigError(
+            ["trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]"]
+        ) from None
+    buckets = {"allgather_bucket_size": _CPU_BUCKET, "reduce_bucket_size": _CPU_BUCKET} if on_cpu else {}
+    made = _strategies()["cpu" if on_cpu else "gpu"](
+        stage=trainer.zero.stage,
+        offload_optimizer=trainer.zero.offload_optimizer,
+        offload_parameters=trainer.zero.offload_parameters,
+        logging_batch_size_per_gpu=1,  # only its log of samples a second reads it; batches differ in size here
+        exclude_frozen_parameters=True,
+        **buckets,
+    )
+    if on_cpu:
+        # A model small enough for a processor is below the size that ZeRO-3 shards at all.
+        made.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        # Gloo serves; DeepSpeed would compile its own all-reduce first.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if trainer.zero.offload_optimizer:
+        made.config["zero_force_ds_cpu_optimizer"] = False  # torch's own AdamW takes offloaded states too
+    return made
+
+
+def _strategies() -> dict[str, Any]:
+    """Made here, for importing Lightning's DeepSpeed strategy imports DeepSpeed."""
+    from lightning.pytorch.strategies import DeepSpeedStrategy
+
+    class Sharded(DeepSpeedStrategy):
+        """Lightning's, for Hugging Face models: under ZeRO-3 no rank ever holds all weights."""
+
+        @contextmanager
+        def model_sharded_context(self) -> Iterator[None]:
+            """``from_pretrained`` shards by itself while a ``HfDeepSpeedConfig`` lives, and only then."""
+            from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+            self._init_config_if_needed()
+            alive = HfDeepSpeedConfig(self.config)
+            yield
+            del alive
+            unset_hf_deepspeed_config()
+
+        def backward(self, closure_loss: torch.Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            """Lightning has divided the loss by the accumulated batches; DeepSpeed would do so once more."""
+            return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
+
+    class ShardedOnCPU(Sharded):
+        """The same on processors, which DeepSpeed can do and Lightning refuses."""
+
+        def setup_environment(self) -> None:
+            super(DeepSpeedStrategy, self).setup_environment()
+
+        def setup_distributed(self) -> None:
+            self.set_world_ranks()
+            self._init_deepspeed_distributed()
+
+        @property
+        def root_device(self) -> torch.device:
+            return torch.device("cpu", self.local_rank)
+
+    return {"gpu": Sharded, "cpu": ShardedOnCPU}
+
+
+def save_trained(trainer: Any, network: Any, folder: Path) -> None:
+    """Writes the weights as they stand, whole and in float32, with the network's ``save_pretrained``.
+
+    Every rank calls it, inside the fit (``on_train_end`` at the latest); the first writes, and holds all weights in
+    memory for it.
+    """
+    if trainer.world_size == 1 and not _sharded(trainer):
+        network.save_pretrained(folder)
+        return
+    state = _whole(network, trainer.is_global_zero) if _sharded(trainer) else network.state_dict()
+    if trainer.is_global_zero:
+        network.save_pretrained(folder, state_dict=state)
+    trainer.strategy.barrier()
+
+
+def num_parameters(network: Any) -> tuple[int, int]:
+    """All parameters and the trained ones; ZeRO-3 leaves empty tensors that know their size."""
+    sizes = [(getattr(item, "ds_numel", item.numel()), item.requires_grad) for item in network.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
+
+
+def _sharded(trainer: Any) -> bool:
+    return hasattr(trainer.strategy, "deepspeed_engine")
+
+
+def _whole(network: Any, keep: bool) -> dict[str, torch.Tensor]:
+    """The state dict from all ranks' shards, one parameter at a time; empty unless ``keep``. Names that share a
+    parameter share a tensor."""
+    import deepspeed
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    state: dict[str, torch.Tensor] = {}
+    seen: dict[int, torch.Tensor] = {}
+    for name, value in network.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            is_shard = hasattr(value, "ds_id")
+            with deepspeed.zero.GatheredParameters([value]) if is_shard and not value.requires_grad else nullcontext():
+                full = safe_get_full_fp32_param(value) if value.requires_grad else None
+                full = value if full is None else full
+                seen[id(value)] = full.detach().to("cpu", copy=True) if keep else torch.empty(0)
+        if keep:
+            state[name] = seen[id(value)]
+    return state
