@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from longsafety.model.rope import rope_problems
 from longsafety.scenarios.language import texts
 from longsafety.scenarios.teacher import teacher_problems
 from longsafety.settings import Settings
@@ -52,6 +53,14 @@ def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             )
     if settings.only_builds:
         return  # no model sees what is built
+    for problem in rope_problems(length.rope):
+        yield (("length.rope",), problem)
+    if length.rope.kind == "dynamic" and settings.training.packing != "none":
+        yield (
+            ("length.rope", "training.packing"),
+            f"length.rope.kind = dynamic: it depends on the longest chat of a pass, and training.packing = "
+            f"{settings.training.packing} puts chats together; choose yarn, or training.packing=none",
+        )
     wanted = {
         "length.max_tokens": (length.bench_tokens, f"{length.max_tokens} × length.factor {length.factor}"),
         "length.train_tokens": (length.training_tokens, "the training samples"),
@@ -120,7 +129,7 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     for key in ("format", "path"):
         if exports != (getattr(export, key) is not None):
             rule = "stages has export, which needs it" if exports else "stages has no export"
-            fix = "give it" if exports else "set stages=[build,export]"
+            fix = "give it" if exports else "add export to stages"
             yield ((f"export.{key}", "stages"), f"export.{key} = {getattr(export, key)}: {rule}; {fix}")
     if exports and export.format is not None and export.path is not None:
         from longsafety.data.export import folder_problem
@@ -144,7 +153,12 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                     (f"{section}.format",),
                     f"{section}.format = {schema}: no such schema; choose from auto, {', '.join(SCHEMAS)}",
                 )
-    if exports and export.format is not None and settings.read.path is None:
+    if settings.exports_weights and not settings.data_mix.sources:
+        yield (
+            ("data_mix.sources", "export.format"),
+            f"export.format = weights: data_mix={settings.data_mix.name} trains nothing; choose another data_mix",
+        )
+    if exports and export.format not in (None, "weights") and settings.read.path is None:
         bench = export.format in ("longsafety_bench", "lm_eval", "inspect")
         if not any(count.bench if bench else count.train for count in settings.scenario.tasks.values()):
             yield (
@@ -154,7 +168,8 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             )
 
 
-def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+def _padded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Padded batches are cut from a step's samples; packs are not."""
     training, trainer = settings.training, settings.trainer
     if training.batch_size % training.micro_batch_size:
         yield (
@@ -170,10 +185,23 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                 f"training.batch_size = {training.batch_size}: not a multiple of micro_batch_size × devices × nodes "
                 f"= {step}; change one of them",
             )
-    if trainer.accelerator == "cpu" and trainer.strategy == "deepspeed":
+
+
+def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    training, trainer = settings.training, settings.trainer
+    if training.packing != "packed":
+        yield from _padded(settings)
+    elif settings.model.attention == "eager":
         yield (
-            ("trainer.strategy", "trainer.accelerator"),
-            "trainer.strategy = deepspeed: needs trainer.accelerator=gpu; choose trainer=cpu or a GPU trainer",
+            ("training.packing", "model.attention"),
+            "training.packing = packed: model.attention = eager would need a mask of tokens × tokens; set "
+            "model.attention=sdpa, or training.packing=none",
+        )
+    elif settings.model.attention == "flash_attention_2" and training.share_prefixes:
+        yield (
+            ("training.share_prefixes", "model.attention"),
+            "training.share_prefixes = true: flash_attention_2 does not know of shared beginnings; set "
+            "model.attention=sdpa, or training.share_prefixes=false",
         )
     if trainer.strategy == "deepspeed" and settings.model.tune == "lora" and trainer.zero.stage == 3:
         yield (

@@ -46,8 +46,8 @@ def keys(settings: Settings) -> Keys:
     corpus = address(settings.corpus.model_dump(), fingerprint(settings.corpus), seeds, model, scenarios)
     sizes = {"name", "seeds", "train_samples", "bench_items", "tasks"}
     common = (corpus, scenario.model_dump(exclude=sizes), settings.seed)
-    train_length = length.model_dump(exclude={"name", "bench_mean_tokens", "factor"})
-    bench_length = length.model_dump(exclude={"name", "train_tokens"})
+    train_length = length.model_dump(exclude={"name", "bench_mean_tokens", "factor", "rope"})
+    bench_length = length.model_dump(exclude={"name", "train_tokens", "rope"})
     counts = {
         split: {name: getattr(number, split) for name, number in scenario.tasks.items() if getattr(number, split)}
         for split in ("train", "bench")
@@ -69,7 +69,8 @@ def keys(settings: Settings) -> Keys:
             settings.data_mix.model_dump(exclude={"name"}),
             settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
             settings.training.model_dump(),
-            settings.trainer.model_dump(exclude={"name"}),
+            settings.length.rope.model_dump(),
+            settings.trainer.model_dump(exclude={"name", "gpu"}),
             settings.seed,
             code_version("data", "model"),
         )
@@ -79,6 +80,7 @@ def keys(settings: Settings) -> Keys:
         benchmark,
         asked,
         settings.model.attention,
+        settings.length.rope.model_dump(),
         code_version("evaluation/ask.py", "evaluation/backend.py"),
     )
     frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from longsafety.keys import Keys, keys
+from longsafety.ranks import first_rank
 from longsafety.settings import Settings
 from longsafety.stages import address, writable
 
@@ -38,18 +41,22 @@ def freeze(settings: Settings) -> Run:
     folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{label}-{addresses.run}"
     writable(folder)
     text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
-    (folder / SETTINGS).write_text(
-        f"# Frozen. Execute it with: python -m longsafety.worker run {folder}\n{text}", "utf-8"
-    )
+    # Ranks that are started one by one each freeze the same; none may find the file half written.
+    written = folder / f"{SETTINGS}.{socket.gethostname()}-{os.getpid()}"
+    written.write_text(f"# Frozen. Execute it with: python -m longsafety.worker run {folder}\n{text}", "utf-8")
+    written.replace(folder / SETTINGS)
     return Run(settings, addresses, folder)
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     """Runs what is missing and shows the comparison. Returns the exit status.
 
-    Stops at the first job that fails; what was complete is kept, and the same command goes on from there.
+    Stops at the first job that fails; what was complete is kept, and the same command goes on from there. Where the
+    ranks of a training are started from outside, all but the first only train.
     """
     first = jobs[0]
+    if not first_rank():
+        return next((code for code in (_worker("run", freeze(settings).folder) for settings in jobs) if code), 0)
     writable(Path(first.paths.outputs))
     if not first.only_builds:
         _answering_tracker(first)

@@ -172,6 +172,8 @@ class Model(Section):
     window: PositiveInt
     """Longest sequence in tokens."""
     num_parameters: PositiveInt | None = None
+    licence: str | None = None
+    """Of the base model, which governs what is tuned from it; ``None`` is written as "unknown"."""
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
@@ -359,6 +361,11 @@ class Settings(Section):
     report: Report
 
     @property
+    def exports_weights(self) -> bool:
+        """Whether a trained model is written, not data."""
+        return "export" in self.stages and self.export.format == "weights"
+
+    @property
     def only_builds(self) -> bool:
         """Whether no model is trained or asked: data is built (and exported) in the scenario's own counts."""
-        return {*self.stages} <= {"build", "export"}
+        return {*self.stages} <= {"build", "export"} and not self.exports_weights

@@ -47,6 +47,10 @@ class Store:
     def folder(self, stage: str, key: str) -> Path:
         return self.root / stage / key
 
+    def partial(self, stage: str, key: str) -> Path:
+        """Where :meth:`ensure` makes it."""
+        return self.root / stage / f"{key}.partial"
+
     def ensure(
         self, stage: str, key: str, make: Callable[[Path], None], *, resumable: bool = False
     ) -> tuple[Path, bool]:
@@ -62,7 +66,7 @@ class Store:
         with FileLock(f"{final}.lock"):
             if final.is_dir():
                 return final, False
-            partial = final.with_name(f"{key}.partial")
+            partial = self.partial(stage, key)
             if partial.exists() and not resumable:
                 shutil.rmtree(partial)
             partial.mkdir(exist_ok=True)

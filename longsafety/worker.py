@@ -20,6 +20,7 @@ from longsafety.errors import DataError, LongSafetyError
 from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS
 from longsafety.making import COUNTS, SAMPLES, Making, read_json, write_json
+from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
@@ -42,7 +43,7 @@ class Worker:
         else:
             if "build" in settings.stages:
                 self.build()
-            if "export" in settings.stages:
+            if "export" in settings.stages and not settings.exports_weights:
                 export_built(self.data)
         if "train" in settings.stages and settings.data_mix.sources:
             self.weights()
@@ -50,6 +51,8 @@ class Worker:
             self.answers()
         if "score" in settings.stages:
             self.score()
+        if settings.exports_weights:
+            self.export()
         (self.folder / DONE).touch()
 
     def build(self) -> None:
@@ -76,10 +79,27 @@ class Worker:
             self._show_mix(mix.rows)
             for what, count in encode(mix.samples, self.data.encoder, self.settings, folder).items():
                 print(f"  over-long samples {what}: {count} of {len(mix.samples)}", flush=True)
-            train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
+            with together(folder):
+                train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
             write_json(folder / "mix.json", mix.rows)
 
         return self.data.stage("weights", self.keys.weights, make, resumable=True)
+
+    def join(self) -> None:
+        """What every rank but the first does: it takes part in the training that the first prepares."""
+        end_with_parent()
+        settings = self.settings
+        if not settings.data_mix.sources or not {"train", "evaluate"} & set(settings.stages):
+            return
+        from longsafety.model.train import prepared, train
+
+        partial = self.store.partial("weights", self.keys.weights)
+        while not self.store.folder("weights", self.keys.weights).is_dir():
+            if prepared(partial):
+                with together(partial):
+                    train(settings, partial, pad_id=int(self.data.tokenizer.pad_token_id))
+                return
+            time.sleep(0.5)
 
     def answers(self) -> Path:
         def make(folder: Path) -> None:
@@ -97,9 +117,11 @@ class Worker:
             items = selected(read_samples(self.data.benchmark() / SAMPLES), settings.evaluation)
             seed = settings.seed
             if settings.data_mix.sources:
-                network = load_trained(settings.model, self.weights() / WEIGHTS, self.cache, seed=seed)
+                network = load_trained(
+                    settings.model, self.weights() / WEIGHTS, self.cache, seed=seed, rope=settings.length.rope
+                )
             else:
-                network = load_model(settings.model, self.cache, seed=seed)
+                network = load_model(settings.model, self.cache, seed=seed, rope=settings.length.rope)
             precision, device = chosen_precision(
                 settings.evaluation.precision, settings.trainer.accelerator, trains=False
             )
@@ -128,6 +150,34 @@ class Worker:
             write_json(folder / "evaluation.json", facts)
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
+
+    def export(self) -> None:
+        """Writes the trained model for others; its card holds the scores, where there are some."""
+        import pandas as pd
+
+        from longsafety.model.export import export_weights
+        from longsafety.model.train import SUMMARY, WEIGHTS
+
+        settings, kept = self.settings, self.store.folder("weights", self.keys.weights)
+        if not kept.is_dir():
+            raise DataError(f"stages = [export]: no trained weights are kept for {settings.label}; add train to stages")
+        scores = []
+        if (self.folder / "scores.parquet").is_file():
+            table = pd.read_parquet(self.folder / "scores.parquet")
+            whole = table[table["task"] == "all"].round(3)
+            scores = whole[["scorer", "metric", "max_tokens", "n", "value", "low", "high"]].to_dict("records")
+        facts = {
+            "mix": read_json(kept / "mix.json"),
+            "training": read_json(kept / SUMMARY),
+            "scores": scores or None,
+            "base_licence": settings.model.licence,
+        }
+        done = export_weights(settings, kept / WEIGHTS, Path(str(settings.export.path)), facts=facts)
+        print(
+            f"  weights in {settings.export.path}: {done['parameters']:,} parameters, {done['dtype']}; read again, "
+            f"their logits differ by at most {done['max_difference']:.1e}",
+            flush=True,
+        )
 
     def score(self) -> None:
         """Scores the kept answers (no model needed), writes the record and tells MLflow."""
@@ -221,6 +271,9 @@ def main() -> None:
     try:
         if what == "run":
             worker = Worker(folder)
+            if not first_rank():
+                worker.join()
+                return
             worker.run()
             if worker.reports and len(sys.argv) > 3:
                 track(folder, Path(sys.argv[3]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable
@@ -113,7 +114,7 @@ def test_killed_in_training_and_in_asking_it_ends_as_if_it_had_not_been(place: P
     stages = place.outputs / "stages"
 
     def in_training() -> bool:
-        started = list(stages.glob("weights/*.partial/checkpoints/last.ckpt"))
+        started = list(stages.glob("weights/*.partial/checkpoints/*.ckpt"))
         return any(len(lines(path.parents[1] / "history.jsonl")) >= 3 for path in started)
 
     def in_asking() -> bool:
@@ -147,6 +148,23 @@ def test_killed_in_training_and_in_asking_it_ends_as_if_it_had_not_been(place: P
     assert same_files(place, single, "runs/run/*/scores.csv")
     assert same_files(place, single, "sweeps/*/comparison.csv")
     assert answered == lines(single.stage("answers") / "answers.jsonl")
+
+
+@pytest.mark.slow
+def test_killed_five_times_in_training_the_weights_are_those_of_a_training_that_was_not(
+    place: Place, single: Place
+) -> None:
+    """At steps drawn at random, one of them before the first checkpoint."""
+    for step in (0, *sorted(random.Random(7).sample(range(1, NUM_STEPS), 4))):
+
+        def reached(step: int = step) -> bool:
+            partial = list(place.outputs.glob("stages/weights/*.partial/history.jsonl"))
+            return any(len(lines(path)) >= step for path in partial)
+
+        place.kill_when(reached, *STEPWISE, "stages=[build,train]")
+        assert not place.stages("weights")
+    place.succeed(*STEPWISE, "stages=[build,train]")
+    assert same_files(place, single, "stages/weights/*/weights/model.safetensors")
 
 
 def same_files(one: Place, other: Place, pattern: str) -> bool:

@@ -47,7 +47,7 @@ def export(
     recipes = list(samples) if isinstance(samples, Iterator) else samples
     summary = _checked(recipes, encoder.store, form, format, kinds, facts["corpus_licence"])
     beside = form.beside(summary.kinds, facts["name"])
-    with _whole(folder) as partial:
+    with whole(folder) as partial:
         _write_rows(recipes, encoder.store, form, kinds, partial, facts["seed"])
         for name, text in (beside | {"README.md": render_card(summary, form, format=format, facts=facts)}).items():
             (partial / name).write_text(text, "utf-8")
@@ -60,7 +60,7 @@ def folder_problem(folder: Path, format: str) -> str:
         return f"export.path = {folder}: is a file; give a new or empty folder"
     if folder.is_dir() and any(folder.iterdir()):
         return f"export.path = {folder}: is not empty; give a new or empty folder"
-    if f"{folder.name}.py" in FORMATS[format].beside({}, ""):  # taken for a loading script
+    if format in FORMATS and f"{folder.name}.py" in FORMATS[format].beside({}, ""):  # taken for a loading script
         return (
             f"export.path = {folder}: datasets.load_dataset refuses a folder that holds {folder.name}.py; "
             "give the folder another name"
@@ -116,7 +116,7 @@ def _write_rows(
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
+def whole(folder: Path) -> Iterator[Path]:
     """A sibling to write into, which takes the folder's place at the end, or is gone if anything fails."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -92,9 +92,12 @@ def requeue() -> None:
 def described(settings: Settings) -> dict[str, Any]:
     """What a checkpoint is of; one of another model is not gone on from."""
     model = settings.model
-    return {"source": model.source, "tune": model.tune} | (
-        {"lora": model.lora.model_dump()} if model.tune == "lora" else {}
-    )
+    said: dict[str, Any] = {"source": model.source, "tune": model.tune, "window": model.window}
+    if model.tune == "lora":
+        said["lora"] = model.lora.model_dump()
+    if settings.length.rope.kind != "none":
+        said["rope"] = settings.length.rope.model_dump()
+    return said
 
 
 def newest(folder: Path, settings: Settings) -> Found | None:

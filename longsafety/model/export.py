@@ -12,8 +12,8 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors import SafetensorError
 
-from longsafety.data.export import _whole as whole
 from longsafety.data.export import folder_problem
+from longsafety.data.export import whole as whole
 from longsafety.environment import environment
 from longsafety.errors import DataError
 from longsafety.model.load import identity, load_model, load_tokenizer, read_network
@@ -48,7 +48,7 @@ def export_weights(settings: Settings, weights: Path, folder: Path, *, facts: Ma
     missing or cannot be read, and for other logits; ``folder`` is as it was then.
     """
     folder = folder.expanduser().resolve()
-    if problem := folder_problem(folder, "messages"):
+    if problem := folder_problem(folder, "weights"):
         raise DataError(problem)
     _check_there(weights, settings.model)
     trained, tokenizer = _trained(settings, weights), _tokenizer(settings)

@@ -35,6 +35,8 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
     inputs = {name: batch[name] for name in _INPUTS if name in batch}
     if "attention_mask" in inputs and bool(inputs["attention_mask"].all()):
         inputs["attention_mask"] = None
+    if causal.config._attn_implementation == "flash_attention_2":  # finds the chats by their positions
+        inputs.pop("nodes", None)
     hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
     hidden = hidden.flatten(0, 1)[batch["positions"]]
     return answer_loss(causal.get_output_embeddings(), hidden, batch["targets"], batch["weights"])
@@ -97,7 +99,7 @@ class CausalTuner(L.LightningModule):
         if self.network is not None:
             return
         model, seed = self.settings.model, self.settings.seed
-        network: Any = load_model(model, Path(self.settings.paths.cache), seed=seed)
+        network: Any = load_model(model, Path(self.settings.paths.cache), seed=seed, rope=self.settings.length.rope)
         problem = training_problem(network, self.settings.training.packing)
         if problem:
             raise ConfigError([f"training.packing = {self.settings.training.packing}: {problem}"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 
 from longsafety.errors import ConfigError
@@ -44,6 +47,9 @@ def strategy(trainer: Trainer) -> Any:
         raise ConfigError(
             ["trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]"]
         ) from None
+    # What it does by itself is no warning to a user.
+    logging.getLogger("lightning.pytorch.strategies.deepspeed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
     buckets = {"allgather_bucket_size": _CPU_BUCKET, "reduce_bucket_size": _CPU_BUCKET} if on_cpu else {}
     made = _strategies()["cpu" if on_cpu else "gpu"](
         stage=trainer.zero.stage,
@@ -81,8 +87,16 @@ def _strategies() -> dict[str, Any]:
             del alive
             unset_hf_deepspeed_config()
 
+        @property
+        def handles_gradient_accumulation(self) -> bool:
+            """Lightning does: DeepSpeed would wait for ever for what a shorter last step lacks."""
+            return False
+
         def backward(self, closure_loss: torch.Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-            """Lightning has divided the loss by the accumulated batches; DeepSpeed would do so once more."""
+            """Tells DeepSpeed where a step ends, and not to divide by the accumulated batches: Lightning has."""
+            assert self.lightning_module is not None
+            accumulates = self.lightning_module.trainer.fit_loop._should_accumulate()
+            self.deepspeed_engine.set_gradient_accumulation_boundary(not accumulates)
             return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
 
     class ShardedOnCPU(Sharded):
@@ -102,18 +116,29 @@ def _strategies() -> dict[str, Any]:
     return {"gpu": Sharded, "cpu": ShardedOnCPU}
 
 
-def save_trained(trainer: Any, network: Any, folder: Path) -> None:
-    """Writes the weights as they stand, whole and in float32, with the network's ``save_pretrained``.
+class Saving(L.Callback):
+    """Writes the weights into ``folder`` when the last step is done."""
 
-    Every rank calls it, inside the fit (``on_train_end`` at the latest); the first writes, and holds all weights in
-    memory for it.
+    def __init__(self, folder: Path, num_steps: int) -> None:
+        self.folder, self.num_steps = folder, num_steps
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.global_step == self.num_steps:
+            save(trainer, pl_module.network, self.folder)
+
+
+def save(trainer: Any, network: Any, folder: Path) -> None:
+    """Writes the weights as they stand, whole and in float32 where they are trained, by ``save_pretrained``.
+
+    Every rank calls it, inside the fit (``on_train_end`` is the last moment); the first writes. Of a DeepSpeed
+    training it holds all weights in the processor's memory for that.
     """
-    if trainer.world_size == 1 and not _sharded(trainer):
+    if hasattr(trainer.strategy, "deepspeed_engine"):
+        state = _whole(network, trainer.is_global_zero)
+        if trainer.is_global_zero:
+            network.save_pretrained(folder, state_dict=state)
+    elif trainer.is_global_zero:
         network.save_pretrained(folder)
-        return
-    state = _whole(network, trainer.is_global_zero) if _sharded(trainer) else network.state_dict()
-    if trainer.is_global_zero:
-        network.save_pretrained(folder, state_dict=state)
     trainer.strategy.barrier()
 
 
@@ -121,10 +146,6 @@ def num_parameters(network: Any) -> tuple[int, int]:
     """All parameters and the trained ones; ZeRO-3 leaves empty tensors that know their size."""
     sizes = [(getattr(item, "ds_numel", item.numel()), item.requires_grad) for item in network.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
-
-
-def _sharded(trainer: Any) -> bool:
-    return hasattr(trainer.strategy, "deepspeed_engine")
 
 
 def _whole(network: Any, keep: bool) -> dict[str, torch.Tensor]:

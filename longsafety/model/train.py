@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 from longsafety.checks import OPTION_ROOM_TOKENS
@@ -19,15 +18,16 @@ from longsafety.data.fit import Fitted
 from longsafety.data.module import MixModule
 from longsafety.data.schedule import Schedule
 from longsafety.data.tokens import TokenRows
-from longsafety.errors import ConfigError, DataError
+from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
-from longsafety.model.load import load_model
+from longsafety.model.load import load_model, read_network
 from longsafety.model.module import CausalTuner
+from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
-from longsafety.settings import Model, Settings
+from longsafety.settings import Model, Rope, Settings
 
 WEIGHTS, HISTORY, SUMMARY = "weights", "history.jsonl", "training.json"
 ROWS, FITTED = "rows", "rows.json"
@@ -102,7 +102,7 @@ def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, 
     Returns how many over-long samples were dropped or trimmed. Raises DataError where none is left.
     """
     told = folder / FITTED
-    if not told.exists():
+    if not prepared(folder):
         longest = settings.length.training_tokens + OPTION_ROOM_TOKENS  # benign twins may exceed their item's length
         fitted = Fitted(samples, encoder, settings.training, longest)
         if not len(TokenRows.write(folder / ROWS, fitted, encoder)):
@@ -112,19 +112,26 @@ def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, 
     return counts
 
 
+def prepared(folder: Path) -> bool:
+    """Whether :func:`encode` has done its part."""
+    return (folder / FITTED).exists()
+
+
 def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
-    """Trains on the token rows in ``folder``, from its last checkpoint on if there is one, and writes ``weights/`` and
-    the summary."""
+    """Trains on the token rows in ``folder``, from its last checkpoint on if there is one.
+
+    The first rank writes ``weights/`` and the summary, which is returned there; the others only take part.
+    """
     training, trainer_settings = settings.training, settings.trainer
     use_threads(trainer_settings.num_threads)
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
     L.seed_everything(settings.seed, workers=True, verbose=False)
-    ranks = _ranks(settings)
+    count = ranks(trainer_settings)
     rows = TokenRows(folder / ROWS)
     chats = [rows[index].ids for index in range(len(rows))]
     answers = rows.num_answers.tolist()
     schedule = Schedule.plan(
-        chats, answers, training, ranks=ranks, seed=settings.seed, longest=settings.length.training_tokens
+        chats, answers, training, ranks=count, seed=settings.seed, longest=settings.length.training_tokens
     )
     found = newest(folder / CHECKPOINTS, settings)
     start = found.step if found else 0
@@ -136,7 +143,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         accelerator=trainer_settings.accelerator,
         devices=trainer_settings.devices,
         num_nodes=trainer_settings.num_nodes,
-        strategy=_strategy(settings),
+        strategy=strategy(trainer_settings),
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,
         accumulate_grad_batches=schedule.micro_batches,
@@ -145,6 +152,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
             history,
             Progress(history),
             checkpoints,
+            Saving(folder / WEIGHTS, len(schedule.steps)),
         ],
         enable_checkpointing=False,
         logger=False,
@@ -162,7 +170,9 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         raise KeyboardInterrupt
     if trainer.interrupted:
         raise KeyboardInterrupt
-    module.network.save_pretrained(folder / WEIGHTS)
+    if not trainer.is_global_zero:
+        return {}
+    parameters, trained = num_parameters(module.network)
     told = read_history(folder / HISTORY)
     summary = {
         "steps": len(schedule.steps),
@@ -175,8 +185,8 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         "final_loss": told[-1]["loss"],
         "precision": precision,
         "device": device,
-        "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-        "trainable_parameters": sum(item.numel() for item in module.network.parameters() if item.requires_grad),
+        "parameters": parameters,
+        "trainable_parameters": trained,
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1), "utf-8")
     for name in (CHECKPOINTS, ROWS):
@@ -184,44 +194,12 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
     return summary
 
 
-def load_trained(model: Model, weights: Path, cache: Path, *, seed: int) -> Any:
+def load_trained(model: Model, weights: Path, cache: Path, *, seed: int, rope: Rope | None = None) -> Any:
     """The network of a trained arm, adapters merged, in evaluation mode."""
-    if model.tune == "lora":
-        from peft import PeftModel
+    if model.tune == "full":
+        return read_network(weights, model.attention)
+    from peft import PeftModel
 
-        adapted = PeftModel.from_pretrained(load_model(model, cache, seed=seed), str(weights))  # type: ignore[arg-type]
-        network: Any = adapted.merge_and_unload()
-    else:
-        from transformers import AutoModelForCausalLM
-
-        network = AutoModelForCausalLM.from_pretrained(
-            weights, dtype=torch.float32, attn_implementation=model.attention, local_files_only=True
-        )
+    base: Any = load_model(model, cache, seed=seed, rope=rope)
+    network: Any = PeftModel.from_pretrained(base, str(weights)).merge_and_unload()
     return network.eval()
-
-
-def _ranks(settings: Settings) -> int:
-    devices, count = settings.trainer.devices, 1
-    if isinstance(devices, int):
-        count = devices
-    elif settings.trainer.accelerator != "cpu":
-        count = max(torch.cuda.device_count(), 1)
-    return count * settings.trainer.num_nodes
-
-
-def _strategy(settings: Settings) -> Any:
-    trainer = settings.trainer
-    if trainer.strategy != "deepspeed":
-        return trainer.strategy
-    from lightning.pytorch.strategies import DeepSpeedStrategy
-
-    try:
-        return DeepSpeedStrategy(
-            stage=trainer.zero.stage,
-            offload_optimizer=trainer.zero.offload_optimizer,
-            offload_parameters=trainer.zero.offload_parameters,
-        )
-    except ImportError:
-        raise ConfigError(
-            ["trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]"]
-        ) from None

@@ -3,10 +3,10 @@
 python tests/benchmarks/training.py ragged|smollm2|long|prefix [--repeats 3]      (ragged and smollm2 need trl)
 
 ragged: 12 chats of a log-normal spread of lengths, at most 4,096 tokens, a 4-layer Llama with a 32k vocabulary, beside
-TRL's SFTTrainer in its best setting. smollm2: the same with SmolLM2-135M and LoRA r=16. long: one chat of 8,192 tokens,
-200 supervised, 2 layers, a vocabulary of 128,256, beside ``LlamaForCausalLM(labels=…)``. prefix: 2, 4 and 8 chats on one
-context of 4,096 tokens, beside a loop over them. Each side runs in a process of its own, one after the other in turns;
-a row counts only if losses and gradients agree.
+TRL's SFTTrainer in its best setting. smollm2: the same with SmolLM2-135M and LoRA r=16. long: one chat of 8,192
+tokens, 200 supervised, 2 layers, a vocabulary of 128,256, beside ``LlamaForCausalLM(labels=…)``. prefix: 2, 4 and 8
+chats on one context of 4,096 tokens, beside a loop over them. Each side runs in a process of its own, one after the
+other in turns; a row counts only if losses and gradients agree.
 """
 
 from __future__ import annotations

@@ -1,0 +1,195 @@
+"""Training on several ranks: the same losses and weights as on one, and a training that was cut off goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from longsafety.data.tokens import TokenRows
+from longsafety.errors import ConfigError
+from longsafety.model.strategy import ranks, strategy
+from longsafety.model.train import HISTORY, ROWS, WEIGHTS, read_history
+from longsafety.settings import Settings, Trainer
+
+SAMPLES, BATCH = 14, 8
+"""Two epochs of an optimiser step of 8 and, at the end, one of 4: fewer micro-batches than the others."""
+needs_deepspeed = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed: pip install deepspeed"
+)
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from longsafety.model import train as training
+from longsafety.ranks import end_with_parent, first_rank, together
+from longsafety.settings import Settings
+
+folder, kill_at, fail_in = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if not first_rank():
+    end_with_parent()
+original = training.History.on_train_batch_end
+
+def end(self, *args, **kwargs):
+    original(self, *args, **kwargs)
+    if self.step == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fail_in == os.environ.get("LOCAL_RANK"):
+        raise ValueError("a mistake in rank " + fail_in)
+
+training.History.on_train_batch_end = end
+training.Progress = lambda history: training.L.Callback()
+settings = Settings.model_validate_json((folder / "settings.json").read_text())
+with together(folder):
+    training.train(settings, folder, pad_id=2)
+"""
+Make = Callable[..., Settings]
+
+
+def trainer(**changes: Any) -> Trainer:
+    return Trainer.model_validate({"name": "t", "accelerator": "cpu", "precision": "32-true", **changes})
+
+
+def deepspeed(stage: int, **changes: Any) -> dict[str, Any]:
+    return {"devices": 2, "strategy": "deepspeed", "zero": {"stage": stage}, **changes}
+
+
+def run(folder: Path, settings: Settings, *, kill_at: int = -1, fail_in: str = "") -> subprocess.CompletedProcess[str]:
+    """A training in a process of its own, which starts the other rank."""
+    rows(folder / ROWS)
+    (folder / "settings.json").write_text(settings.model_dump_json())
+    (folder / "script.py").write_text(SCRIPT)
+    return subprocess.run(
+        [sys.executable, str(folder / "script.py"), str(folder), str(kill_at), fail_in],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def rows(folder: Path) -> None:
+    """Chats of random tokens, written as ``encode`` would."""
+    draw = torch.Generator().manual_seed(0)
+
+    class Encoder:
+        def sample_ids(self, number: int) -> Any:
+            return torch.randint(3, 500, (30 + 7 * number,), generator=draw).numpy(), 5 + number
+
+    if not TokenRows.complete(folder):
+        TokenRows.write(folder, range(SAMPLES), Encoder())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def make(tiny_cache: Path) -> Make:
+    def settings(tune: str = "full", model: dict[str, Any] | None = None, **hardware: Any) -> Settings:
+        return Settings.model_validate(
+            {
+                "name": "test", "scale": "smoke", "corpus": "embedded", "evaluation": {}, "tracking": {}, "report": {},
+                "scenario": {"name": "s", "tasks": {"KeywordRAG": {"train": 1, "bench": 1}}},
+                "data_mix": {"name": "m"},
+                "model": {"name": "tiny", "source": "tiny", "window": 2048, "tune": tune, **(model or {})},
+                "length": {"name": "l", "max_tokens": 200},
+                "training": {
+                    "epochs": 2, "batch_size": BATCH, "micro_batch_size": 1, "lr_peak": 1e-2, "warmup_ratio": 0.2,
+                    "clip_norm": 0.5, "checkpoint_every_steps": 1, "pack_tokens": 200,
+                },
+                "trainer": {"name": "t", "accelerator": "cpu", "precision": "32-true", **hardware},
+                "paths": {"outputs": "unused", "cache": str(tiny_cache)},
+            }
+        )  # fmt: skip
+
+    return settings
+
+
+@pytest.fixture(scope="module")
+def alone(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a training on one rank."""
+    done: dict[str, Path] = {}
+
+    def folder(tune: str) -> Path:
+        if tune not in done:
+            done[tune] = tmp_path_factory.mktemp(tune)
+            ended = run(done[tune], make(tune))
+            assert ended.returncode == 0, ended.stderr
+        return done[tune]
+
+    return folder
+
+
+def assert_alike(folder: Path, other: Path, tolerance: float = 1e-5) -> None:
+    file = "adapter_model.safetensors" if (folder / WEIGHTS / "adapter_model.safetensors").exists() else ""
+    first, second = (load_file(here / WEIGHTS / (file or "model.safetensors")) for here in (folder, other))
+    assert first.keys() == second.keys()
+    assert all(value.dtype == torch.float32 for value in first.values())
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) <= tolerance
+    losses, others = ([row["loss"] for row in read_history(here / HISTORY)] for here in (folder, other))
+    assert losses == pytest.approx(others, abs=tolerance) and len(losses) == 4
+
+
+def test_ranks_are_devices_times_nodes() -> None:
+    assert ranks(trainer()) == 1
+    assert ranks(trainer(devices=2, num_nodes=3)) == 6
+    assert ranks(trainer(devices="auto", num_nodes=2)) == 2
+
+
+def test_lightning_makes_the_strategies_that_need_nothing_of_ours() -> None:
+    assert strategy(trainer()) == "auto"
+    assert strategy(trainer(strategy="ddp", devices=2)) == "ddp"
+
+
+def test_deepspeed_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(ConfigError, match=r"trainer.strategy = deepspeed: .* not installed; install longsafety\["):
+        strategy(trainer(strategy="deepspeed"))
+
+
+HARDWARE = {
+    "ddp": {"devices": 2, "strategy": "ddp"},
+    **{f"zero{stage}": deepspeed(stage) for stage in (1, 2, 3)},
+}
+MARKS = {name: [needs_deepspeed] if name != "ddp" else [] for name in HARDWARE}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hardware", [pytest.param(name, marks=MARKS[name]) for name in HARDWARE])
+def test_two_ranks_train_as_one(hardware: str, make: Make, alone: Callable[[str], Path], tmp_path: Path) -> None:
+    ended = run(tmp_path, make(**HARDWARE[hardware]))
+    assert ended.returncode == 0, ended.stderr
+    assert_alike(tmp_path, alone("full"))
+
+
+@pytest.mark.slow
+@needs_deepspeed
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_sharded_training_that_was_killed_goes_on(
+    stage: int, make: Make, alone: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = make(**deepspeed(stage))
+    assert run(tmp_path, settings, kill_at=3).returncode == -9
+    assert not (tmp_path / WEIGHTS).exists() and len(read_history(tmp_path / HISTORY)) == 3
+    ended = run(tmp_path, settings)
+    assert ended.returncode == 0, ended.stderr
+    assert_alike(tmp_path, alone("full"))
+
+
+@pytest.mark.slow
+@needs_deepspeed
+def test_adapters_train_in_a_sharded_training(make: Make, alone: Callable[[str], Path], tmp_path: Path) -> None:
+    ended = run(tmp_path, make("lora", **deepspeed(2)))
+    assert ended.returncode == 0, ended.stderr
+    assert_alike(tmp_path, alone("lora"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_an_error_in_one_rank_ends_all_and_is_shown_once(rank: str, make: Make, tmp_path: Path) -> None:
+    ended = run(tmp_path, make(**HARDWARE["ddp"]), fail_in=rank)
+    assert ended.returncode != 0
+    assert ended.stderr.count(f"ValueError: a mistake in rank {rank}") == 1
+    assert ended.stderr.count("Traceback") == 1
