@@ -188,6 +188,12 @@ def _padded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if "plan" in settings.stages and len(settings.stages) > 1:
+        yield (
+            ("stages",),
+            f"stages = [{','.join(settings.stages)}]: plan only reckons, and stands alone; set stages=[plan] first, "
+            "then give the command without it",
+        )
     training, trainer = settings.training, settings.trainer
     if training.packing != "packed":
         yield from _padded(settings)

@@ -55,6 +55,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     ranks of a training are started from outside, all but the first only train.
     """
     first = jobs[0]
+    if first.stages == ["plan"]:
+        return _show_plans(jobs)
     if not first_rank():
         return next((code for code in (_worker("run", freeze(settings).folder) for settings in jobs) if code), 0)
     writable(Path(first.paths.outputs))
@@ -80,6 +82,19 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
             _show_built(run)
         return 0
     return _compare(first, sweep) if "score" in first.stages else 0
+
+
+def _show_plans(jobs: Sequence[Settings]) -> int:
+    from rich.console import Console
+
+    from longsafety.model.plan import plan
+    from longsafety.tracking.plan_view import plan_tables
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    for part in plan_tables([plan(settings) for settings in jobs]):
+        console.print(part)
+        console.print()
+    return 0
 
 
 def _show_built(run: Run) -> None:

@@ -92,6 +92,11 @@ def _strategies() -> dict[str, Any]:
             """Lightning does: DeepSpeed would wait for ever for what a shorter last step lacks."""
             return False
 
+        @contextmanager
+        def block_backward_sync(self) -> Iterator[None]:
+            """DeepSpeed knows from the boundary when to reduce."""
+            yield
+
         def backward(self, closure_loss: torch.Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
             """Tells DeepSpeed where a step ends, and not to divide by the accumulated batches: Lightning has."""
             assert self.lightning_module is not None

@@ -1,0 +1,266 @@
+"""What a run will cost, from its settings alone: steps, FLOPs, hours, memory a device, disk. Loads no weights.
+
+FLOPs of a trained token: 6 a weight of the layers' matrices (forward 2, to activations 2, to weights 2; 4 where the
+weights are frozen), and of causal attention 6 · layers · heads · head size · context tokens (half of the square, there
+and back). Checkpointing does the forward pass again. The head is left out: it sees supervised tokens only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+from longsafety.model.shape import Shape, shape_of
+from longsafety.settings import Settings
+
+UTILISATION = 0.4
+"""Share of a GPU's bfloat16 peak that is reckoned with; assumed."""
+PEAK_FLOPS = {"A100-80G": 312e12, "H100-80G": 989e12, "H200-141G": 989e12}
+"""Dense bfloat16, from the vendor's data sheets."""
+MEMORY = {"A100-80G": 80e9, "H100-80G": 80e9, "H200-141G": 141e9}
+USABLE = 0.92
+"""Share of a GPU's memory that is left beside the context, communication buffers and fragments; assumed."""
+_HEAD_POSITIONS = 1024
+_GATHERED = 1_000_000_000
+"""Parameters that ZeRO-3 keeps gathered at once (DeepSpeed's default)."""
+PARTS = ("weights", "gradients", "optimiser", "activations", "logits")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One job's figures; ``None`` is unknown, and ``unknowns`` says why."""
+
+    label: str
+    length: int
+    devices: int
+    precision: str
+    samples: int
+    steps: int
+    tokens: int
+    pack_tokens: int
+    parameters: int | None
+    trainable: int | None
+    flops: float | None
+    hours: dict[str, float | None]
+    """GPU → hours of wall time for the training, on all devices."""
+    memory: dict[str, float] | None
+    """Part → bytes on one device."""
+    available: float | None
+    """Bytes of one device."""
+    disk: dict[str, float] | None
+    evaluation_tokens: int
+    evaluation_hours: dict[str, float | None]
+    """GPU → hours on one device."""
+    unknowns: tuple[str, ...]
+    fix: str | None
+    """Overrides that make it fit, the fewest first; ``None`` where it fits, or nothing was found."""
+
+    @property
+    def peak(self) -> float | None:
+        return None if self.memory is None else sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool | None:
+        if self.memory is None or self.available is None:
+            return None
+        return sum(self.memory.values()) <= self.available
+
+
+def plan(settings: Settings) -> Plan:
+    """The figures of one job, and how to make it fit where it does not."""
+    made = _plan(settings)
+    if made.fits is False:
+        changed = settings
+        for name, change in _changes(settings):
+            alone = change(settings)
+            if _plan(alone).fits:
+                return replace(made, fix=name)
+        names = []
+        for name, change in _changes(settings):
+            changed = change(changed)
+            names.append(name)
+            if _plan(changed).fits:
+                return replace(made, fix=" ".join(names))
+    return made
+
+
+def _plan(settings: Settings) -> Plan:
+    training, trainer, length = settings.training, settings.trainer, settings.length
+    shape, trains = shape_of(settings.model), bool(settings.data_mix.sources)
+    samples = settings.data_mix.budget * training.epochs if trains else 0
+    mean = length.train_tokens or length.mean_tokens or length.training_tokens
+    tokens = samples * mean
+    unknowns = ["supervised tokens: known once the data is built", "judge: none is configured"]
+    if settings.data_mix.budget_unit == "tokens" and trains:
+        samples, tokens = 0, 0
+        unknowns.append("samples and tokens: data_mix.budget counts answer tokens; known once the data is built")
+    devices = trainer.devices if isinstance(trainer.devices, int) else 1
+    if trainer.devices == "auto" and trainer.accelerator != "cpu":
+        unknowns.append("devices: trainer.devices=auto; reckoned with one")
+    devices *= trainer.num_nodes
+    on_cpu = trainer.accelerator == "cpu" or trainer.name == "auto"
+    precision = trainer.precision
+    if precision == "auto":
+        precision = "bf16-mixed"
+        unknowns.append("precision: trainer.precision=auto; reckoned with bf16-mixed")
+    pack = training.pack_tokens if training.packing == "packed" else None
+    pack = pack or training.micro_batch_size * length.training_tokens
+    items = _bench_items(settings)
+    asked = items * (1 + len(settings.evaluation.twins)) * (length.bench_mean_tokens or length.bench_tokens)
+    common: dict[str, Any] = {
+        "label": settings.label or settings.data_mix.name, "length": length.max_tokens, "devices": devices,
+        "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
+        "pack_tokens": pack, "evaluation_tokens": asked, "available": _available(settings, on_cpu), "fix": None,
+    }  # fmt: skip
+    nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
+    if shape is None:
+        unknowns.append(
+            f"FLOPs, hours, memory, disk: the shape of {settings.model.source} is not known; give its folder as "
+            "model.source"
+        )
+        return Plan(
+            **common, parameters=settings.model.num_parameters, trainable=None, flops=None, hours=nothing, memory=None,
+            disk=None, evaluation_hours=nothing, unknowns=tuple(unknowns),
+        )  # fmt: skip
+    lora = settings.model.tune == "lora"
+    trainable = (shape.adapters(settings.model.lora.r) if lora else shape.parameters) if trains else 0
+    flops = tokens * _token_flops(settings, shape, mean) if trains else 0.0
+    asking = asked * (2 * shape.matrices + 2 * shape.layers * shape.query * length.bench_tokens)
+    return Plan(
+        **common,
+        parameters=shape.parameters,
+        trainable=trainable,
+        flops=flops,
+        hours={gpu: flops / (peak * UTILISATION * devices) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        memory=_memory(settings, shape, trainable, precision, devices, pack) if trains else None,
+        disk=_disk(shape, trainable, lora, tokens // training.epochs) if trains else None,
+        evaluation_hours={gpu: asking / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        unknowns=tuple(unknowns),
+    )
+
+
+def _token_flops(settings: Settings, shape: Shape, context: int) -> float:
+    matrices = (4 if settings.model.tune == "lora" else 6) * shape.matrices
+    attention = 6 * shape.layers * shape.query * context
+    again = settings.model.gradient_checkpointing != "none"
+    attended = attention / 3 if settings.model.gradient_checkpointing == "full" else 0.0
+    return matrices + attention + (2 * shape.matrices + attended if again else 0.0)
+
+
+def _bench_items(settings: Settings) -> int:
+    counts = sum(task.bench for task in settings.scenario.tasks.values())
+    return min(settings.scenario.bench_items or settings.limits.bench_items or counts, counts)
+
+
+def _available(settings: Settings, on_cpu: bool) -> float | None:
+    if not on_cpu:
+        return MEMORY[settings.trainer.gpu] * USABLE
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _memory(
+    settings: Settings, shape: Shape, trainable: int, precision: str, devices: int, pack: int
+) -> dict[str, float]:
+    trainer, number = settings.trainer, float(shape.parameters)
+    number += trainable if settings.model.tune == "lora" else 0
+    if trainer.strategy == "deepspeed":
+        low = 4.0 if precision == "32-true" else 2.0
+        weights, gradients = low * number, low * trainable
+        optimiser = (8.0 if precision == "32-true" else 12.0) * trainable  # the float32 weights, and Adam's two states
+        stage = trainer.zero.stage
+        optimiser /= devices
+        if stage >= 2:
+            gradients /= devices
+        if stage == 3:
+            weights = weights / devices + low * min(number, _GATHERED)
+        if trainer.zero.offload_optimizer:
+            optimiser = 0.0
+        if trainer.zero.offload_parameters:
+            weights = low * min(number, _GATHERED)
+    elif precision == "bf16-true":
+        weights, gradients, optimiser = 2 * number, 2.0 * trainable, 4.0 * trainable
+    else:
+        weights, gradients, optimiser = 4 * number, 4.0 * trainable, 8.0 * trainable
+        if precision == "bf16-mixed" and settings.model.tune == "full":
+            weights += 2 * shape.matrices  # autocast keeps its bfloat16 copies during a forward pass
+    return {
+        "weights": weights,
+        "gradients": gradients,
+        "optimiser": optimiser,
+        "activations": _activations(settings, shape, precision, pack),
+        "logits": _HEAD_POSITIONS * shape.vocabulary * (8.0 if precision == "32-true" else 10.0),
+    }
+
+
+def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) -> float:
+    """What a forward pass keeps for the backward pass, and one layer's as it is computed."""
+    low = 4.0 if precision == "32-true" else 2.0
+    stream = 2.0 if precision == "bf16-true" else 4.0  # between the layers
+    lora = settings.model.tune == "lora"
+    per_layer = (
+        2 * 4.0 * shape.hidden  # each norm's input, normalised in float32
+        + 2 * stream * shape.hidden  # and its output
+        + (0 if stream == low else 2 * low * shape.hidden)  # and that as the matrices take it
+        + low * (2 * shape.query + 2 * shape.key_value)  # query, key, value and what attention returns
+        + low * 4 * shape.intermediate  # gate, its activation, up, their product
+        + (low * settings.model.lora.r * 7 if lora else 0)
+    )
+    kept = per_layer * shape.layers
+    if settings.model.gradient_checkpointing == "full":
+        kept = stream * shape.hidden * shape.layers + per_layer
+    elif settings.model.gradient_checkpointing == "selective":
+        kept = (stream * shape.hidden + low * shape.query + 4 * shape.heads) * shape.layers + per_layer
+    if settings.trainer.offload_activations:
+        kept = per_layer
+    return kept * tokens
+
+
+def _disk(shape: Shape, trainable: int, lora: bool, tokens: int) -> dict[str, float]:
+    return {
+        "checkpoints": 2 * 12.0 * trainable,  # the last two: weights and Adam's two states
+        "weights": 4.0 * trainable,
+        "exported weights": 4.0 * (shape.parameters + (trainable if lora else 0)),
+        "token rows": 4.0 * tokens,
+    }
+
+
+def _changes(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Overrides from small to large, each with the function that applies it."""
+
+    def changed(section: str, **values: Any) -> Any:
+        return lambda whole: whole.model_copy(update={section: getattr(whole, section).model_copy(update=values)})
+
+    trainer, length = settings.trainer, settings.length.training_tokens
+    if (
+        settings.training.packing == "packed"
+        and (settings.training.pack_tokens or settings.training.micro_batch_size * length) > length
+    ):
+        yield f"training.pack_tokens={length}", changed("training", pack_tokens=length)
+    elif settings.training.packing != "packed" and settings.training.micro_batch_size > 1:
+        yield "training.micro_batch_size=1", changed("training", micro_batch_size=1)
+    if settings.model.gradient_checkpointing != "full":
+        yield "model.gradient_checkpointing=full", changed("model", gradient_checkpointing="full")
+    if trainer.strategy == "deepspeed":
+        for stage in range(trainer.zero.stage + 1, 4):
+            yield (
+                f"trainer.zero.stage={stage}",
+                changed("trainer", zero=trainer.zero.model_copy(update={"stage": stage})),
+            )
+    elif trainer.accelerator == "gpu":
+        yield (
+            "trainer=deepspeed_zero3",
+            changed("trainer", strategy="deepspeed", devices=8, zero=trainer.zero.model_copy(update={"stage": 3})),
+        )
+    if trainer.strategy == "deepspeed" and isinstance(trainer.devices, int) and trainer.devices < 8:
+        yield "trainer.devices=8", changed("trainer", devices=8)
+    if trainer.strategy == "deepspeed" and not trainer.zero.offload_optimizer:
+        zero = trainer.zero.model_copy(update={"stage": 3, "offload_optimizer": True})
+        yield "trainer.zero.offload_optimizer=true", changed("trainer", zero=zero)
+    if settings.model.tune == "full":
+        yield "model.tune=lora", changed("model", tune="lora")
