@@ -209,12 +209,6 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             "training.share_prefixes = true: flash_attention_2 does not know of shared beginnings; set "
             "model.attention=sdpa, or training.share_prefixes=false",
         )
-    if trainer.strategy == "deepspeed" and settings.model.tune == "lora" and trainer.zero.stage == 3:
-        yield (
-            ("trainer.zero.stage", "model.tune"),
-            "trainer.zero.stage = 3: adapters are not sharded by ZeRO-3 here; set model.tune=full or "
-            "trainer.zero.stage=2",
-        )
     if settings.model.attention == "flash_attention_2" and trainer.accelerator == "cpu":
         yield (
             ("model.attention", "trainer.accelerator"),

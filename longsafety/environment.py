@@ -44,7 +44,15 @@ def quiet() -> None:
         ".*is_gradient_checkpointing.*",
     ):
         warnings.filterwarnings("ignore", message=pattern)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "alembic", "mlflow"):
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.trainer.connectors.checkpoint_connector",
+        "lightning.fabric.utilities.seed",
+        "lightning.fabric.utilities.distributed",
+        "DeepSpeed",
+        "alembic",
+        "mlflow",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     from transformers.utils.logging import disable_progress_bar
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 _VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """What torchrun, Lightning and Slurm set; all are 0 or missing in the first rank, and in no other."""
 _FAILED = "failed"
+_LAST_WORDS_SECONDS = 3
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG of Linux' prctl
 
 
@@ -45,6 +47,7 @@ def together(folder: Path) -> Iterator[None]:
         try:
             (folder / _FAILED).touch(exist_ok=False)
         except FileExistsError:
+            time.sleep(_LAST_WORDS_SECONDS)  # our end may be the end of the rank that is telling
             raise SystemExit(2) from None
         raise
     torch.set_num_threads(threads)  # Lightning has divided them among the ranks

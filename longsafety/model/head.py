@@ -16,15 +16,28 @@ CHUNK = 1024
 def answer_loss(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Σ weights · −log p(targets), a scalar, of ``hidden [N, H]``, ``targets [N]`` and ``weights [N]``.
 
-    A plain linear head's gradients are computed along with its loss, from the same logits. Any other head (one whose
-    weights DeepSpeed has sharded, one with a bias) is called as a module, and again in the backward pass.
+    A plain linear head's gradients are computed along with its loss, from the same logits. Any other head (one with a
+    bias) is called as a module, and again in the backward pass.
+
+    The head is called once, however many positions there are: its weights may be sharded over ranks, which gather
+    them at every call and have different numbers of positions.
     """
-    plain = type(head) is torch.nn.Linear and head.bias is None and not hasattr(head.weight, "ds_id")
-    if plain:
-        loss: torch.Tensor = _LinearLoss.apply(hidden, head.weight, targets, weights)  # type: ignore[no-untyped-call]
-        return loss
-    parts = zip(*(torch.split(whole, CHUNK) for whole in (hidden, targets, weights)), strict=True)
-    return torch.stack([checkpoint(_part, head, *part, use_reentrant=False) for part in parts]).sum()
+    forward = head.forward
+    plain = type(head) is torch.nn.Linear and head.bias is None
+
+    def loss(hidden: torch.Tensor) -> torch.Tensor:
+        if plain:
+            whole: torch.Tensor = _LinearLoss.apply(hidden, head.weight, targets, weights)  # type: ignore[no-untyped-call]
+            return whole
+        parts = zip(*(torch.split(whole, CHUNK) for whole in (hidden, targets, weights)), strict=True)
+        return torch.stack([checkpoint(_part, forward, *part, use_reentrant=False) for part in parts]).sum()
+
+    head.forward = loss
+    try:
+        result: torch.Tensor = head(hidden)
+    finally:
+        del head.forward
+    return result
 
 
 def _part(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

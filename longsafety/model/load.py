@@ -82,11 +82,17 @@ def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.
             ]
         )
     rope = rope or settings.Rope()
+    return read_network(base_folder(model, cache, seed=seed, rope=rope), model.attention, rope, model.window)
+
+
+def base_folder(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope) -> Path:
+    """The folder that :func:`load_model` reads, made where it is missing.
+
+    With a process group transformers would write it in the first rank only: make it before.
+    """
     if model.source == "tiny":
-        folder = tiny.model_folder(cache, model.window if rope.kind == "none" else TINY_WINDOW, seed)
-    else:
-        folder = _folder(model, cache, weights=True)
-    return read_network(folder, model.attention, rope, model.window)
+        return tiny.model_folder(cache, model.window if rope.kind == "none" else TINY_WINDOW, seed)
+    return _folder(model, cache, weights=True)
 
 
 def read_network(

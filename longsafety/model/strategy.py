@@ -79,13 +79,14 @@ def _strategies() -> dict[str, Any]:
         @contextmanager
         def model_sharded_context(self) -> Iterator[None]:
             """``from_pretrained`` shards by itself while a ``HfDeepSpeedConfig`` lives, and only then."""
-            from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+            from transformers.integrations import deepspeed as hugging_face
 
+            module: Any = hugging_face
             self._init_config_if_needed()
-            alive = HfDeepSpeedConfig(self.config)
+            alive = module.HfDeepSpeedConfig(self.config)
             yield
             del alive
-            unset_hf_deepspeed_config()
+            module.unset_hf_deepspeed_config()
 
         @property
         def handles_gradient_accumulation(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 from longsafety.checks import OPTION_ROOM_TOKENS
@@ -22,9 +23,10 @@ from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
-from longsafety.model.load import load_model, read_network
+from longsafety.model.load import base_folder, load_model, read_network
 from longsafety.model.module import CausalTuner
 from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
+from longsafety.ranks import first_rank
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
 from longsafety.settings import Model, Rope, Settings
@@ -40,7 +42,8 @@ class History(L.Callback):
     def __init__(self, path: Path, start_step: int) -> None:
         self.path = path
         rows = [row for row in read_history(path) if row["step"] <= start_step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        if first_rank():
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         self.seconds, self.tokens = (rows[-1]["seconds"], rows[-1]["tokens"]) if rows else (0.0, 0.0)
         self.last_loss = rows[-1]["loss"] if rows else float("nan")
         self.loss, self.lr, self.step = 0.0, 0.0, start_step
@@ -60,12 +63,12 @@ class History(L.Callback):
         self.seconds, self.began = self.seconds + now - self.began, now
         row = {
             "step": self.step,
-            "loss": self.loss,
+            "loss": float(trainer.strategy.reduce(torch.tensor(self.loss, device=module.device), reduce_op="mean")),
             "lr": self.lr,
             "seconds": self.seconds,
             "tokens": self.tokens,
         }
-        self.last_loss, self.loss = self.loss, 0.0
+        self.last_loss, self.loss = row["loss"], 0.0
         if trainer.is_global_zero:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -163,9 +166,10 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
     )
     if trainer.is_global_zero:
         print(f"  {schedule.summary}", flush=True)
+    base_folder(settings.model, Path(settings.paths.cache), seed=settings.seed, rope=settings.length.rope)
     trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
-        if checkpoints.stopped == signal.SIGUSR1:
+        if checkpoints.stopped == signal.SIGUSR1 and trainer.is_global_zero:
             requeue()
         raise KeyboardInterrupt
     if trainer.interrupted:

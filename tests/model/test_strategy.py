@@ -42,9 +42,15 @@ def end(self, *args, **kwargs):
     original(self, *args, **kwargs)
     if self.step == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
-    if fail_in == os.environ.get("LOCAL_RANK"):
-        raise ValueError("a mistake in rank " + fail_in)
+    if os.environ.get("LOCAL_RANK", "none") in fail_in.split("+"):
+        raise ValueError("a mistake in " + fail_in)
 
+def counted(self):
+    configure(self)
+    held = sum(item.ds_tensor.numel() if hasattr(item, "ds_tensor") else item.numel() for item in self.parameters())
+    (folder / ("held-" + os.environ.get("LOCAL_RANK", "0"))).write_text(str(held))
+
+configure, training.CausalTuner.configure_model = training.CausalTuner.configure_model, counted
 training.History.on_train_batch_end = end
 head.CHUNK = 4  # so that ranks have different numbers of them
 training.Progress = lambda history: training.L.Callback()
@@ -167,6 +173,9 @@ def test_two_ranks_train_as_one(hardware: str, make: Make, alone: Callable[[str]
     ended = run(tmp_path, make(**HARDWARE[hardware]))
     assert ended.returncode == 0, ended.stderr
     assert_alike(tmp_path, alone("full"))
+    whole = int((alone("full") / "held-0").read_text())
+    held = [int((tmp_path / f"held-{rank}").read_text()) for rank in (0, 1)]
+    assert held == pytest.approx([whole / 2] * 2 if hardware == "zero3" else [whole] * 2, rel=0.001)
 
 
 @pytest.mark.slow
@@ -214,9 +223,9 @@ def test_bfloat16_weights_are_saved_from_their_float32_originals(make: Make, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", ["0", "1"])
-def test_an_error_in_one_rank_ends_all_and_is_shown_once(rank: str, make: Make, tmp_path: Path) -> None:
-    ended = run(tmp_path, make(**HARDWARE["ddp"]), fail_in=rank)
+@pytest.mark.parametrize("failing", ["0", "1", "0+1"])
+def test_an_error_ends_all_ranks_and_is_shown_once(failing: str, make: Make, tmp_path: Path) -> None:
+    ended = run(tmp_path, make(**HARDWARE["ddp"]), fail_in=failing)
     assert ended.returncode != 0
-    assert ended.stderr.count(f"ValueError: a mistake in rank {rank}") == 1
+    assert ended.stderr.count(f"ValueError: a mistake in {failing}") == 1
     assert ended.stderr.count("Traceback") == 1
