@@ -214,7 +214,7 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("model.attention", "trainer.accelerator"),
             "model.attention = flash_attention_2: needs a GPU; set model.attention=sdpa",
         )
-    if not {"likelihood", "letter"} & set(settings.evaluation.scorers):
+    if not settings.evaluation.scorers:
         yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
     if settings.scoring == "official" and "letter" not in settings.evaluation.scorers:
         yield (

@@ -74,14 +74,16 @@ def keys(settings: Settings) -> Keys:
             settings.seed,
             code_version("data", "model"),
         )
-    asked = settings.evaluation.model_dump(include={"scorers", "wordings", "twins", "precision"})
+    asked = settings.evaluation.model_dump(
+        include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision"}
+    )
     answers = address(
         weights or model,
         benchmark,
         asked,
         settings.model.attention,
         settings.length.rope.model_dump(),
-        code_version("evaluation/ask.py", "evaluation/backend.py"),
+        code_version("evaluation/ask.py", "evaluation/backend.py", "evaluation/parse.py"),
     )
     frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
     run = address(frozen, answers, samples, long_align, code_version("tracking", "evaluation"))

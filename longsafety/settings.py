@@ -286,8 +286,17 @@ class Trainer(Section):
 class Evaluation(Section):
     """How a model is asked."""
 
-    scorers: list[Literal["likelihood", "letter"]] = ["likelihood", "letter"]
-    """The first is the headline's."""
+    scorers: list[Literal["likelihood", "calibrated", "letter", "generate"]] = ["likelihood", "letter"]
+    """The first is the headline's. ``likelihood``: of the options' texts, a token; ``calibrated``: what the question
+    adds to it, over a chat that asks nothing; ``letter``: the likeliest of the shown letters; ``generate``: the letter in a
+    greedy reply, which may be *unparsed*."""
+    orders: Literal["one", "cyclic", "all"] = "one"
+    """Orders in which the options are shown: the item's seeded one, its rotations too, or all; an item counts as the
+    mean over them."""
+    batch_tokens: PositiveInt = 8192
+    """Items are put together up to so many tokens; one item's family, however long, is never split."""
+    max_new_tokens: PositiveInt = 32
+    """Of a reply (``generate``)."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]

@@ -1,20 +1,35 @@
-"""Asks a Hugging Face causal language model: log-likelihoods of continuations and of the next token.
+"""Asks a Hugging Face causal language model: log-likelihoods of continuations, and replies.
 
-A prompt that begins like the one before it reuses that one's key-value cache, so an item's twins and its other
-question cost only what differs; all continuations of a prompt run in one pass, none seeing the others.
+What questions have in common from their beginning on (an item's context, its twins' up to where they differ, all orders
+of its options, all wordings of an option) is computed once, in one pass over the trie of their tokens; the head is
+applied only where a log-probability is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
-_CHUNK = 2048
-"""Tokens prefilled at a time."""
+from longsafety.data.trie import Trie
+from longsafety.model.attention import NAME as TRIE
+from longsafety.model.module import training_problem
+
+_MIN_SHARED = 16
+"""Tokens that questions must have in common to share them: a node costs a call of attention in each layer."""
+_LOGITS = 1 << 26
+"""Logits that are held at a time."""
+
+
+class Question(NamedTuple):
+    """A prompt ``[T]`` (int64) and continuations of it, each of one token or more."""
+
+    prompt: np.ndarray
+    continuations: Sequence[np.ndarray]
 
 
 class TransformersBackend:
@@ -25,85 +40,101 @@ class TransformersBackend:
         self.device = torch.device("cuda" if gpu else "cpu")
         dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
         self.network = network.to(self.device, dtype).eval()
+        self.causal = network.get_base_model() if hasattr(network, "get_base_model") else network
         self.autocast = precision == "bf16-mixed"
-        self._cache = DynamicCache(config=network.config)
+        self.shares = training_problem(self.causal, "packed") is None
+        self._plain = self.causal.config._attn_implementation
+        self._cache = DynamicCache(config=self.causal.config)
         self._cached: np.ndarray = np.empty(0, dtype=np.int64)
-        self._next: torch.Tensor | None = None
         self.prefilled_tokens = 0
         self.reused_tokens = 0
 
     @torch.inference_mode()
-    def next_token(self, prompt: np.ndarray) -> torch.Tensor:
-        """Log-probabilities ``[vocabulary]`` (float32) of the token after the prompt."""
-        return torch.log_softmax(self._prefill(prompt), dim=-1)
+    def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
+        """For each question each continuation's log-likelihood (a sum over its tokens), float64 ``[continuations]``."""
+        rows = [np.concatenate([q.prompt, ids[:-1]]) for q in questions for ids in q.continuations]
+        starts = [len(q.prompt) - 1 for q in questions for _ in q.continuations]
+        targets = [ids for q in questions for ids in q.continuations]
+        values = self._shared(rows, starts, targets) if self.shares else self._apart(rows, starts, targets)
+        ends = np.cumsum([0, *(len(ids) for ids in targets)])
+        sums = np.array([values[start:stop].sum() for start, stop in pairwise(ends)])
+        return np.split(sums, np.cumsum([len(q.continuations) for q in questions])[:-1])
 
     @torch.inference_mode()
-    def continuations(self, prompt: np.ndarray, continuations: Sequence[np.ndarray]) -> list[float]:
-        """Each continuation's log-likelihood (a sum over its tokens) after the prompt."""
-        first = torch.log_softmax(self._prefill(prompt), dim=-1)
-        heads = [continuation[:-1] for continuation in continuations]
-        sums = [float(first[int(continuation[0])]) for continuation in continuations]
-        lengths = [len(head) for head in heads]
-        if not sum(lengths):
-            return sums
-        logits = self._side_by_side(len(prompt), heads)
-        offset = 0
-        for index, (continuation, length) in enumerate(zip(continuations, lengths, strict=True)):
-            rows = torch.log_softmax(logits[offset : offset + length], dim=-1)
-            targets = torch.from_numpy(continuation[1:].copy()).to(self.device)
-            sums[index] += float(rows.gather(1, targets[:, None]).sum())
-            offset += length
-        return sums
-
-    def _side_by_side(self, prompt_length: int, heads: Sequence[np.ndarray]) -> torch.Tensor:
-        """Logits ``[sum of lengths, vocabulary]`` of several suffixes of the cached prompt, blind to each other."""
-        segment = torch.from_numpy(np.repeat(np.arange(len(heads)), [len(head) for head in heads])).to(self.device)
-        positions = torch.from_numpy(np.concatenate([np.arange(len(head)) for head in heads])).to(self.device)
-        own = (segment[:, None] == segment[None, :]) & (positions[:, None] >= positions[None, :])
-        visible = torch.cat([torch.ones(len(own), prompt_length, dtype=torch.bool, device=self.device), own], dim=1)
-        mask = torch.zeros(visible.shape, dtype=self.network.dtype, device=self.device)
-        mask.masked_fill_(~visible, torch.finfo(mask.dtype).min)
-        logits = self._forward(np.concatenate(heads), prompt_length + positions, mask=mask[None, None])
-        self._keep(prompt_length)
-        return logits
-
-    def _keep(self, num_tokens: int) -> None:
-        """Cuts the cache to its first tokens; transformers' ``crop`` takes how many to remove, negated."""
-        surplus = self._cache.get_seq_length() - num_tokens
-        if surplus:
+    def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
+        """The greedy reply's token ids, its end token left out. A prompt that begins as the last reuses its cache."""
+        self._attend(self._plain if self._plain != TRIE else "sdpa")
+        size = min(len(prompt) - 1, len(self._cached))
+        differ = np.flatnonzero(prompt[:size] != self._cached[:size])
+        shared = int(differ[0]) if len(differ) else size
+        surplus = self._cache.get_seq_length() - shared
+        if not shared:
+            self._cache = DynamicCache(config=self.causal.config)
+        elif surplus:
             self._cache.crop(-surplus)
-
-    def _prefill(self, prompt: np.ndarray) -> torch.Tensor:
-        """Logits ``[vocabulary]`` after the prompt, whose cache is left in place."""
-        shared = min(len(prompt), len(self._cached))
-        different = np.flatnonzero(prompt[:shared] != self._cached[:shared])
-        shared = int(different[0]) if len(different) else shared
-        if shared == len(prompt) == len(self._cached) and self._next is not None:
-            return self._next
-        shared = min(shared, len(prompt) - 1)
-        if shared:
-            self._keep(shared)
-        else:
-            self._cache = DynamicCache(config=self.network.config)
-        self.reused_tokens += shared
-        self.prefilled_tokens += len(prompt) - shared
-        for start in range(shared, len(prompt), _CHUNK):
-            stop = min(start + _CHUNK, len(prompt))
-            positions = torch.arange(start, stop, device=self.device)
-            last = self._forward(prompt[start:stop], positions, keep=1)
-        self._cached, self._next = prompt.copy(), last[-1]
-        return self._next
-
-    def _forward(
-        self, ids: np.ndarray, positions: torch.Tensor, *, mask: torch.Tensor | None = None, keep: int = 0
-    ) -> torch.Tensor:
+        self._count(len(prompt) - shared, shared)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            output = self.network(
-                input_ids=torch.from_numpy(np.ascontiguousarray(ids))[None].to(self.device),
-                position_ids=positions[None],
-                attention_mask=mask,
+            found = self.network.generate(
+                input_ids=torch.from_numpy(prompt)[None].to(self.device),
+                attention_mask=torch.ones(1, len(prompt), dtype=torch.int64, device=self.device),
                 past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=keep,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                eos_token_id=list(end_ids),
+                pad_token_id=pad_id,
             )
-        return output.logits[0].float()  # type: ignore[no-any-return]
+        self._cached = prompt.copy()
+        ids: np.ndarray = found[0, len(prompt) :].cpu().numpy()
+        return ids[:-1] if len(ids) and int(ids[-1]) in end_ids else ids
+
+    def _shared(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
+        """Log-probabilities of all targets, one after the other; row ``r`` has ``targets[r]`` from ``starts[r]`` on."""
+        trie = Trie.of(rows, min_shared=_MIN_SHARED)
+        self._count(trie.num_tokens, sum(map(len, rows)) - trie.num_tokens)
+        places = np.concatenate([trie.places(row)[start:] for row, start in enumerate(starts)])
+        distinct, which = np.unique(places, return_inverse=True)
+        self._attend(TRIE)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            hidden = self.causal.base_model(
+                input_ids=torch.from_numpy(trie.ids.astype(np.int64))[None].to(self.device),
+                position_ids=torch.from_numpy(trie.positions)[None].to(self.device),
+                nodes=trie.nodes,
+                use_cache=False,
+            ).last_hidden_state[0, torch.from_numpy(distinct).to(self.device)]
+            return self._read(hidden, which, np.concatenate(targets))
+
+    def _read(self, hidden: torch.Tensor, which: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Log-probabilities ``[N]`` of ``tokens [N]`` after the states ``hidden[which]``, in blocks of states."""
+        head = self.causal.get_output_embeddings()
+        values = np.empty(len(tokens))
+        block = max(1, _LOGITS // head.weight.shape[0])
+        for start in range(0, len(hidden), block):
+            logits = head(hidden[start : start + block]).float()
+            here = np.flatnonzero((which >= start) & (which < start + block))
+            at = torch.from_numpy(which[here] - start).to(self.device)
+            read = logits[at, torch.from_numpy(tokens[here]).to(self.device)] - logits.logsumexp(dim=-1)[at]
+            values[here] = read.cpu().numpy()
+        return values
+
+    def _apart(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
+        """The same for networks that cannot share (sliding windows, logits changed behind the head): row by row."""
+        parts = []
+        for row, start, tokens in zip(rows, starts, targets, strict=True):
+            self._count(len(row), 0)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                logits = self.network(
+                    input_ids=torch.from_numpy(row)[None].to(self.device),
+                    use_cache=False,
+                    logits_to_keep=len(row) - start,
+                ).logits[0]
+            logprobs = torch.log_softmax(logits.float(), dim=-1)
+            parts.append(logprobs.gather(1, torch.from_numpy(tokens)[:, None].to(self.device))[:, 0].cpu().numpy())
+        return np.concatenate(parts).astype(np.float64)
+
+    def _attend(self, name: str) -> None:
+        if self.causal.config._attn_implementation != name:
+            self.causal.set_attn_implementation(name)
+
+    def _count(self, prefilled: int, reused: int) -> None:
+        self.prefilled_tokens += prefilled
+        self.reused_tokens += reused

@@ -30,8 +30,9 @@ def arm(label: str, chosen: list[int], *, kind: str = "harmful", max_tokens: int
         scores[-1 if kind == "harmful" else 0] = margins[place] if margins else 0.0
         rows.append({
             "item_id": pair if kind == "harmful" else f"{pair}-{kind}", "pair_id": pair, "task": task, "kind": kind,
-            "max_tokens": max_tokens, "scorer": "likelihood", "roles": roles, "scores": scores, "chosen": choice,
-            "comply_role": "complies" if kind != "harmful" else roles[0], "status": "unparsed" if choice < 0 else "ok",
+            "max_tokens": max_tokens, "scorer": "likelihood", "order_index": 0, "roles": roles, "scores": scores,
+            "chosen": choice, "comply_role": "complies" if kind != "harmful" else roles[0],
+            "status": "unparsed" if choice < 0 else "ok",
         })  # fmt: skip
     return Arm(label, pd.DataFrame(rows))
 

@@ -1,0 +1,42 @@
+"""Which option a reply names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+LETTERS = "ABCDEFGHIJ"
+
+_ALONE = re.compile(r"^[\s\"'“‘(\[*_`]*([A-J])[\s\"'”’)\]*_`]*(?:$|[.:,;)\n]|[-–—]\s)")
+_NAMED = re.compile(
+    r"(?:\b(?:answer|option|choice|choose|select|pick)\b(?:\s+(?:is|would\s+be|option|answer))*|答案(?:是|为)?|选项?)"
+    r"[\s:：=\"'“‘(（\[*_`]*([A-J])(?![A-Za-z])",
+    re.IGNORECASE,
+)
+
+
+def parsed(reply: str, options: Sequence[str]) -> int | None:
+    """The place of the option that the reply names, or ``None`` where it names none of them, or more than one.
+
+    A letter that opens the reply, or that follows "the answer is" and its like, or the one option whose text the reply
+    repeats. A letter beyond the options names none.
+    """
+    valid = LETTERS[: len(options)]
+    named = {letter for letter in _NAMED.findall(reply) if letter in LETTERS}  # a small "a" is an article
+    alone = _ALONE.match(reply.strip())
+    letters = {alone[1]} if alone else named
+    if letters:
+        letter = letters.pop()
+        return valid.index(letter) if not letters and letter in valid else None
+    text = " ".join(reply.split()).strip(" .\"'").casefold()
+    repeated = [place for place, option in enumerate(options) if _plain(option) and _plain(option) in text]
+    longest = [
+        place
+        for place in repeated
+        if not any(_plain(options[place]) in _plain(options[other]) for other in repeated if other != place)
+    ]
+    return longest[0] if len(longest) == 1 else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).strip(" .\"'").casefold()
