@@ -288,8 +288,8 @@ class Evaluation(Section):
 
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate"]] = ["likelihood", "letter"]
     """The first is the headline's. ``likelihood``: of the options' texts, a token; ``calibrated``: what the question
-    adds to it, over a chat that asks nothing; ``letter``: the likeliest of the shown letters; ``generate``: the letter in a
-    greedy reply, which may be *unparsed*."""
+    adds to it, over a chat that asks nothing; ``letter``: the likeliest of the shown letters; ``generate``: the letter
+    in a greedy reply, which may be *unparsed*."""
     orders: Literal["one", "cyclic", "all"] = "one"
     """Orders in which the options are shown: the item's seeded one, its rotations too, or all; an item counts as the
     mean over them."""

@@ -105,7 +105,7 @@ class Worker:
         def make(folder: Path) -> None:
             from rich.progress import Progress
 
-            from longsafety.evaluation.ask import ask, selected
+            from longsafety.evaluation.ask import ask, selected, wanted
             from longsafety.evaluation.backend import TransformersBackend
             from longsafety.model.device import chosen_precision, use_threads
             from longsafety.model.load import load_model
@@ -140,7 +140,7 @@ class Worker:
                 )
             facts = {
                 "items": len({item.pair_id for item in items}),
-                "answers": len(items) * len(settings.evaluation.scorers),
+                "answers": sum(len(wanted(item, settings.evaluation)) for item in items),
                 "seconds": time.perf_counter() - began,
                 "prefilled_tokens": backend.prefilled_tokens,
                 "reused_tokens": backend.reused_tokens,
