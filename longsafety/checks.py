@@ -201,18 +201,31 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("training.packing", "model.attention"),
             "training.packing = packed: model.attention = eager would need a mask of tokens × tokens; set "
-            "model.attention=sdpa, or training.packing=none",
+            "model.attention=auto, or training.packing=none",
         )
     elif settings.model.attention == "flash_attention_2" and training.share_prefixes:
         yield (
             ("training.share_prefixes", "model.attention"),
             "training.share_prefixes = true: flash_attention_2 does not know of shared beginnings; set "
-            "model.attention=sdpa, or training.share_prefixes=false",
+            "model.attention=auto, or training.share_prefixes=false",
         )
-    if settings.model.attention == "flash_attention_2" and trainer.accelerator == "cpu":
+    attention = settings.model.attention
+    if attention in ("varlen", "flex") and training.packing != "packed":
+        yield (
+            ("training.packing", "model.attention"),
+            f"model.attention = {attention}: is for packs, and training.packing = {training.packing}; set "
+            "model.attention=auto",
+        )
+    if attention in ("varlen", "flex", "flash_attention_2") and trainer.accelerator == "cpu":
         yield (
             ("model.attention", "trainer.accelerator"),
-            "model.attention = flash_attention_2: needs a GPU; set model.attention=sdpa",
+            f"model.attention = {attention}: needs a GPU; set model.attention=auto",
+        )
+    if attention == "flex" and settings.model.gradient_checkpointing == "selective":
+        yield (
+            ("model.attention", "model.gradient_checkpointing"),
+            "model.gradient_checkpointing = selective: cannot keep what FlexAttention returns; set "
+            "model.gradient_checkpointing=full, or model.attention=auto",
         )
     if not {"likelihood", "letter"} & set(settings.evaluation.scorers):
         yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
 from longsafety.scenarios.rows import rows_fingerprint
@@ -79,7 +80,7 @@ def keys(settings: Settings) -> Keys:
         weights or model,
         benchmark,
         asked,
-        settings.model.attention,
+        loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
         code_version("evaluation/ask.py", "evaluation/backend.py"),
     )

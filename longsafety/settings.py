@@ -176,7 +176,10 @@ class Model(Section):
     """Of the base model, which governs what is tuned from it; ``None`` is written as "unknown"."""
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
-    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "varlen", "flex"] = "auto"
+    """What a training attends with. ``auto``: on a GPU, packs by ``varlen``, all else by ``sdpa``. ``sdpa``: torch's
+    fused attention, for packs node by node of what they share; ``varlen``: torch's over variable lengths, which
+    knows no shared beginnings (such packs go by ``sdpa``); ``flex``: FlexAttention, shared beginnings as its mask."""
     gradient_checkpointing: Literal["none", "full", "selective"] = "none"
     """What is computed again in the backward pass: nothing, whole layers, or all of a layer but its attention."""
     assumed: list[str] = []

@@ -128,7 +128,18 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["model.attention=flash_attention_2", "trainer.accelerator=auto"],
             "training.share_prefixes",
-            " = true: flash_attention_2 does not know .*; set model.attention=sdpa, or .*",
+            " = true: flash_attention_2 does not know .*; set model.attention=auto, or .*",
+        ),
+        (
+            ["model.attention=flex", "trainer.accelerator=auto", "training.packing=none"],
+            "model.attention",
+            " = flex: is for packs, and training.packing = none; set model.attention=auto",
+        ),
+        (["model.attention=varlen", "trainer=cpu"], "model.attention", " = varlen: needs a GPU; set .*=auto"),
+        (
+            ["model.attention=flex", "trainer.accelerator=auto", "model.gradient_checkpointing=selective"],
+            "model.gradient_checkpointing",
+            " = selective: cannot keep what FlexAttention returns; set model.gradient_checkpointing=full, or .*",
         ),
         (["length.rope.kind=abf"], "length.rope.theta", " = null: abf needs the base frequency; give .*"),
         (["length.rope.kind=dynamic"], "length.rope.kind", " = dynamic: .* chats together; choose yarn, or .*"),

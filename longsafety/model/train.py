@@ -23,6 +23,7 @@ from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
+from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import base_folder, load_model, read_network
 from longsafety.model.module import CausalTuner
 from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
@@ -165,7 +166,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         default_root_dir=folder,
     )
     if trainer.is_global_zero:
-        print(f"  {schedule.summary}", flush=True)
+        print(f"  {schedule.summary}\n  {precision} on {device}, attention {module.attention}", flush=True)
     base_folder(settings.model, Path(settings.paths.cache), seed=settings.seed, rope=settings.length.rope)
     trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
@@ -188,6 +189,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         "tokens_per_second": told[-1]["tokens"] / max(told[-1]["seconds"], 1e-9),
         "final_loss": told[-1]["loss"],
         "precision": precision,
+        "attention": module.attention,
         "device": device,
         "parameters": parameters,
         "trainable_parameters": trained,
@@ -201,7 +203,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
 def load_trained(model: Model, weights: Path, cache: Path, *, seed: int, rope: Rope | None = None) -> Any:
     """The network of a trained arm, adapters merged, in evaluation mode."""
     if model.tune == "full":
-        return read_network(weights, model.attention)
+        return read_network(weights, loaded_attention(model.attention))
     from peft import PeftModel
 
     base: Any = load_model(model, cache, seed=seed, rope=rope)
