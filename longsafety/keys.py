@@ -71,7 +71,7 @@ def keys(settings: Settings) -> Keys:
             settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
             settings.training.model_dump(),
             settings.length.rope.model_dump(),
-            settings.trainer.model_dump(exclude={"name", "gpu"}),
+            settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
             settings.seed,
             code_version("data", "model"),
         )

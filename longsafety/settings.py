@@ -276,6 +276,8 @@ class Trainer(Section):
     num_nodes: PositiveInt = 1
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     zero: Zero = Zero()
+    sequence_parallel: PositiveInt = 1
+    """Devices that share each pack, a part of its tokens each (DeepSpeed's Ulysses): for what one cannot hold."""
     offload_activations: bool = False
     """Keeps the activations of the forward pass in the processor's memory."""
     gpu: Literal["A100-80G", "H100-80G", "H200-141G"] = "A100-80G"
@@ -284,6 +286,8 @@ class Trainer(Section):
     """Processor threads; ``None``: as many as torch chooses."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"
     """``auto``: bfloat16 where the processor computes it natively, else float32; what was chosen is recorded."""
+    assumed: list[str] = []
+    """Keys whose values neither the paper nor the hardware gives."""
 
 
 class Evaluation(Section):

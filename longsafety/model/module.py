@@ -20,6 +20,7 @@ from longsafety.model.checkpoints import described
 from longsafety.model.head import answer_loss
 from longsafety.model.kernels import chosen_attention
 from longsafety.model.load import add_lora, load_model
+from longsafety.model.sequence import share_sequences
 from longsafety.settings import Settings, Training
 
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -118,6 +119,8 @@ class CausalTuner(L.LightningModule):
             raise ConfigError([f"training.packing = {self.settings.training.packing}: {problem}"])
         if self.settings.training.packing == "packed" and self.attention in PACKED:
             use_attention(network, PACKED[self.attention])
+        if self.settings.trainer.sequence_parallel > 1:
+            share_sequences(network, PACKED[self.attention], self.settings.trainer.sequence_parallel)
         recomputed = CHECKPOINTING[model.gradient_checkpointing]
         if recomputed is not None:
             network.gradient_checkpointing_enable(recomputed)

@@ -205,6 +205,22 @@ def test_adapters_train_in_a_sharded_training(
 
 @pytest.mark.slow
 @needs_deepspeed
+@pytest.mark.parametrize(
+    ("stage", "model"), [(1, {}), (2, {"tune": "lora"}), (3, {}), (3, {"gradient_checkpointing": "full"})]
+)
+def test_two_ranks_that_share_each_pack_train_as_one(
+    stage: int, model: dict[str, Any], make: Make, alone: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Packs of an odd number of tokens are filled, and some parts of them hold nothing that is supervised."""
+    tune = model.get("tune", "full")
+    ended = run(tmp_path, make(tune, model=model, **deepspeed(stage, sequence_parallel=2)))
+    assert ended.returncode == 0, ended.stderr
+    assert_alike(tmp_path, alone(tune))
+    assert "each pack shared by 2 devices" in ended.stdout
+
+
+@pytest.mark.slow
+@needs_deepspeed
 def test_recomputed_activations_and_offloaded_shards(make: Make, alone: Callable[[str], Path], tmp_path: Path) -> None:
     zero = {"stage": 3, "offload_optimizer": True, "offload_parameters": True}
     ended = run(tmp_path, make(model={"gradient_checkpointing": "full"}, **deepspeed(3, zero=zero)))
