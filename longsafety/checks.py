@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longsafety.model.rope import rope_problems
+from longsafety.model.sequence import heads_problem
+from longsafety.model.shape import shape_of
 from longsafety.scenarios.language import texts
 from longsafety.scenarios.teacher import teacher_problems
 from longsafety.settings import Settings
@@ -187,6 +189,37 @@ def _padded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             )
 
 
+def _sequence_parallel(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    trainer, key = settings.trainer, "trainer.sequence_parallel"
+    size, head = trainer.sequence_parallel, f"trainer.sequence_parallel = {trainer.sequence_parallel}"
+    if size == 1:
+        return
+    if trainer.strategy != "deepspeed":
+        yield (
+            (key, "trainer.strategy"),
+            f"{head}: is DeepSpeed's, and trainer.strategy = {trainer.strategy}; set trainer=deepspeed_zero3",
+        )
+    elif not isinstance(trainer.devices, int) or trainer.devices * trainer.num_nodes % size:
+        yield (
+            (key, "trainer.devices", "trainer.num_nodes"),
+            f"{head}: does not divide trainer.devices × trainer.num_nodes = {trainer.devices} × {trainer.num_nodes}; "
+            "change one of them",
+        )
+    if settings.training.packing != "packed":
+        yield (
+            (key, "training.packing"),
+            f"{head}: shares packs, and training.packing = {settings.training.packing}; set training.packing=packed",
+        )
+    if settings.model.attention == "flash_attention_2":
+        yield (
+            (key, "model.attention"),
+            f"{head}: model.attention = flash_attention_2 is not used with it; set model.attention=auto",
+        )
+    shape = shape_of(settings.model)
+    if problem := shape and heads_problem(shape, size):
+        yield ((key, "model.source"), f"{head}: {problem}; give a divisor of both, or 1")
+
+
 def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if "plan" in settings.stages and len(settings.stages) > 1:
         yield (
@@ -201,19 +234,33 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("training.packing", "model.attention"),
             "training.packing = packed: model.attention = eager would need a mask of tokens × tokens; set "
-            "model.attention=sdpa, or training.packing=none",
+            "model.attention=auto, or training.packing=none",
         )
     elif settings.model.attention == "flash_attention_2" and training.share_prefixes:
         yield (
             ("training.share_prefixes", "model.attention"),
             "training.share_prefixes = true: flash_attention_2 does not know of shared beginnings; set "
-            "model.attention=sdpa, or training.share_prefixes=false",
+            "model.attention=auto, or training.share_prefixes=false",
         )
-    if settings.model.attention == "flash_attention_2" and trainer.accelerator == "cpu":
+    attention = settings.model.attention
+    if attention in ("varlen", "flex") and training.packing != "packed":
+        yield (
+            ("training.packing", "model.attention"),
+            f"model.attention = {attention}: is for packs, and training.packing = {training.packing}; set "
+            "model.attention=auto",
+        )
+    if attention in ("varlen", "flex", "flash_attention_2") and trainer.accelerator == "cpu":
         yield (
             ("model.attention", "trainer.accelerator"),
-            "model.attention = flash_attention_2: needs a GPU; set model.attention=sdpa",
+            f"model.attention = {attention}: needs a GPU; set model.attention=auto",
         )
+    if attention == "flex" and settings.model.gradient_checkpointing == "selective":
+        yield (
+            ("model.attention", "model.gradient_checkpointing"),
+            "model.gradient_checkpointing = selective: cannot keep what FlexAttention returns; set "
+            "model.gradient_checkpointing=full, or model.attention=auto",
+        )
+    yield from _sequence_parallel(settings)
     if not settings.evaluation.scorers:
         yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
     if settings.scoring == "official" and "letter" not in settings.evaluation.scorers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
 from longsafety.scenarios.rows import rows_fingerprint
@@ -70,7 +71,7 @@ def keys(settings: Settings) -> Keys:
             settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
             settings.training.model_dump(),
             settings.length.rope.model_dump(),
-            settings.trainer.model_dump(exclude={"name", "gpu"}),
+            settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
             settings.seed,
             code_version("data", "model"),
         )
@@ -81,7 +82,7 @@ def keys(settings: Settings) -> Keys:
         weights or model,
         benchmark,
         asked,
-        settings.model.attention,
+        loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
         code_version("evaluation/ask.py", "evaluation/backend.py", "evaluation/parse.py"),
     )

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import yaml
 
+from longsafety.errors import ConfigError
 from longsafety.keys import Keys, keys
+from longsafety.model.kernels import missing_packages
 from longsafety.ranks import first_rank
 from longsafety.settings import Settings
-from longsafety.stages import address, writable
+from longsafety.stages import Store, address, writable
 
 SETTINGS, DONE, TABLE, SWEEP = "settings.yaml", "done", "table.txt", "sweep.yaml"
 
@@ -63,6 +65,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if not first.only_builds:
         _answering_tracker(first)
     runs = [freeze(settings) for settings in jobs]
+    _refuse_missing(runs)
     sweep = _freeze_sweep(runs, command)
     for number, run in enumerate(runs, 1):
         if run.done and "export" not in run.settings.stages:
@@ -82,6 +85,19 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
             _show_built(run)
         return 0
     return _compare(first, sweep) if "score" in first.stages else 0
+
+
+def _refuse_missing(runs: Sequence[Run]) -> None:
+    """Raises ConfigError where a run lies ahead that needs a package which is not here."""
+
+    def trained(run: Run) -> bool:
+        kept = Store(Path(run.settings.paths.outputs)).folder("weights", run.keys.weights)
+        return bool(run.keys.weights) and kept.is_dir()
+
+    ahead = [run.settings for run in runs if not run.done and not trained(run)]
+    missing = sorted({line for settings in ahead for line in missing_packages(settings)})
+    if missing:
+        raise ConfigError(missing)
 
 
 def _show_plans(jobs: Sequence[Settings]) -> int:

@@ -176,7 +176,10 @@ class Model(Section):
     """Of the base model, which governs what is tuned from it; ``None`` is written as "unknown"."""
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
-    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "varlen", "flex"] = "auto"
+    """What a training attends with. ``auto``: on a GPU, packs by ``varlen``, all else by ``sdpa``. ``sdpa``: torch's
+    fused attention, for packs node by node of what they share; ``varlen``: torch's over variable lengths, which
+    knows no shared beginnings (such packs go by ``sdpa``); ``flex``: FlexAttention, shared beginnings as its mask."""
     gradient_checkpointing: Literal["none", "full", "selective"] = "none"
     """What is computed again in the backward pass: nothing, whole layers, or all of a layer but its attention."""
     assumed: list[str] = []
@@ -273,6 +276,8 @@ class Trainer(Section):
     num_nodes: PositiveInt = 1
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     zero: Zero = Zero()
+    sequence_parallel: PositiveInt = 1
+    """Devices that share each pack, a part of its tokens each (DeepSpeed's Ulysses): for what one cannot hold."""
     offload_activations: bool = False
     """Keeps the activations of the forward pass in the processor's memory."""
     gpu: Literal["A100-80G", "H100-80G", "H200-141G"] = "A100-80G"
@@ -281,6 +286,8 @@ class Trainer(Section):
     """Processor threads; ``None``: as many as torch chooses."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"
     """``auto``: bfloat16 where the processor computes it natively, else float32; what was chosen is recorded."""
+    assumed: list[str] = []
+    """Keys whose values neither the paper nor the hardware gives."""
 
 
 class Evaluation(Section):

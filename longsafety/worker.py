@@ -38,6 +38,10 @@ class Worker:
 
     def run(self) -> None:
         settings = self.settings
+        if self.trains and not self.store.folder("weights", self.keys.weights).is_dir():
+            from longsafety.model.kernels import chosen_attention
+
+            chosen_attention(settings)  # what this machine cannot train with is an error before anything is built
         if settings.read.path is not None:
             convert(settings, self.data.tokenizer)
         else:
@@ -68,6 +72,10 @@ class Worker:
             data.mix()
 
     @property
+    def trains(self) -> bool:
+        return bool(self.settings.data_mix.sources) and bool({"train", "evaluate"} & {*self.settings.stages})
+
+    @property
     def reports(self) -> bool:
         return self.settings.tracking.enabled and {"score", "report"} <= set(self.settings.stages)
 
@@ -89,7 +97,7 @@ class Worker:
         """What every rank but the first does: it takes part in the training that the first prepares."""
         end_with_parent()
         settings = self.settings
-        if not settings.data_mix.sources or not {"train", "evaluate"} & set(settings.stages):
+        if not self.trains:
             return
         from longsafety.model.train import prepared, train
 

@@ -128,7 +128,48 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["model.attention=flash_attention_2", "trainer.accelerator=auto"],
             "training.share_prefixes",
-            " = true: flash_attention_2 does not know .*; set model.attention=sdpa, or .*",
+            " = true: flash_attention_2 does not know .*; set model.attention=auto, or .*",
+        ),
+        (
+            ["model.attention=flex", "trainer.accelerator=auto", "training.packing=none"],
+            "model.attention",
+            " = flex: is for packs, and training.packing = none; set model.attention=auto",
+        ),
+        (["model.attention=varlen", "trainer=cpu"], "model.attention", " = varlen: needs a GPU; set .*=auto"),
+        (
+            ["model.attention=flex", "trainer.accelerator=auto", "model.gradient_checkpointing=selective"],
+            "model.gradient_checkpointing",
+            " = selective: cannot keep what FlexAttention returns; set model.gradient_checkpointing=full, or .*",
+        ),
+        (
+            ["trainer=ddp_cpu", "trainer.sequence_parallel=2"],
+            "trainer.sequence_parallel",
+            " = 2: is DeepSpeed's, and trainer.strategy = ddp; set trainer=deepspeed_zero3",
+        ),
+        (
+            ["trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=4"],
+            "trainer.sequence_parallel",
+            r" = 4: does not divide trainer.devices × trainer.num_nodes = 2 × 1; change one of them",
+        ),
+        (
+            ["trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=2", "training.packing=none"],
+            "trainer.sequence_parallel",
+            " = 2: shares packs, and training.packing = none; set training.packing=packed",
+        ),
+        (
+            ["trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=2", "model=smollm2"],
+            "trainer.sequence_parallel",
+            r" = 2: the model's 9 heads \(3 of keys and values\) cannot be dealt evenly; give a divisor of both, or 1",
+        ),
+        (
+            [
+                "trainer=deepspeed_zero3",
+                "trainer.sequence_parallel=2",
+                "model.attention=flash_attention_2",
+                "training.share_prefixes=false",
+            ],
+            "trainer.sequence_parallel",
+            " = 2: model.attention = flash_attention_2 is not used with it; set model.attention=auto",
         ),
         (["length.rope.kind=abf"], "length.rope.theta", " = null: abf needs the base frequency; give .*"),
         (["length.rope.kind=dynamic"], "length.rope.kind", " = dynamic: .* chats together; choose yarn, or .*"),

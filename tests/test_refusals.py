@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from longsafety.errors import ConfigError
+from longsafety.launch import launch
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -126,3 +133,23 @@ def test_a_later_command_mends_it(place: Place) -> None:
     place.succeed("stages=[build]", "scenario.train_samples=6")
     assert place.stage("corpus") == corpus
     assert {name: place.made()[name] for name in before} == before
+
+
+def test_packages_that_are_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, before anything is built."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    asked = ["trainer=deepspeed_zero3", "model.attention=flash_attention_2", "training.share_prefixes=false"]
+    jobs = [place.settings(*asked, *more) for more in ((), ("data_mix=base",))]
+    with pytest.raises(ConfigError) as caught:
+        launch(jobs, ["longsafety"])
+    keys = [line.split(":")[0] for line in caught.value.problems]
+    assert keys == ["model.attention = flash_attention_2", "trainer.strategy = deepspeed"]
+    assert not place.outputs.joinpath("stages").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_machine_without_a_gpu(place: Place) -> None:
+    done = place.run("trainer=gpu")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "trainer.accelerator = gpu: torch finds no CUDA GPU here; set trainer=cpu or trainer=auto" in done.stderr
+    assert not place.outputs.joinpath("stages").exists()

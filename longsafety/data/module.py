@@ -8,11 +8,12 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from longsafety.data.schedule import Entry, Schedule
 from longsafety.data.tokens import TokenRow, TokenRows
-from longsafety.data.trie import Trie
+from longsafety.data.trie import Node, Trie
 from longsafety.settings import Training
 
 Batch = dict[str, Any]
@@ -48,24 +49,38 @@ class _FromStep(Sampler[list[Entry]]):
 
 
 class MixModule(L.LightningDataModule):
-    """Batches of chats, padded or packed as ``training.packing`` says."""
+    """Batches of chats, padded or packed as ``training.packing`` says; ``sharing`` neighbouring ranks have the same
+    packs, a part of them each."""
 
     def __init__(
-        self, rows: TokenRows, schedule: Schedule, training: Training, *, pad_id: int, start_step: int = 0
+        self,
+        rows: TokenRows,
+        schedule: Schedule,
+        training: Training,
+        *,
+        pad_id: int,
+        start_step: int = 0,
+        sharing: int = 1,
     ) -> None:
         super().__init__()
         self.rows, self.schedule, self.training = rows, schedule, training
-        self.pad_id, self.start_step = pad_id, start_step
+        self.pad_id, self.start_step, self.sharing = pad_id, start_step, sharing
+
+    @property
+    def rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
 
     def train_dataloader(self) -> DataLoader[Any]:
-        rank = self.trainer.global_rank if self.trainer else 0
-        sampler = _FromStep(self.schedule, rank=rank, start_step=self.start_step)
+        sampler = _FromStep(self.schedule, rank=self.rank // self.sharing, start_step=self.start_step)
         return DataLoader(_Chats(self.rows), batch_sampler=sampler, collate_fn=self.collate)
 
     def collate(self, members: Sequence[Member]) -> Batch:
-        if self.training.packing == "packed":
-            return packed(members, share=self.training.share_prefixes)
-        return padded(members, self.pad_id)
+        if self.training.packing != "packed":
+            return padded(members, self.pad_id)
+        whole = packed(members, share=self.training.share_prefixes)
+        if self.sharing == 1:
+            return whole
+        return part(whole, self.rank % self.sharing, self.sharing, self.pad_id)
 
 
 def packed(members: Sequence[Member], *, share: bool) -> Batch:
@@ -80,6 +95,26 @@ def packed(members: Sequence[Member], *, share: bool) -> Batch:
         "position_ids": torch.from_numpy(trie.positions)[None],
         "nodes": trie.nodes,
         **_supervision(members, places),
+    }
+
+
+def part(batch: Batch, number: int, parts: int, pad_id: int) -> Batch:
+    """The tokens of a packed batch that stand in the ``number``-th of equal parts, and their supervision.
+
+    ``nodes`` stay those of all tokens; what fills the last part is a node of its own, which nothing sees.
+    """
+    size = -(-batch["input_ids"].shape[1] // parts)
+    fill = size * parts - batch["input_ids"].shape[1]
+    start, stop = number * size, (number + 1) * size
+    mine = (batch["positions"] >= start) & (batch["positions"] < stop)
+    return {
+        "input_ids": pad(batch["input_ids"], (0, fill), value=pad_id)[:, start:stop],
+        "position_ids": pad(batch["position_ids"], (0, fill))[:, start:stop],
+        "nodes": [*batch["nodes"], Node(fill)] if fill else batch["nodes"],
+        "positions": batch["positions"][mine] - start,
+        "targets": batch["targets"][mine],
+        "weights": batch["weights"][mine],
+        "num_tokens": batch["num_tokens"] / parts,
     }
 
 

@@ -1,18 +1,29 @@
-"""Attention over a trie of chats: every node sees its ancestors and, causally, itself. No mask of tokens × tokens."""
+"""Attention over a trie of chats: every node sees its ancestors and, causally, itself. No mask of tokens × tokens.
+
+Three ways to the same numbers: torch's fused attention node by node, which runs everywhere; torch's attention over
+variable lengths, for packs that share nothing, on GPUs; and FlexAttention with the trie as its block mask, on GPUs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.attention.flex_attention import BlockMask
+from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
+from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
 from longsafety.data.trie import Node
 
-NAME = "longsafety_trie"
+NAME, VARLEN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_flex"
+PACKED = {"sdpa": NAME, "varlen": VARLEN, "flex": FLEX}
+"""The chosen attention → the name by which a network takes it for packed chats."""
 _BLOCK = 512
 """Queries of a node below others that are computed at once: their mask has so many rows."""
 
@@ -65,9 +76,104 @@ def trie_attention(
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
+def varlen_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    nodes: Sequence[Node],
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """As :func:`trie_attention`, in one call of torch's kernel where no node has ancestors (and nothing drops out)."""
+    if dropout or any(node.ancestors for node in nodes):
+        return trie_attention(module, query, key, value, None, nodes=nodes, scaling=scaling, dropout=dropout)
+    bounds, longest = _bounds(tuple(nodes), query.device), max(node.num_tokens for node in nodes)
+    q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in _one_kind(query, key, value))
+    output = varlen_attn(
+        q, k, v, bounds, bounds, longest, longest,
+        scale=scaling, window_size=(-1, 0), enable_gqa=q.shape[1] != k.shape[1],
+    )  # fmt: skip
+    assert isinstance(output, torch.Tensor)
+    return output[None], None
+
+
+def flex_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    nodes: Sequence[Node],
+    **options: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """As :func:`trie_attention`, by transformers' FlexAttention, which compiles it. Nothing may drop out."""
+    mask = block_mask(tuple(nodes), query.device)
+    query, key, value = _one_kind(query, key, value)
+    output: tuple[torch.Tensor, torch.Tensor | None] = flex_attention_forward(
+        module, query, key, value, mask, **options
+    )
+    return output
+
+
+@lru_cache(maxsize=1)  # all layers of a pass ask for the same
+def block_mask(nodes: tuple[Node, ...], device: torch.device, block: int = 128) -> BlockMask:
+    """The trie's mask, from its bounds alone. Its nodes stand in depth-first order: a token is seen by what comes
+    after it, up to the end of all that continues its node.
+    """
+    ends = _ends(nodes).to(device)
+    size = len(ends)
+    tiles = pad(ends, (0, -size % block), value=0).view(-1, block)
+    first = torch.arange(len(tiles), device=device) * block
+    below = first[:, None] > first[None]
+    seen = (tiles.amax(1)[None] > first[:, None]) & below | torch.eye(len(tiles), dtype=torch.bool, device=device)
+    full = (tiles.amin(1)[None] >= first[:, None] + block) & below
+
+    def visible(batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        return (key <= query) & (query < ends[key])
+
+    return BlockMask.from_kv_blocks(
+        *_listed(seen & ~full), *_listed(full), BLOCK_SIZE=block, mask_mod=visible, seq_lengths=(size, size)
+    )
+
+
+def _listed(tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of ``[Q, K]``: how many in each row, ``[1, 1, Q]``, and which, those first, ``[1, 1, Q, K]``."""
+    order = tiles.int().argsort(dim=1, descending=True, stable=True)
+    return tiles.sum(1, dtype=torch.int32)[None, None], order.int()[None, None].contiguous()
+
+
+def _ends(nodes: Sequence[Node]) -> torch.Tensor:
+    """``[T]``: for each token, where the last node ends that continues its node."""
+    stops = list(accumulate(node.num_tokens for node in nodes))
+    last = list(stops)
+    for number, node in enumerate(nodes):
+        for ancestor in node.ancestors:
+            last[ancestor] = max(last[ancestor], stops[number])
+    return torch.repeat_interleave(torch.tensor(last), torch.tensor([node.num_tokens for node in nodes]))
+
+
+@lru_cache(maxsize=1)
+def _bounds(nodes: tuple[Node, ...], device: torch.device) -> torch.Tensor:
+    stops = accumulate((node.num_tokens for node in nodes), initial=0)
+    return torch.tensor(list(stops), dtype=torch.int32, device=device)
+
+
+def _one_kind(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Rotary positions leave query and key in float32 under autocast, which does not know of these kernels."""
+    device = tensors[0].device.type
+    lowered = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensors[-1].dtype
+    return [tensor.to(lowered) for tensor in tensors]
+
+
 def _no_mask(*_: Any, **__: Any) -> None:
     return None
 
 
-AttentionInterface.register(NAME, trie_attention)
-AttentionMaskInterface.register(NAME, _no_mask)
+for _name, _way in ((NAME, trie_attention), (VARLEN, varlen_attention), (FLEX, flex_attention)):
+    AttentionInterface.register(_name, _way)
+    AttentionMaskInterface.register(_name, _no_mask)

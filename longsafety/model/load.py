@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError
 from longsafety.model import smollm2, tiny
+from longsafety.model.kernels import check_flash, loaded_attention
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -74,15 +74,10 @@ def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.
     Raises DataError for a model that cannot be had or read, ConfigError for an attention that is not installed and for
     a scaling that the model cannot have.
     """
-    if model.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
-        raise ConfigError(
-            [
-                "model.attention = flash_attention_2: the package flash-attn is not installed; "
-                "install longsafety[flash] on a machine with a CUDA GPU, or set model.attention=sdpa"
-            ]
-        )
+    check_flash(model.attention)
     rope = rope or settings.Rope()
-    return read_network(base_folder(model, cache, seed=seed, rope=rope), model.attention, rope, model.window)
+    folder = base_folder(model, cache, seed=seed, rope=rope)
+    return read_network(folder, loaded_attention(model.attention), rope, model.window)
 
 
 def base_folder(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope) -> Path:

@@ -15,10 +15,12 @@ from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from longsafety.errors import ConfigError
-from longsafety.model.attention import NAME as TRIE
+from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
 from longsafety.model.head import answer_loss
+from longsafety.model.kernels import chosen_attention
 from longsafety.model.load import add_lora, load_model
+from longsafety.model.sequence import share_sequences
 from longsafety.settings import Settings, Training
 
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -54,6 +56,16 @@ def training_problem(network: Any, packing: str) -> str | None:
     return None
 
 
+def use_attention(network: Any, name: str) -> None:
+    """Has ``network`` attend by the registered ``name``. Raises ConfigError for one that would go on as before."""
+    network.set_attn_implementation(name)
+    if network.config._attn_implementation != name:
+        kind = type(network).__name__
+        raise ConfigError(
+            [f"training.packing = packed: {kind} has an attention of its own that cannot be replaced; set packing=none"]
+        )
+
+
 def learning_rate(training: Training, num_steps: int) -> Callable[[int], float]:
     """Step → share of ``lr_peak``: linear warm-up, then the schedule down to 0 (or constant)."""
     warmup = math.ceil(training.warmup_ratio * num_steps)
@@ -74,6 +86,7 @@ _ATTENTION = [
     torch.ops.aten._scaled_dot_product_flash_attention.default,
     torch.ops.aten._scaled_dot_product_efficient_attention.default,
     torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+    torch.ops.torch_attn._varlen_attn.default,
 ]
 CHECKPOINTING: dict[str, dict[str, Any] | None] = {
     "none": None,
@@ -92,6 +105,7 @@ class CausalTuner(L.LightningModule):
     def __init__(self, settings: Settings, *, num_steps: int) -> None:
         super().__init__()
         self.settings, self.num_steps = settings, num_steps
+        self.attention = chosen_attention(settings)
         self.network: Any = None
         self.strict_loading = settings.model.tune == "full"
 
@@ -103,8 +117,10 @@ class CausalTuner(L.LightningModule):
         problem = training_problem(network, self.settings.training.packing)
         if problem:
             raise ConfigError([f"training.packing = {self.settings.training.packing}: {problem}"])
-        if self.settings.training.packing == "packed" and model.attention == "sdpa":
-            network.set_attn_implementation(TRIE)
+        if self.settings.training.packing == "packed" and self.attention in PACKED:
+            use_attention(network, PACKED[self.attention])
+        if self.settings.trainer.sequence_parallel > 1:
+            share_sequences(network, PACKED[self.attention], self.settings.trainer.sequence_parallel)
         recomputed = CHECKPOINTING[model.gradient_checkpointing]
         if recomputed is not None:
             network.gradient_checkpointing_enable(recomputed)

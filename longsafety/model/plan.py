@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
+from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import Shape, shape_of
 from longsafety.settings import Settings
 
@@ -193,7 +194,7 @@ def _memory(
         "weights": weights,
         "gradients": gradients,
         "optimiser": optimiser,
-        "activations": _activations(settings, shape, precision, pack),
+        "activations": _activations(settings, shape, precision, pack) / trainer.sequence_parallel,
         "logits": _HEAD_POSITIONS * shape.vocabulary * (8.0 if precision == "32-true" else 10.0),
     }
 
@@ -237,12 +238,10 @@ def _changes(settings: Settings) -> Iterator[tuple[str, Any]]:
         return lambda whole: whole.model_copy(update={section: getattr(whole, section).model_copy(update=values)})
 
     trainer, length = settings.trainer, settings.length.training_tokens
-    if (
-        settings.training.packing == "packed"
-        and (settings.training.pack_tokens or settings.training.micro_batch_size * length) > length
-    ):
+    packed, shape = settings.training.packing == "packed", shape_of(settings.model)
+    if packed and (settings.training.pack_tokens or settings.training.micro_batch_size * length) > length:
         yield f"training.pack_tokens={length}", changed("training", pack_tokens=length)
-    elif settings.training.packing != "packed" and settings.training.micro_batch_size > 1:
+    elif not packed and settings.training.micro_batch_size > 1:
         yield "training.micro_batch_size=1", changed("training", micro_batch_size=1)
     if settings.model.gradient_checkpointing != "full":
         yield "model.gradient_checkpointing=full", changed("model", gradient_checkpointing="full")
@@ -262,5 +261,10 @@ def _changes(settings: Settings) -> Iterator[tuple[str, Any]]:
     if trainer.strategy == "deepspeed" and not trainer.zero.offload_optimizer:
         zero = trainer.zero.model_copy(update={"stage": 3, "offload_optimizer": True})
         yield "trainer.zero.offload_optimizer=true", changed("trainer", zero=zero)
+    ranks = trainer.devices * trainer.num_nodes if isinstance(trainer.devices, int) else 1
+    for size in (2, 4, 8):
+        fitting = shape is not None and heads_problem(shape, size) is None and ranks % size == 0
+        if trainer.strategy == "deepspeed" and packed and size > trainer.sequence_parallel and fitting:
+            yield f"trainer.sequence_parallel={size}", changed("trainer", sequence_parallel=size)
     if settings.model.tune == "full":
         yield "model.tune=lora", changed("model", tune="lora")

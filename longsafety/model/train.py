@@ -23,8 +23,10 @@ from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
+from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import base_folder, load_model, read_network
 from longsafety.model.module import CausalTuner
+from longsafety.model.sequence import whole_sequences_again
 from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
 from longsafety.ranks import first_rank
 from longsafety.scenarios.encode import ChatEncoder
@@ -129,7 +131,8 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
     use_threads(trainer_settings.num_threads)
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
     L.seed_everything(settings.seed, workers=True, verbose=False)
-    count = ranks(trainer_settings)
+    sharing = trainer_settings.sequence_parallel
+    count = ranks(trainer_settings) // sharing
     rows = TokenRows(folder / ROWS)
     chats = [rows[index].ids for index in range(len(rows))]
     answers = rows.num_answers.tolist()
@@ -139,7 +142,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
     found = newest(folder / CHECKPOINTS, settings)
     start = found.step if found else 0
     module = CausalTuner(settings, num_steps=len(schedule.steps))
-    data = MixModule(rows, schedule, training, pad_id=pad_id, start_step=start)
+    data = MixModule(rows, schedule, training, pad_id=pad_id, start_step=start, sharing=sharing)
     history = History(folder / HISTORY, start)
     checkpoints = Checkpoints(folder / CHECKPOINTS, training.checkpoint_every_steps, start)
     trainer = L.Trainer(
@@ -165,9 +168,11 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         default_root_dir=folder,
     )
     if trainer.is_global_zero:
-        print(f"  {schedule.summary}", flush=True)
+        shared = f", each pack shared by {sharing} devices" if sharing > 1 else ""
+        print(f"  {schedule.summary}\n  {precision} on {device}, attention {module.attention}{shared}", flush=True)
     base_folder(settings.model, Path(settings.paths.cache), seed=settings.seed, rope=settings.length.rope)
-    trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
+    with whole_sequences_again():
+        trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
         if checkpoints.stopped == signal.SIGUSR1 and trainer.is_global_zero:
             requeue()
@@ -188,6 +193,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         "tokens_per_second": told[-1]["tokens"] / max(told[-1]["seconds"], 1e-9),
         "final_loss": told[-1]["loss"],
         "precision": precision,
+        "attention": module.attention,
         "device": device,
         "parameters": parameters,
         "trainable_parameters": trained,
@@ -201,7 +207,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
 def load_trained(model: Model, weights: Path, cache: Path, *, seed: int, rope: Rope | None = None) -> Any:
     """The network of a trained arm, adapters merged, in evaluation mode."""
     if model.tune == "full":
-        return read_network(weights, model.attention)
+        return read_network(weights, loaded_attention(model.attention))
     from peft import PeftModel
 
     base: Any = load_model(model, cache, seed=seed, rope=rope)

@@ -51,7 +51,7 @@ class RunRecord:
     counts: dict[str, int] = field(default_factory=dict)
     """What was built, left out, filled in: reason → count."""
     training: dict[str, Any] = field(default_factory=dict)
-    """steps, samples, tokens, supervised_tokens, seconds, tokens_per_second, final_loss, precision, device,
+    """steps, samples, tokens, supervised_tokens, seconds, tokens_per_second, final_loss, precision, attention, device,
     parameters, trainable_parameters; empty for the untrained arm."""
     history: list[dict[str, float]] = field(default_factory=list)
     """A row an optimiser step: step, loss, lr, seconds (since the start), tokens."""

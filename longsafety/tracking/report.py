@@ -145,7 +145,8 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
             f"({run.training.schedule}), loss by {run.training.loss_reduction}" for run in trained
         )  # fmt: skip
         facts[4:4] = [("training", f"{budget} of up to {length} tokens; {recipe}")]
-    if assumed := _distinct(key for run in runs for key in run.model.assumed):
+    guessed = [key for run in runs for key in (*run.model.assumed, *(f"trainer.{key}" for key in run.trainer.assumed))]
+    if assumed := _distinct(guessed):
         facts.append(("assumed, not from the paper", assumed))
     versions = [f"{key} {value}" for record in records for key, value in record.environment.items()]
     facts.append(("versions", _distinct(versions)))

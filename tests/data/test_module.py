@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from longsafety.data.module import Batch, MixModule
+from longsafety.data.module import Batch, MixModule, packed, part
 from longsafety.data.schedule import Schedule
 from longsafety.data.tokens import TokenRows
+from longsafety.data.trie import Node
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
 from longsafety.settings import Training
@@ -119,3 +121,44 @@ def test_packed_chats_keep_what_they_share_once(rows: TokenRows) -> None:
     assert whole["input_ids"].shape[1] == len(rows[0].ids)
     assert whole["targets"].tolist() == 2 * rows[0].ids[-rows[0].num_answer :].tolist(), "supervised twice"
     assert whole["positions"].tolist()[: rows[0].num_answer] == whole["positions"].tolist()[rows[0].num_answer :]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_the_parts_of_a_pack(rows: TokenRows, parts: int) -> None:
+    """Joined they are the pack, filled up by tokens that are nobody's, and each supervises what it holds."""
+    whole = module(rows, "packed").collate([(rows[index], weight) for index, weight in KEYS])
+    split = [part(whole, number, parts, pad_id=2) for number in range(parts)]
+    size, tokens = split[0]["input_ids"].shape[1], whole["input_ids"].shape[1]
+    assert {each["input_ids"].shape for each in split} == {(1, size)} == {each["position_ids"].shape for each in split}
+    fill = size * parts - tokens
+    assert 0 <= fill < parts
+    for name, filling in (("input_ids", 2), ("position_ids", 0)):
+        joined = torch.cat([each[name] for each in split], dim=1)[0]
+        assert torch.equal(joined[:tokens], whole[name][0]) and joined[tokens:].tolist() == [filling] * fill
+    for each in split:
+        assert each["nodes"] == whole["nodes"] + ([Node(fill)] if fill else [])
+        assert len(each["positions"]) == 0 or 0 <= int(each["positions"].min()) <= int(each["positions"].max()) < size
+    where = torch.cat([each["positions"] + number * size for number, each in enumerate(split)])
+    order = whole["positions"].argsort(stable=True)
+    for name in ("targets", "weights"):
+        found = torch.cat([each[name] for each in split])
+        assert torch.equal(found[where.argsort(stable=True)], whole[name][order])
+    assert sum(each["num_tokens"] for each in split) == pytest.approx(whole["num_tokens"])
+
+
+def test_ranks_that_share_packs_have_those_of_their_group(rows: TokenRows) -> None:
+    training = Training(batch_size=8, micro_batch_size=2, epochs=2)
+    chats = [rows[number].ids for number in range(len(rows))]
+    schedule = Schedule.plan(chats, rows.num_answers.tolist(), training, ranks=2, seed=0, longest=300)
+    loaded = []
+    for rank in range(4):
+        made = MixModule(rows, schedule, training, pad_id=2, sharing=2)
+        made.trainer = SimpleNamespace(global_rank=rank)  # type: ignore[assignment]
+        loaded.append(list(made.train_dataloader()))
+    for group in (0, 1):
+        for first, second, entries in zip(
+            *loaded[2 * group : 2 * group + 2], [batch for step in schedule.steps for batch in step[group]], strict=True
+        ):
+            whole = packed([(rows[index], weight) for index, weight in entries], share=True)
+            both = torch.cat([first["input_ids"], second["input_ids"]], dim=1)
+            assert torch.equal(both[:, : whole["input_ids"].shape[1]], whole["input_ids"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -214,8 +215,8 @@ def test_revision_needs_a_hub_name(folder: Path, tmp_path: Path, local: bool) ->
 
 
 def test_attention_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
-    monkeypatch.setattr(load.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"model\.attention = flash_attention_2: .* set model\.attention=sdpa"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"model\.attention = flash_attention_2: .* set model\.attention=auto"):
         load.load_model(model(attention="flash_attention_2"), made, seed=0)
 
 

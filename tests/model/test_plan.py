@@ -134,3 +134,28 @@ def test_plan_stands_alone() -> None:
 
     with pytest.raises(ConfigError, match=r"stages = \[plan,train\]: plan only reckons.*set stages=\[plan\] first"):
         settings("stages=[plan,train]")
+
+
+def test_devices_that_share_packs_share_activations() -> None:
+    whole, shared = plan(settings()).memory, plan(settings("trainer.sequence_parallel=4")).memory
+    assert whole is not None and shared is not None
+    assert shared == {**whole, "activations": whole["activations"] / 4}
+
+
+def test_a_length_that_no_device_holds_is_shared() -> None:
+    long = settings("length.max_tokens=120000", "model.gradient_checkpointing=full")
+    made = plan(long.model_copy(update={"training": long.training.model_copy(update={"pack_tokens": 120_000})}))
+    assert made.fits is False and made.fix == "trainer.sequence_parallel=2"
+    seven_heads = settings("model=qwen2_5_7b", "length.max_tokens=32000", "model.window=131072")
+    assert "sequence_parallel=8" not in str(plan(seven_heads).fix)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "gpu"),
+    [("a100_1", 1, "A100-80G"), ("a100_8", 8, "A100-80G"), ("a100_2x8", 16, "A100-80G"), ("h200_1", 1, "H200-141G")],
+)
+def test_eight_billion_parameters_at_32k_fit_the_presets(name: str, devices: int, gpu: str) -> None:
+    made = settings(f"trainer={name}", "model.gradient_checkpointing=full")
+    assert made.trainer.name == name and made.trainer.gpu == gpu
+    assert set(made.trainer.assumed) <= set(made.trainer.model_dump())
+    assert plan(made).devices == devices and plan(made).fits

@@ -69,9 +69,11 @@ def deepspeed(stage: int, **changes: Any) -> dict[str, Any]:
     return {"devices": 2, "strategy": "deepspeed", "zero": {"stage": stage}, **changes}
 
 
-def run(folder: Path, settings: Settings, *, kill_at: int = -1, fail_in: str = "") -> subprocess.CompletedProcess[str]:
-    """A training in a process of its own, which starts the other rank."""
-    rows(folder / ROWS)
+def run(
+    folder: Path, settings: Settings, *, kill_at: int = -1, fail_in: str = "", beginning: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """A training in a process of its own, which starts the other ranks."""
+    rows(folder / ROWS, beginning)
     (folder / "settings.json").write_text(settings.model_dump_json())
     (folder / "script.py").write_text(SCRIPT)
     return subprocess.run(
@@ -81,13 +83,17 @@ def run(folder: Path, settings: Settings, *, kill_at: int = -1, fail_in: str = "
     )  # fmt: skip
 
 
-def rows(folder: Path) -> None:
-    """Chats of random tokens, written as ``encode`` would."""
+def rows(folder: Path, beginning: int) -> None:
+    """Chats of random tokens, written as ``encode`` would; those with more than ``beginning`` share as many."""
     draw = torch.Generator().manual_seed(0)
+    common = torch.randint(3, 500, (beginning,), generator=torch.Generator().manual_seed(1))
 
     class Encoder:
         def sample_ids(self, number: int) -> Any:
-            return torch.randint(3, 500, (30 + 7 * number,), generator=draw).numpy(), 5 + number
+            ids = torch.randint(3, 500, (30 + 7 * number,), generator=draw)
+            if len(ids) > beginning:
+                ids[:beginning] = common
+            return ids.numpy(), 5 + number
 
     if not TokenRows.complete(folder):
         TokenRows.write(folder, range(SAMPLES), Encoder())  # type: ignore[arg-type]
@@ -201,6 +207,35 @@ def test_adapters_train_in_a_sharded_training(
     ended = run(tmp_path, make("lora", **deepspeed(stage)))
     assert ended.returncode == 0, ended.stderr
     assert_alike(tmp_path, alone("lora"))
+
+
+@pytest.mark.slow
+@needs_deepspeed
+@pytest.mark.parametrize(
+    ("stage", "model"), [(1, {}), (2, {"tune": "lora"}), (3, {}), (3, {"gradient_checkpointing": "full"})]
+)
+def test_two_ranks_that_share_each_pack_train_as_one(
+    stage: int, model: dict[str, Any], make: Make, alone: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Packs of an odd number of tokens are filled, and some parts of them hold nothing that is supervised."""
+    tune = model.get("tune", "full")
+    ended = run(tmp_path, make(tune, model=model, **deepspeed(stage, sequence_parallel=2)))
+    assert ended.returncode == 0, ended.stderr
+    assert_alike(tmp_path, alone(tune))
+    assert "each pack shared by 2 devices" in ended.stdout
+
+
+@pytest.mark.slow
+@needs_deepspeed
+def test_two_groups_of_two_ranks_with_shared_beginnings(make: Make, tmp_path: Path) -> None:
+    """The exchange, and data in parallel, and what chats have in common: a trie's nodes are those of the whole pack."""
+    single, several = tmp_path / "single", tmp_path / "several"
+    for folder, hardware in ((single, {}), (several, deepspeed(2, devices=4, sequence_parallel=2))):
+        folder.mkdir()
+        ended = run(folder, make(**hardware), beginning=80)
+        assert ended.returncode == 0, ended.stderr
+        assert " 0% of them shared" not in ended.stdout
+    assert_alike(several, single)
 
 
 @pytest.mark.slow

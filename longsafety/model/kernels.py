@@ -1,0 +1,84 @@
+"""Which attention a training computes with, and what must be there for it: decided once, before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+
+from longsafety.errors import ConfigError
+from longsafety.settings import Settings
+
+_VARLEN_NEEDS = {"scale", "window_size", "enable_gqa"}
+"""Parameters that torch's first ``varlen_attn`` lacked."""
+_FIX = "set model.attention=auto"
+_FLASH_MISSING = (
+    "model.attention = flash_attention_2: the package flash-attn is not installed; install longsafety[flash] on a "
+    f"machine with a CUDA GPU, or {_FIX}"
+)
+
+
+def loaded_attention(attention: str) -> str:
+    """What transformers loads a network with; packs get their attention afterwards, and asking needs none of theirs."""
+    return attention if attention in ("eager", "flash_attention_2") else "sdpa"
+
+
+def missing_packages(settings: Settings) -> list[str]:
+    """``key = value: …`` for each package that a run would need and that is not installed; imports none."""
+    if not {"train", "evaluate"} & {*settings.stages}:
+        return []
+    found = []
+    trains = bool(settings.data_mix.sources)
+    if trains and settings.trainer.strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
+        found.append("trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]")
+    if settings.model.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        found.append(_FLASH_MISSING)
+    return found
+
+
+def check_flash(attention: str) -> None:
+    """Raises ConfigError where flash-attn is asked for and not installed."""
+    if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        raise ConfigError([_FLASH_MISSING])
+
+
+def chosen_attention(settings: Settings) -> str:
+    """What ``model.attention`` comes to here: ``auto`` is ``varlen`` for packs on a GPU that can, else ``sdpa``.
+
+    Raises ConfigError for what this machine cannot train with.
+    """
+    import torch
+
+    from longsafety.model.device import chosen_precision
+
+    trainer, asked = settings.trainer, settings.model.attention
+    check_flash(asked)
+    gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
+    if trainer.accelerator == "gpu" and not gpu:
+        raise ConfigError(["trainer.accelerator = gpu: torch finds no CUDA GPU here; set trainer=cpu or trainer=auto"])
+    if asked == "auto":
+        precision, _ = chosen_precision(trainer.precision, trainer.accelerator, trains=True)
+        packed = settings.training.packing == "packed"
+        return "varlen" if gpu and packed and _varlen_problem(precision) is None else "sdpa"
+    problem = None
+    if asked in ("varlen", "flex", "flash_attention_2") and not gpu:
+        problem = "needs a CUDA GPU, and torch finds none here"
+    elif asked == "varlen":
+        precision, _ = chosen_precision(trainer.precision, trainer.accelerator, trains=True)
+        problem = _varlen_problem(precision)
+    if problem:
+        raise ConfigError([f"model.attention = {asked}: {problem}; {_FIX}"])
+    return asked
+
+
+def _varlen_problem(precision: str) -> str | None:
+    """Why this GPU and this torch cannot; its kernel is FlashAttention's, in half precision only."""
+    import torch
+    from torch.nn.attention.varlen import varlen_attn
+
+    if precision == "32-true":
+        return "computes in bfloat16, and trainer.precision is 32-true"
+    if torch.cuda.get_device_capability() < (8, 0):
+        return f"needs an Ampere GPU or a newer one, and this is a {torch.cuda.get_device_name()}"
+    if not set(inspect.signature(varlen_attn).parameters) >= _VARLEN_NEEDS:
+        return f"torch {torch.__version__} has an older one; install a newer torch"
+    return None
