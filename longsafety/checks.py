@@ -136,8 +136,10 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if exports and export.format is not None and export.path is not None:
         from longsafety.data.export import folder_problem
 
-        problem = folder_problem(Path(export.path).expanduser().resolve(), export.format)
-        if problem:
+        folder = Path(export.path).expanduser().resolve()
+        problem = folder_problem(folder, export.format)
+        # A sweep's models stand beside each other in it, those of an earlier attempt too.
+        if problem and not (settings.exports_weights and settings.varied and folder.is_dir()):
             yield (("export.path", "export.format", "stages"), problem)
     if settings.read.path is not None and not (exports and settings.only_builds):
         yield (
@@ -155,7 +157,7 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                     (f"{section}.format",),
                     f"{section}.format = {schema}: no such schema; choose from auto, {', '.join(SCHEMAS)}",
                 )
-    if settings.exports_weights and not settings.data_mix.sources:
+    if settings.exports_weights and not settings.data_mix.sources and not settings.varied:
         yield (
             ("data_mix.sources", "export.format"),
             f"export.format = weights: data_mix={settings.data_mix.name} trains nothing; choose another data_mix",

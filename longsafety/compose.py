@@ -29,6 +29,7 @@ from longsafety.checks import combination_problems
 from longsafety.errors import ConfigError
 from longsafety.scenarios.seeds import SHIPPED
 from longsafety.settings import Settings
+from longsafety.stages import slug
 
 _PACKAGE = Path(__file__).resolve().parent
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
@@ -149,7 +150,7 @@ def settle(jobs: Sequence[Job]) -> list[Settings]:
     problems: dict[str, None] = {}
     settled: list[Settings] = []
     for job in jobs:
-        settings, wrong = check(_plain(job.config))
+        settings, wrong = check({**_plain(job.config), "varied": dict(job.varied)})
         problems.update(dict.fromkeys(wrong))
         if settings:
             settled.append(settings)
@@ -160,7 +161,7 @@ def settle(jobs: Sequence[Job]) -> list[Settings]:
     if baseline is not None and baseline not in labels:
         names = ", ".join(dict.fromkeys(labels))
         raise ConfigError([f"baseline = {baseline}: no arm of this command; choose one of {names}"])
-    _own_export_folders(settled)
+    settled = _own_export_folders(settled, labels)
     lengths: dict[str, set[int]] = {}
     for label, settings in zip(labels, settled, strict=True):
         lengths.setdefault(label, set()).add(settings.length.max_tokens)
@@ -170,14 +171,29 @@ def settle(jobs: Sequence[Job]) -> list[Settings]:
     ]
 
 
-def _own_export_folders(settled: Sequence[Settings]) -> None:
-    paths = [settings.export.path for settings in settled if settings.export.path is not None]
-    for path in dict.fromkeys(paths):
-        if paths.count(path) > 1:
+def _own_export_folders(settled: Sequence[Settings], labels: Sequence[str]) -> list[Settings]:
+    """Trained models for which one folder is given go into its subfolders, by arm, and by length where an arm has
+    several; data does not."""
+    paths = [settings.export.path for settings in settled]
+    if settled[0].exports_weights and not any(settings.data_mix.sources for settings in settled):
+        raise ConfigError(
+            [f"export.format = weights: no arm of {', '.join(labels)} is trained; choose another data_mix"]
+        )
+    own = list(paths)
+    for number, (settings, label, path) in enumerate(zip(settled, labels, paths, strict=True)):
+        if path is not None and settings.exports_weights and paths.count(path) > 1:
+            length = f"-{settings.length.bench_tokens}" if labels.count(label) > 1 else ""
+            own[number] = str(Path(path) / f"{slug(label)}{length}")
+    for path in dict.fromkeys(path for path in own if path is not None):
+        if own.count(path) > 1:
             raise ConfigError([
-                f"export.path = {path}: {paths.count(path)} runs of this command would write into it; give each its "
+                f"export.path = {path}: {own.count(path)} runs of this command would write into it; give each its "
                 "own, with what varies in the path: FOLDER/${length.name}"
             ])  # fmt: skip
+    return [
+        settings.model_copy(update={"export": settings.export.model_copy(update={"path": path})})
+        for settings, path in zip(settled, own, strict=True)
+    ]
 
 
 def _label(settings: Settings, job: Job) -> str:

@@ -18,7 +18,7 @@ from longsafety.keys import Keys, keys
 from longsafety.model.kernels import missing_packages
 from longsafety.ranks import first_rank
 from longsafety.settings import Settings
-from longsafety.stages import Store, address, writable
+from longsafety.stages import Store, address, slug, writable
 
 SETTINGS, DONE, TABLE, SWEEP = "settings.yaml", "done", "table.txt", "sweep.yaml"
 
@@ -35,12 +35,27 @@ class Run:
     def done(self) -> bool:
         return (self.folder / DONE).exists()
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: an export is written again, but of a sweep's models those that are there."""
+        if not self.done or "export" not in self.settings.stages:
+            return self.done
+        return self.settings.exports_weights and (not self.settings.data_mix.sources or bool(self.export_problem))
+
+    @property
+    def export_problem(self) -> str:
+        """Why the trained model cannot be written, empty where it can."""
+        from longsafety.data.export import folder_problem
+
+        if not self.settings.exports_weights or not self.settings.data_mix.sources:
+            return ""
+        return folder_problem(Path(str(self.settings.export.path)), "weights")
+
 
 def freeze(settings: Settings) -> Run:
     """Writes the resolved settings to the run's folder, which is named by the arm and the run's address."""
     addresses = keys(settings)
-    label = "".join(char if char.isalnum() or char in "_.-=" else "-" for char in settings.label)
-    folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{label}-{addresses.run}"
+    folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{slug(settings.label)}-{addresses.run}"
     writable(folder)
     text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
     # Ranks that are started one by one each freeze the same; none may find the file half written.
@@ -66,9 +81,11 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         _answering_tracker(first)
     runs = [freeze(settings) for settings in jobs]
     _refuse_missing(runs)
+    if problems := [run.export_problem for run in runs if not run.done and run.export_problem]:
+        raise ConfigError(problems)
     sweep = _freeze_sweep(runs, command)
     for number, run in enumerate(runs, 1):
-        if run.done and "export" not in run.settings.stages:
+        if run.finished:
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {_title(run.settings)}", flush=True)
         code = _worker("run", run.folder, sweep)

@@ -126,7 +126,7 @@ class Export(Section):
 
     format: ExportFormat | None = None
     path: str | None = None
-    """A new or empty folder."""
+    """A new or empty folder; of a sweep's trained models, each takes a subfolder named by its arm."""
     kinds: Annotated[list[Literal["harmful"] | TwinKind], Field(min_length=1)] = ["harmful"]
     """Sample kinds that are written of what was built; of a file that is read, all are."""
 

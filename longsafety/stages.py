@@ -24,6 +24,11 @@ def address(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def slug(label: str) -> str:
+    """The label as the name of a folder."""
+    return "".join(char if char.isalnum() or char in "_.-=" else "-" for char in label)
+
+
 @cache
 def code_version(*modules: str) -> str:
     """Hash of the source of modules or rooms (``scenarios``, ``evaluation/ask.py``): a changed builder builds anew."""

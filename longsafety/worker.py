@@ -55,7 +55,7 @@ class Worker:
             self.answers()
         if "score" in settings.stages:
             self.score()
-        if settings.exports_weights:
+        if settings.exports_weights and settings.data_mix.sources:
             self.export()
         (self.folder / DONE).touch()
 

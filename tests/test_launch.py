@@ -101,6 +101,27 @@ def test_the_same_command_again_makes_nothing(ablation: Place) -> None:
     assert all(re.search(rf"(?m)^{arm} ", shown) for arm in ARMS), "the table is shown again"
 
 
+@pytest.mark.slow
+def test_every_trained_model_of_a_sweep_is_exported_once(place: Place, tmp_path: Path) -> None:
+    typed = ["data_mix=base,longsafety,short_safety", "stages=[build,train,export]", "export.format=weights", *SMALL]
+    folder = tmp_path / "models"
+    (folder / "short_safety").mkdir(parents=True)
+    (folder / "short_safety" / "notes.txt").write_text("mine")
+    refused = place.run(*typed, f"export.path={folder}")
+    assert refused.returncode == 2
+    assert re.search(
+        r"export\.path = \S+/models/short_safety: is not empty; give a new or empty folder", refused.stderr
+    )
+    assert not (place.outputs / "stages").exists(), "nothing was made before"
+    shutil.rmtree(folder / "short_safety")
+    place.succeed(*typed, f"export.path={folder}")
+    assert sorted(path.name for path in folder.iterdir()) == ["longsafety", "short_safety"]
+    shutil.rmtree(folder / "short_safety")
+    shown = place.succeed(*typed, f"export.path={folder}")
+    assert "[3/3]" in shown and "[2/3]" not in shown, "what is there is not written again, what is not is"
+    assert (folder / "short_safety" / "model.safetensors").exists()
+
+
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,26 @@ def test_each_export_of_a_sweep_has_its_own_folder(tmp_path: Path) -> None:
     assert re.search(r"/one: 2 runs of this command would write into it; give each its own, .*length\.name", line)
 
 
+def test_each_model_of_a_sweep_is_written_into_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "longsafety").mkdir()
+    (tmp_path / "longsafety" / "model.safetensors").touch()  # an earlier attempt's: launch knows whether it is this one
+    exporting = ("scale=smoke", "stages=[train,export]", "export.format=weights", f"export.path={tmp_path}")
+    arms = settled(*exporting, "data_mix=base,longsafety,longsafety_twins", "seed=0,1")
+    assert [str(job.export.path).removeprefix(f"{tmp_path}/") for job in arms if job.data_mix.sources] == [
+        "longsafety-seed=0", "longsafety-seed=1", "longsafety_twins-seed=0", "longsafety_twins-seed=1",
+    ]  # fmt: skip
+    lengths = settled(*exporting, "length=256,512")
+    assert [Path(str(job.export.path)).name for job in lengths] == ["longsafety-256", "longsafety-512"]
+    jobs = settled(*exporting[:-1], f"export.path={tmp_path}/${{length.name}}", "length=256,512")
+    assert [job.export.path for job in jobs] == [str(tmp_path / "256"), str(tmp_path / "512")]
+
+
+def test_a_sweep_that_trains_nothing_exports_nothing(tmp_path: Path) -> None:
+    exporting = ("scale=smoke", "stages=[train,export]", "export.format=weights", f"export.path={tmp_path}/new")
+    line = problem(*exporting, "data_mix=base", "seed=0,1")
+    assert re.match(r"export\.format = weights: no arm of base seed=0, base seed=1 is trained; choose another", line)
+
+
 def test_a_sweep_over_sweep_files_is_refused() -> None:
     """Hydra drops the sweeps that such files declare (hydra#2807): each would run once, without a word."""
     with pytest.raises(ConfigError, match=r"experiment.*mix_ablation"):

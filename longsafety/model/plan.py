@@ -25,6 +25,9 @@ MEMORY = {"A100-80G": 80e9, "H100-80G": 80e9, "H200-141G": 141e9}
 USABLE = 0.92
 """Share of a GPU's memory that is left beside the context, communication buffers and fragments; assumed."""
 _HEAD_POSITIONS = 1024
+"""Supervised positions whose logits exist at once, at most."""
+ANSWER_TOKENS = 64
+"""Supervised tokens of a chat whose answer is a template's (at most 62); a teacher's and other sources' are longer."""
 _GATHERED = 1_000_000_000
 """Parameters that ZeRO-3 keeps gathered at once (DeepSpeed's default)."""
 PARTS = ("weights", "gradients", "optimiser", "activations", "logits")
@@ -102,7 +105,6 @@ def _plan(settings: Settings) -> Plan:
     if trainer.devices == "auto" and trainer.accelerator != "cpu":
         unknowns.append("devices: trainer.devices=auto; reckoned with one")
     devices *= trainer.num_nodes
-    on_cpu = trainer.accelerator == "cpu" or trainer.name == "auto"
     precision = trainer.precision
     if precision == "auto":
         precision = "bf16-mixed"
@@ -114,7 +116,8 @@ def _plan(settings: Settings) -> Plan:
     common: dict[str, Any] = {
         "label": settings.label or settings.data_mix.name, "length": length.max_tokens, "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
-        "pack_tokens": pack, "evaluation_tokens": asked, "available": _available(settings, on_cpu), "fix": None,
+        "pack_tokens": pack, "evaluation_tokens": asked, "fix": None,
+        "available": _available(settings, _on_cpu(settings)),
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
     if shape is None:
@@ -156,6 +159,10 @@ def _bench_items(settings: Settings) -> int:
     return min(settings.scenario.bench_items or settings.limits.bench_items or counts, counts)
 
 
+def _on_cpu(settings: Settings) -> bool:
+    return settings.trainer.accelerator == "cpu" or settings.trainer.name == "auto"
+
+
 def _available(settings: Settings, on_cpu: bool) -> float | None:
     if not on_cpu:
         return MEMORY[settings.trainer.gpu] * USABLE
@@ -188,30 +195,58 @@ def _memory(
         weights, gradients, optimiser = 2 * number, 2.0 * trainable, 4.0 * trainable
     else:
         weights, gradients, optimiser = 4 * number, 4.0 * trainable, 8.0 * trainable
-        if precision == "bf16-mixed" and settings.model.tune == "full":
-            weights += 2 * shape.matrices  # autocast keeps its bfloat16 copies during a forward pass
+        if precision == "bf16-mixed":
+            weights += 2 * shape.matrices  # the bfloat16 copies that the backward pass takes
+    logits, gradient = _logits(settings, shape, precision, pack)
+    # The logits are gone before the layers' backward passes begin.
+    low = 4.0 if precision == "32-true" else 2.0
+    backward = low * (3 * shape.intermediate + 2 * shape.hidden) * pack
     return {
         "weights": weights,
         "gradients": gradients,
         "optimiser": optimiser,
-        "activations": _activations(settings, shape, precision, pack) / trainer.sequence_parallel,
-        "logits": _HEAD_POSITIONS * shape.vocabulary * (8.0 if precision == "32-true" else 10.0),
+        "activations": (_activations(settings, shape, precision, pack) + max(backward - logits, 0.0))
+        / trainer.sequence_parallel,
+        "logits": logits + gradient,
     }
 
 
+def _logits(settings: Settings, shape: Shape, precision: str, tokens: int) -> tuple[float, float]:
+    """A chunk's logits with their float32 logarithms; and the head's gradient with a chunk's share, where it learns."""
+    teacher, length = settings.teacher, settings.length
+    answer = ANSWER_TOKENS if teacher.kind == "template" else teacher.max_reply_tokens
+    mean = length.train_tokens or length.mean_tokens or length.training_tokens
+    positions = min(_HEAD_POSITIONS, ceil(tokens / mean) * answer)
+    if {source.kind for source in settings.data_mix.sources.values()} & {"long_align", "chats"}:
+        positions = min(_HEAD_POSITIONS, tokens)
+    low = 4.0 if precision == "32-true" else 2.0
+    kept = 2.0 if precision == "bf16-true" or settings.trainer.strategy == "deepspeed" else 4.0
+    gradient = (low + min(kept, 4.0)) * shape.vocabulary * shape.hidden if settings.model.tune == "full" else 0.0
+    return positions * shape.vocabulary * (8.0 if precision == "32-true" else 10.0), gradient
+
+
 def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) -> float:
-    """What a forward pass keeps for the backward pass, and one layer's as it is computed."""
+    """What a forward pass keeps for the backward pass."""
     low = 4.0 if precision == "32-true" else 2.0
     stream = 2.0 if precision == "bf16-true" else 4.0  # between the layers
     lora = settings.model.tune == "lora"
+    trie = settings.training.packing == "packed" and settings.model.attention in (
+        ("auto", "sdpa") if _on_cpu(settings) else ("sdpa",)
+    )
+    # Grouped heads are repeated for the processor's kernel; what it returns is copied from heads to tokens.
+    heads = 4 if trie and _on_cpu(settings) else 2
+    attention = low * (heads * shape.query + (0 if heads == 4 else 2 * shape.key_value) + (shape.query if trie else 0))
+    norm = 4.0 * shape.hidden * (1 if lora else 2)  # its input, and normalised where its weights are trained
+    taken = 2 * stream if stream == low else 5 * low  # autocast copies for each of the five matrices that take it
     per_layer = (
-        2 * 4.0 * shape.hidden  # each norm's input, normalised in float32
-        + 2 * stream * shape.hidden  # and its output
-        + (0 if stream == low else 2 * low * shape.hidden)  # and that as the matrices take it
-        + low * (2 * shape.query + 2 * shape.key_value)  # query, key, value and what attention returns
+        2 * norm
+        + taken * shape.hidden
+        + attention
+        + 4 * shape.heads  # of each query, the logarithm of its sum
         + low * 4 * shape.intermediate  # gate, its activation, up, their product
         + (low * settings.model.lora.r * 7 if lora else 0)
     )
+    beside = stream * 3 * shape.hidden + 8.0 * shape.head_dim  # last norm and embedding; cosines and sines
     kept = per_layer * shape.layers
     if settings.model.gradient_checkpointing == "full":
         kept = stream * shape.hidden * shape.layers + per_layer
@@ -219,7 +254,7 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
         kept = (stream * shape.hidden + low * shape.query + 4 * shape.heads) * shape.layers + per_layer
     if settings.trainer.offload_activations:
         kept = per_layer
-    return kept * tokens
+    return (kept + beside) * tokens
 
 
 def _disk(shape: Shape, trainable: int, lora: bool, tokens: int) -> dict[str, float]:
