@@ -57,6 +57,11 @@ def keys(settings: Settings) -> Keys:
         train_length = {"max_tokens": length.training_tokens}
     samples = address("train", *common, counts["train"], scenario.train_samples, train_length)
     benchmark = address("bench", *common, counts["bench"], scenario.bench_items, bench_length)
+    if settings.evaluation.items.path is not None:
+        from longsafety.scenarios.items import items_fingerprint
+
+        read = items_fingerprint(settings.evaluation.items)
+        benchmark = address("items", read, settings.on_bad_row, settings.seed, model, scenarios)
     short_safety = address("short_safety", *common, sum(counts["train"].values()), scenario.train_samples)
     long_align = address("long_align", samples, writer)
     weights = ""
@@ -76,15 +81,16 @@ def keys(settings: Settings) -> Keys:
             code_version("data", "model"),
         )
     asked = settings.evaluation.model_dump(
-        include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision"}
+        include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}
     )
     answers = address(
         weights or model,
         benchmark,
         asked,
+        (length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
-        code_version("evaluation/ask.py", "evaluation/backend.py", "evaluation/parse.py"),
+        code_version(*(f"evaluation/{name}.py" for name in ("ask", "backend", "parse", "selection", "truncation"))),
     )
     frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
     run = address(frozen, answers, samples, long_align, code_version("tracking", "evaluation"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 
 from longsafety.compare import compare, track
 from longsafety.environment import environment, quiet
-from longsafety.errors import DataError, LongSafetyError
+from longsafety.errors import ConfigError, DataError, LongSafetyError
 from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS
 from longsafety.making import COUNTS, SAMPLES, Making, read_json, write_json
@@ -24,6 +25,8 @@ from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
+
+TEMPLATE = "chat_template.json"
 
 
 class Worker:
@@ -49,6 +52,8 @@ class Worker:
                 self.build()
             if "export" in settings.stages and not settings.exports_weights:
                 export_built(self.data)
+        if "evaluate" in settings.stages and not self.store.folder("answers", self.keys.answers).is_dir():
+            _ = self.asked  # what cannot be asked is told before anything is trained
         if "train" in settings.stages and settings.data_mix.sources:
             self.weights()
         if "evaluate" in settings.stages:
@@ -62,7 +67,7 @@ class Worker:
     def build(self) -> None:
         """Samples and benchmark; where nothing else is asked for, also their audit and gallery."""
         data, wanted = self.data, self.data.counts
-        if wanted["bench"]:
+        if wanted["bench"] or self.reads_items:
             data.benchmark()
         if self.settings.only_builds:
             if wanted["train"]:
@@ -76,11 +81,16 @@ class Worker:
         return bool(self.settings.data_mix.sources) and bool({"train", "evaluate"} & {*self.settings.stages})
 
     @property
+    def reads_items(self) -> bool:
+        return self.settings.evaluation.items.path is not None
+
+    @property
     def reports(self) -> bool:
         return self.settings.tracking.enabled and {"score", "report"} <= set(self.settings.stages)
 
     def weights(self) -> Path:
         def make(folder: Path) -> None:
+            from longsafety.model.load import template_hash
             from longsafety.model.train import encode, train
 
             mix = self.data.mix()
@@ -90,6 +100,7 @@ class Worker:
             with together(folder):
                 train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
             write_json(folder / "mix.json", mix.rows)
+            write_json(folder / TEMPLATE, template_hash(self.data.tokenizer))
 
         return self.data.stage("weights", self.keys.weights, make, resumable=True)
 
@@ -109,22 +120,53 @@ class Worker:
                 return
             time.sleep(0.5)
 
+    @cached_property
+    def asked(self) -> Any:
+        """The items that are asked, with what was cut of them, and counted."""
+        from longsafety.evaluation.selection import asked
+        from longsafety.scenarios.recipe import read_samples
+
+        settings = self.settings
+        found = asked(
+            read_samples(self.data.benchmark() / SAMPLES),
+            self.data.bench_encoder,
+            settings.evaluation,
+            max_tokens=settings.length.bench_tokens,
+            window=settings.model.window,
+        )
+        for reason, count in found.counts.items():
+            print(f"  {count} of the benchmark's items {reason}", flush=True)
+        return found
+
+    def _check_template(self, weights: Path) -> None:
+        """Weights of an earlier version do not tell their template; nothing is known of them."""
+        from longsafety.model.load import template_hash
+
+        told, own = weights / TEMPLATE, template_hash(self.data.tokenizer)
+        if self.settings.evaluation.allow_template_mismatch or not told.is_file() or read_json(told) == own:
+            return
+        raise ConfigError([
+            f"evaluation.allow_template_mismatch = false: the weights of {self.settings.label} were trained with the "
+            f"chat template {read_json(told)}, and {self.settings.model.source} has {own} now; restore the template, "
+            "train anew (a new paths.outputs or seed), or set it to true"
+        ])  # fmt: skip
+
     def answers(self) -> Path:
         def make(folder: Path) -> None:
             from rich.progress import Progress
 
-            from longsafety.evaluation.ask import ask, selected, wanted
+            from longsafety.evaluation.ask import ask, wanted
             from longsafety.evaluation.backend import TransformersBackend
             from longsafety.model.device import chosen_precision, use_threads
-            from longsafety.model.load import load_model
+            from longsafety.model.load import load_model, template_hash
             from longsafety.model.train import WEIGHTS, load_trained
-            from longsafety.scenarios.recipe import read_samples
 
             settings = self.settings
             use_threads(settings.trainer.num_threads)
-            items = selected(read_samples(self.data.benchmark() / SAMPLES), settings.evaluation)
+            items = self.asked.items
             seed = settings.seed
             if settings.data_mix.sources:
+                self._check_template(self.weights())
                 network = load_trained(
                     settings.model, self.weights() / WEIGHTS, self.cache, seed=seed, rope=settings.length.rope
                 )
@@ -140,11 +182,12 @@ class Worker:
                 ask(
                     items,
                     backend,
-                    self.data.encoder,
+                    self.data.bench_encoder,
                     settings.evaluation,
                     max_tokens=settings.length.bench_tokens,
                     folder=folder,
                     progress=lambda: bar.advance(task),
+                    cuts=self.asked.cuts,
                 )
             facts = {
                 "items": len({item.pair_id for item in items}),
@@ -152,6 +195,8 @@ class Worker:
                 "seconds": time.perf_counter() - began,
                 "prefilled_tokens": backend.prefilled_tokens,
                 "reused_tokens": backend.reused_tokens,
+                "chat_template": template_hash(self.data.tokenizer),
+                "counts": self.asked.counts,
                 "precision": precision,
                 "device": device,
             }
@@ -208,8 +253,10 @@ class Worker:
         from longsafety.scenarios.controls import KINDS
 
         settings = self.settings
-        corpus = read_json(self.data.corpus() / COUNTS)
+        trained = bool(settings.data_mix.sources)
+        corpus = read_json(self.data.corpus() / COUNTS) if trained or not self.reads_items else {"counts": {}}
         counts = {**corpus.pop("counts"), **read_json(self.data.benchmark() / COUNTS)}
+        counts |= {f"evaluation: items {reason}": n for reason, n in evaluation.get("counts", {}).items()}
         mix, training, history = [], {}, []
         weights = self.store.folder("weights", self.keys.weights)
         if settings.data_mix.sources and weights.is_dir():
@@ -241,13 +288,13 @@ class Worker:
         from longsafety.scenarios.recipe import SampleFile, render_context
 
         items = SampleFile(self.data.benchmark() / SAMPLES)
-        store = self.data.encoder.store
+        store = self.data.bench_encoder.store
         examples: dict[str, Example] = {}
         benign: dict[str, str] = {}
         for item in items:
             if item.kind == "benign_query":
                 benign.setdefault(item.pair_id, item.question)
-            if item.kind != "harmful" or item.task in examples:
+            if item.kind != "harmful" or item.task in examples or not item.choices:
                 continue
             first = item.needles[0] if item.needles else len(item.context)
             examples[item.task] = Example(
