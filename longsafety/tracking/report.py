@@ -74,7 +74,7 @@ def write_report(
         records=records,
         examples=_examples(records, redact=redact),
         redact=redact,
-        notes=list(comparison.notes),
+        notes=[*comparison.notes, *_item_notes(records)],
     )  # fmt: skip
     temporary = path.with_name(f"{path.name}.partial")
     temporary.write_text(page, "utf-8")
@@ -122,6 +122,7 @@ def _distinct(values: Iterable[object]) -> str:
 def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """What was run, as (what, value); runs that differ give all their values."""
     trained = [run for run, record in zip(runs, records, strict=True) if record.training]
+    building = [run for run in runs if run.evaluation.items.path is None or run in trained]
     sizes = {run.model.num_parameters for run in runs}
     size = f" ({_distinct(f'{n / 1e6:,.0f}M' for n in sizes if n)} parameters)" if any(sizes) else ""
     devices = [record.evaluation for record in records] + [record.training for record in records]
@@ -130,11 +131,13 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
         ("seed", _distinct(run.seed for run in runs)),
         ("model", _distinct(f"{run.model.name}, {run.model.tune} tuning" for run in runs) + size),
         ("benchmark length", _distinct(f"{run.length.max_tokens:,}" for run in runs) + " tokens"),
-        ("scenario", _distinct(f"{run.scenario.name} ({', '.join(run.scenario.tasks)})" for run in runs)),
+        ("scenario", _distinct(f"{run.scenario.name} ({', '.join(run.scenario.tasks)})" for run in building)),
+        ("items", _distinct(run.evaluation.items.path for run in runs)),
         ("seed items", _distinct(run.scenario.seeds for run in runs)),
         ("corpus", _distinct(_corpus(record.corpus) for record in records if record.corpus)),
         ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
         ("scoring", _distinct(run.scoring for run in runs)),
+        ("chat template", _distinct(record.evaluation.get("chat_template") for record in records)),
         ("device, precision", _distinct(f"{at.get('device')}, {at.get('precision')}" for at in devices if at)),
     ]  # fmt: skip
     if trained:
@@ -151,6 +154,19 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
     versions = [f"{key} {value}" for record in records for key, value in record.environment.items()]
     facts.append(("versions", _distinct(versions)))
     return [(what, value) for what, value in facts if value]
+
+
+def _item_notes(records: Sequence[RunRecord]) -> list[str]:
+    """What was left out or cut of the benchmark, by run."""
+    told: dict[str, dict[int, list[str]]] = {}
+    for record in records:
+        for reason, count in record.evaluation.get("counts", {}).items():
+            told.setdefault(reason, {}).setdefault(count, []).append(_run_name(record, records))
+    return [
+        f"{count:,} of the benchmark's items {reason} ({', '.join(names)})."
+        for reason, counts in told.items()
+        for count, names in counts.items()
+    ]
 
 
 def _corpus(corpus: dict[str, Any]) -> str:
