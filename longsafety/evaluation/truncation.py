@@ -10,7 +10,7 @@ from longsafety.errors import DataError
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Segment, Span
 
-_SEVERAL_NEEDLES = ("CountingCrimes",)
+SEVERAL_NEEDLES = ("CountingCrimes",)
 """Their ``depth`` is a mean, so it does not say where a needle lies."""
 
 
@@ -96,7 +96,7 @@ def _cut(item: Sample, encoder: ChatEncoder, excess: Excess, size: int, how: str
     needle: bool | None = None
     if item.needles:
         needle = len(shorter.needles) == len(item.needles)
-    elif item.depth is not None and item.task not in _SEVERAL_NEEDLES:
+    elif item.depth is not None and item.task not in SEVERAL_NEEDLES:
         needle = not start <= item.depth * total < start + wanted
     return shorter.replace(num_tokens=num_tokens), Cut(item.num_tokens - num_tokens, needle)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from longsafety.settings import Settings
 from longsafety.tracking import plots, style
 from longsafety.tracking.headline import findings
+from longsafety.tracking.needles import needle_figure
 from longsafety.tracking.record import Example, RunRecord
 from longsafety.tracking.redact import redact as redacted
 from longsafety.tracking.view import (
@@ -30,6 +31,9 @@ from longsafety.tracking.view import (
     signed,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _STAGES = ("build", "train", "evaluate", "score", "report")
 _KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
 
@@ -42,17 +46,23 @@ def write_report(
     records: Sequence[RunRecord],
     redact: bool,
     command: str,
+    needles: pd.DataFrame | None = None,
 ) -> None:
     """Writes the page at ``path``, whole or not at all.
 
     ``records`` are the runs that were compared, at least one; ``command`` is what to type to get the same again;
-    ``redact`` replaces harmful text in the examples. One arm without a baseline makes a page without differences.
+    ``redact`` replaces harmful text in the examples; ``needles`` is
+    ``evaluation.retrieval.needle_map``. One arm without a baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
     view = View(comparison, runs[0].evaluation.scorers)
     others = [View(comparison, [scorer]) for scorer in view.scorers[1:]]
     confidence = runs[0].evaluation.confidence
     drawn = plots.figures(view, records)
+    if needles is not None:
+        needles = needles[needles["scorer"] == view.scorer]
+        if (figure := needle_figure(needles, view.scorer)) is not None:
+            drawn["benign_needles"] = figure
     page = _environment().get_template("report.html.j2").render(
         name=name,
         command=command,
@@ -67,6 +77,7 @@ def write_report(
         scoring=runs[0].scoring,
         alpha=1 - confidence,
         figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
+        needles=[] if needles is None else needles.to_dict("records"),
         confusion=_confusion(view),
         counts=_counts(records),
         uncounted=_uncounted(view, others),
