@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from longsafety.evaluation.capability import suite_problems
 from longsafety.model.rope import rope_problems
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import shape_of
@@ -283,6 +284,8 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("scoring", "evaluation.scorers"),
             "scoring = official: the published evaluator reads letters; add letter to evaluation.scorers",
         )
+    for problem in suite_problems(settings.evaluation.capability):
+        yield (("evaluation.capability",), problem)
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from longsafety.checks import combination_problems
 from longsafety.errors import ConfigError
+from longsafety.evaluation.capability import absolute_suites
 from longsafety.scenarios.seeds import SHIPPED
 from longsafety.settings import Settings
 
@@ -211,7 +212,10 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
         ),
         "read": _with_path(_with_path(settings.read, "path"), "documents"),
         "evaluation": settings.evaluation.model_copy(
-            update={"items": _with_path(_with_path(settings.evaluation.items, "path"), "documents")}
+            update={
+                "items": _with_path(_with_path(settings.evaluation.items, "path"), "documents"),
+                "capability": absolute_suites(settings.evaluation.capability),
+            }
         ),
         "export": _with_path(settings.export, "path", missing=True),
         "paths": settings.paths.model_copy(

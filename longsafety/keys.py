@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.evaluation.capability import suites_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
@@ -27,6 +28,8 @@ class Keys:
     audit: str
     weights: str
     answers: str
+    capability: str
+    """Empty where no suite is asked."""
     run: str
 
 
@@ -92,7 +95,21 @@ def keys(settings: Settings) -> Keys:
         settings.length.rope.model_dump(),
         code_version(*(f"evaluation/{name}.py" for name in ("ask", "backend", "parse", "selection", "truncation"))),
     )
+    suites = settings.evaluation.capability
+    capability = ""
+    if suites:
+        capability = address(
+            weights or model,
+            suites,
+            suites_fingerprint(suites),
+            settings.evaluation.model_dump(include={"capability_limit", "precision"}),
+            settings.length.rope.model_dump(),
+            (settings.model.window, settings.seed),
+            code_version("evaluation/capability.py"),
+        )
     frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
-    run = address(frozen, answers, samples, long_align, code_version("tracking", "evaluation"))
+    run = address(frozen, answers, capability, samples, long_align, code_version("tracking", "evaluation"))
     audit = address(samples, benchmark)
-    return Keys(seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, run)
+    return Keys(
+        seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, capability, run
+    )  # fmt: skip

@@ -327,6 +327,10 @@ class Evaluation(Section):
     """What an item means whose prompt is longer than the benchmark length (or whose reply would pass the model's
     window): an error that names it, leaving it and its twins out, or a context that loses its middle or its beginning.
     All of it is counted; question, options and earlier turns are never cut."""
+    capability: list[str] = []
+    """Standard suites beside the items: ``lm_eval:TASK`` or ``lm_eval:FILE.yaml``; needs ``longsafety[capability]``."""
+    capability_limit: PositiveInt | None = None
+    """Questions of a suite's task at most; ``None``: all."""
     allow_template_mismatch: bool = False
     """Asks weights in another chat template than that they were trained with."""
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate"]] = ["likelihood", "letter"]

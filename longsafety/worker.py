@@ -6,6 +6,7 @@ python -m longsafety.worker compare <folder with sweep.yaml>
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -26,7 +27,7 @@ from longsafety.settings import Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
 
-TEMPLATE = "chat_template.json"
+TEMPLATE, CAPABILITY = "chat_template.json", "capability.parquet"
 
 
 class Worker:
@@ -58,6 +59,8 @@ class Worker:
             self.weights()
         if "evaluate" in settings.stages:
             self.answers()
+            if self.keys.capability:
+                self.capability()
         if "score" in settings.stages:
             self.score()
         if settings.exports_weights:
@@ -158,20 +161,14 @@ class Worker:
             from longsafety.evaluation.ask import ask, wanted
             from longsafety.evaluation.backend import TransformersBackend
             from longsafety.model.device import chosen_precision, use_threads
-            from longsafety.model.load import load_model, template_hash
-            from longsafety.model.train import WEIGHTS, load_trained
+            from longsafety.model.load import template_hash
 
             settings = self.settings
             use_threads(settings.trainer.num_threads)
             items = self.asked.items
-            seed = settings.seed
             if settings.data_mix.sources:
                 self._check_template(self.weights())
-                network = load_trained(
-                    settings.model, self.weights() / WEIGHTS, self.cache, seed=seed, rope=settings.length.rope
-                )
-            else:
-                network = load_model(settings.model, self.cache, seed=seed, rope=settings.length.rope)
+            network = self.network()
             precision, device = chosen_precision(
                 settings.evaluation.precision, settings.trainer.accelerator, trains=False
             )
@@ -203,6 +200,46 @@ class Worker:
             write_json(folder / "evaluation.json", facts)
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
+
+    def network(self) -> Any:
+        """The arm's model, on the CPU."""
+        from longsafety.model.load import load_model
+        from longsafety.model.train import WEIGHTS, load_trained
+
+        settings, seed, rope = self.settings, self.settings.seed, self.settings.length.rope
+        if settings.data_mix.sources:
+            return load_trained(settings.model, self.weights() / WEIGHTS, self.cache, seed=seed, rope=rope)
+        return load_model(settings.model, self.cache, seed=seed, rope=rope)
+
+    def capability(self) -> Path:
+        """The scores of standard suites."""
+
+        def make(folder: Path) -> None:
+            from longsafety.evaluation.backend import TransformersBackend
+            from longsafety.evaluation.capability import measure
+            from longsafety.model.device import chosen_precision, use_threads
+
+            settings = self.settings
+            use_threads(settings.trainer.num_threads)
+            precision, _ = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
+            placed = TransformersBackend(self.network(), precision=precision, accelerator=settings.trainer.accelerator)
+            found = measure(
+                placed.network,
+                self.data.tokenizer,
+                settings.evaluation.capability,
+                limit=settings.evaluation.capability_limit,
+                batch_size=8,
+                window=settings.model.window,
+                seed=settings.seed,
+            )
+            for row in found.to_dict("records"):
+                print(
+                    f"  {row['task']}: {row['metric']} {row['value']:.3f} ± {row['stderr']:.3f} (n = {row['n']})",
+                    flush=True,
+                )
+            found.to_parquet(folder / CAPABILITY)
+
+        return self.data.stage("capability", self.keys.capability, make)
 
     def export(self) -> None:
         """Writes the trained model for others; its card holds the scores, where there are some."""
@@ -246,6 +283,9 @@ class Worker:
         scores = score(answers, scoring=self.settings.scoring, confidence=self.settings.evaluation.confidence)
         scores.to_parquet(self.folder / "scores.parquet")
         scores.to_csv(self.folder / "scores.csv", index=False)
+        suites = self.store.folder("capability", self.keys.capability) / CAPABILITY
+        if self.keys.capability and suites.is_file():
+            shutil.copy(suites, self.folder / CAPABILITY)
         self.record(read_json(folder / "evaluation.json")).save(self.folder)
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
@@ -280,8 +320,16 @@ class Worker:
             history=history,
             evaluation=evaluation,
             environment=environment(),
+            capability=self._suites(),
             examples=self.examples(),
         )
+
+    def _suites(self) -> list[dict[str, Any]]:
+        import pandas as pd
+
+        path = self.folder / CAPABILITY
+        table = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+        return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
     def examples(self) -> list[Example]:
         """The first item of each task, with its safe and its complying option."""

@@ -78,6 +78,7 @@ def write_report(
         alpha=1 - confidence,
         figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
         needles=[] if needles is None else needles.to_dict("records"),
+        capability=_capability(records),
         confusion=_confusion(view),
         counts=_counts(records),
         uncounted=_uncounted(view, others),
@@ -165,6 +166,15 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
     versions = [f"{key} {value}" for record in records for key, value in record.environment.items()]
     facts.append(("versions", _distinct(versions)))
     return [(what, value) for what, value in facts if value]
+
+
+def _capability(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """(task, metric) → arm → its row."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for record in _one_an_arm(records):
+        for row in record.capability:
+            found.setdefault((row["task"], row["metric"]), {})[record.label] = row
+    return found
 
 
 def _item_notes(records: Sequence[RunRecord]) -> list[str]:

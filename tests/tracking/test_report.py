@@ -133,3 +133,13 @@ def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of
     text = _plain(_page(tmp_path, seven, [asked]))
     assert "items data/bench" in text
     assert "scenario longsafety (KeywordRAG" not in text
+
+
+def test_the_suites_stand_arm_by_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    def record(arm: str, value: float, stderr: float) -> Any:
+        row = {"suite": "lm_eval:arc", "task": "arc", "metric": "acc", "value": value, "stderr": stderr, "n": 99}
+        return replace(record_of(arm), capability=[row])
+
+    arms = list(dict.fromkeys(seven.scores["arm"]))
+    text = _plain(_page(tmp_path, seven, [record(arms[0], 0.31, 0.04), record(arms[1], 0.29, float("nan"))]))
+    assert "arc acc 99 .31 ± .04 .29 ± ? — " in text
