@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from longsafety.evaluation.capability import suite_problems
 from longsafety.model.rope import rope_problems
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import shape_of
@@ -146,7 +147,22 @@ def _files(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("read.path", "stages"),
             f"read.path = {settings.read.path}: a file is read in order to be exported; set stages=[build,export]",
         )
+    items, select = settings.evaluation.items, settings.evaluation.select
+    if items.path is not None and settings.only_builds:
+        yield (
+            ("evaluation.items", "stages"),
+            f"evaluation.items = {items.path}: items that are read are asked, not built; add evaluate to stages, or "
+            "give read.path to convert a file",
+        )
+    unknown = [task for task in select.tasks if items.path is None and task not in settings.scenario.tasks]
+    if unknown:
+        yield (
+            ("evaluation.select.tasks", "scenario.tasks"),
+            f"evaluation.select.tasks = [{', '.join(unknown)}]: no task of scenario {settings.scenario.name}; choose "
+            f"from {', '.join(settings.scenario.tasks)}",
+        )
     formats = {"read": settings.read.format if settings.read.path is not None else "auto"}
+    formats["evaluation.items"] = items.format
     formats |= {f"data_mix.sources.{name}": source.format for name, source in settings.data_mix.sources.items()}
     for section, schema in formats.items():
         if schema != "auto":
@@ -270,6 +286,8 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("scoring", "evaluation.scorers"),
             "scoring = official: the published evaluator reads letters; add letter to evaluation.scorers",
         )
+    for problem in suite_problems(settings.evaluation.capability):
+        yield (("evaluation.capability",), problem)
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (

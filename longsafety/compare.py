@@ -20,6 +20,7 @@ def compare(folder: Path) -> None:
     from longsafety.evaluation.ask import ANSWERS
     from longsafety.evaluation.comparison import Arm
     from longsafety.evaluation.comparison import compare as compare_arms
+    from longsafety.evaluation.retrieval import needle_map
     from longsafety.evaluation.scoring import read_answers
     from longsafety.tracking.report import write_report
     from longsafety.tracking.tables import comparison_table
@@ -28,11 +29,15 @@ def compare(folder: Path) -> None:
     records = [RunRecord.load(Path(run)) for run in sweep["runs"]]
     settings = records[0].resolved()
     store = Store(Path(settings.paths.outputs))
+    arms = [
+        Arm(record.label, read_answers(store.folder("answers", record.stages["answers"]) / ANSWERS))
+        for record in records
+    ]
+    needles = needle_map(arms, confidence=settings.evaluation.confidence)
+    if len(needles):
+        needles.to_csv(folder / "needles.csv", index=False)
     comparison = compare_arms(
-        [
-            Arm(record.label, read_answers(store.folder("answers", record.stages["answers"]) / ANSWERS))
-            for record in records
-        ],
+        arms,
         baseline=settings.baseline or ("base" if "base" in {record.label for record in records} else None),
         scoring=settings.scoring,
         confidence=settings.evaluation.confidence,
@@ -56,11 +61,16 @@ def compare(folder: Path) -> None:
             records=records,
             redact=settings.report.redact,
             command=sweep["command"],
+            needles=needles,
         )
         tracking = Tracking.model_validate(sweep["tracking"])  # where this command asks for it
         if tracking.enabled:
+            from longsafety.tracking.needles import needle_figure
             from longsafety.tracking.store import log_comparison
+            from longsafety.tracking.style import save
 
+            if (figure := needle_figure(needles, settings.evaluation.scorers[0])) is not None:
+                save({"benign_needles": figure}, folder / "figures")  # logged with the others
             for run in sweep["runs"]:
                 track(Path(run), folder)  # a run that another sweep had finished is not in this sweep's runs yet
             log_comparison(

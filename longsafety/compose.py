@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from longsafety.checks import combination_problems
 from longsafety.errors import ConfigError
+from longsafety.evaluation.capability import absolute_suites
 from longsafety.scenarios.seeds import SHIPPED
 from longsafety.settings import Settings
 from longsafety.stages import slug
@@ -43,6 +44,8 @@ _PATH_KEYS = (
     "teacher.base_url",
     "read.path",
     "read.documents",
+    "evaluation.items.path",
+    "evaluation.items.documents",
     "export.path",
     "paths.outputs",
     "paths.cache",
@@ -138,6 +141,8 @@ def normalise(arguments: Sequence[str]) -> list[str]:
             return f"{key}={value}"
         if key == "corpus" and not value.startswith("{"):
             key = "corpus.source"  # beside the section's other keys, not in place of them
+        if key == "evaluation.items" and not value.startswith("{"):
+            key = "evaluation.items.path"
         if key in _PATH_KEYS and not re.match(r"['\"{$]", value) and re.search(r"[^\w./:@,-]", value, re.ASCII):
             value = ",".join("'" + part.replace("'", "\\'") + "'" for part in value.split(","))
         return f"++{key}={value}"
@@ -222,6 +227,12 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
             update={"sources": {name: _with_path(source, "path") for name, source in settings.data_mix.sources.items()}}
         ),
         "read": _with_path(_with_path(settings.read, "path"), "documents"),
+        "evaluation": settings.evaluation.model_copy(
+            update={
+                "items": _with_path(_with_path(settings.evaluation.items, "path"), "documents"),
+                "capability": absolute_suites(settings.evaluation.capability),
+            }
+        ),
         "export": _with_path(settings.export, "path", missing=True),
         "paths": settings.paths.model_copy(
             update={"outputs": _absolute(settings.paths.outputs), "cache": _absolute(settings.paths.cache)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.evaluation.capability import suites_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
@@ -27,6 +28,8 @@ class Keys:
     audit: str
     weights: str
     answers: str
+    capability: str
+    """Empty where no suite is asked."""
     run: str
 
 
@@ -57,6 +60,11 @@ def keys(settings: Settings) -> Keys:
         train_length = {"max_tokens": length.training_tokens}
     samples = address("train", *common, counts["train"], scenario.train_samples, train_length)
     benchmark = address("bench", *common, counts["bench"], scenario.bench_items, bench_length)
+    if settings.evaluation.items.path is not None:
+        from longsafety.scenarios.items import items_fingerprint
+
+        read = items_fingerprint(settings.evaluation.items)
+        benchmark = address("items", read, settings.on_bad_row, settings.seed, model, scenarios)
     short_safety = address("short_safety", *common, sum(counts["train"].values()), scenario.train_samples)
     long_align = address("long_align", samples, writer)
     weights = ""
@@ -76,17 +84,32 @@ def keys(settings: Settings) -> Keys:
             code_version("data", "model"),
         )
     asked = settings.evaluation.model_dump(
-        include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision"}
+        include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}
     )
     answers = address(
         weights or model,
         benchmark,
         asked,
+        (length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
-        code_version("evaluation/ask.py", "evaluation/backend.py", "evaluation/parse.py"),
+        code_version(*(f"evaluation/{name}.py" for name in ("ask", "backend", "parse", "selection", "truncation"))),
     )
+    suites = settings.evaluation.capability
+    capability = ""
+    if suites:
+        capability = address(
+            weights or model,
+            suites,
+            suites_fingerprint(suites),
+            settings.evaluation.model_dump(include={"capability_limit", "precision"}),
+            settings.length.rope.model_dump(),
+            (settings.model.window, settings.seed),
+            code_version("evaluation/capability.py"),
+        )
     frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
-    run = address(frozen, answers, samples, long_align, code_version("tracking", "evaluation"))
+    run = address(frozen, answers, capability, samples, long_align, code_version("tracking", "evaluation"))
     audit = address(samples, benchmark)
-    return Keys(seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, run)
+    return Keys(
+        seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, capability, run
+    )  # fmt: skip

@@ -21,6 +21,8 @@ SAMPLES, SEEDS, CONTEXT_SEEDS, COUNTS, AUDIT = (
     "counts.json",
     "audit.json",
 )
+STORE = "store"
+"""The contexts of items that were read from a file, beside them."""
 
 
 class Making:
@@ -150,8 +152,42 @@ class Making:
         return self._built("samples", self.keys.samples, "train")
 
     def benchmark(self) -> Path:
-        """The benchmark items of every task, with their twins."""
+        """The benchmark items of every task, with their twins; or those of ``evaluation.items``, with their texts."""
+        if self.settings.evaluation.items.path is not None:
+            return self._read_items()
         return self._built("benchmark", self.keys.benchmark, "bench")
+
+    def _read_items(self) -> Path:
+        def make(folder: Path) -> None:
+            from longsafety.scenarios.items import read_items
+            from longsafety.scenarios.recipe import write_samples
+
+            settings = self.settings
+            found = read_items(
+                settings.evaluation.items,
+                self.tokenizer,
+                folder / STORE,
+                seed=settings.seed,
+                on_bad_row=settings.on_bad_row,
+            )
+            for line in found.bad:
+                print(f"  left out   {line}", flush=True)
+            for reason, count in found.counts.items():
+                print(f"  {reason}: {count}", flush=True)
+            write_samples(found.items, folder / SAMPLES)
+            write_json(folder / COUNTS, found.counts)
+
+        return self.stage("benchmark", self.keys.benchmark, make)
+
+    @cached_property
+    def bench_encoder(self) -> Any:
+        """Renders the benchmark's items."""
+        if self.settings.evaluation.items.path is None:
+            return self.encoder
+        from longsafety.scenarios.encode import ChatEncoder
+        from longsafety.scenarios.store import TokenStore
+
+        return ChatEncoder(self.tokenizer, TokenStore.open(self.benchmark() / STORE))
 
     def _built(self, stage: str, key: str, split: str) -> Path:
         def make(folder: Path) -> None:

@@ -16,6 +16,14 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+def _expand_source(value: Any) -> Any:
+    return {"source": value} if isinstance(value, str) else value
+
+
+def _expand_path(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
 class Section(BaseModel):
     """A group of settings: frozen, strictly typed, no unknown keys."""
 
@@ -110,7 +118,7 @@ class Teacher(Section):
 
 
 class Read(Section):
-    """A public file that ``stages=[build,export]`` converts, in place of building."""
+    """A file in a public schema."""
 
     path: str | None = None
     """A file, a folder, or a hub dataset."""
@@ -290,9 +298,41 @@ class Trainer(Section):
     """Keys whose values neither the paper nor the hardware gives."""
 
 
+class Select(Section):
+    """Which items are asked; an empty list or ``None`` leaves none out. Twins go with their item."""
+
+    tasks: list[str] = []
+    scenarios: list[Literal["QH", "PH", "FH", "other"]] = []
+    """``other``: items of files that name none of the paper's tasks."""
+    kinds: list[Literal["harmful"] | TwinKind] = []
+    languages: list[str] = []
+    """Of the questions (ISO 639-1)."""
+    min_tokens: PositiveInt | None = None
+    """Tokens of an item's prompt, its context included."""
+    max_tokens: PositiveInt | None = None
+    min_depth: Fraction | None = None
+    """Of the needle; items without one are left out."""
+    max_depth: Fraction | None = None
+    limit: PositiveInt | None = None
+    """So many items at most, taken from the tasks in turn."""
+
+
 class Evaluation(Section):
     """How a model is asked."""
 
+    items: Annotated[Read, BeforeValidator(_expand_path)] = Read()
+    """A public file whose items are asked in place of the built benchmark; ``evaluation.items=PATH`` for short."""
+    select: Select = Select()
+    truncation: Literal["error", "drop", "middle", "left"] = "error"
+    """What an item means whose prompt is longer than the benchmark length (or whose reply would pass the model's
+    window): an error that names it, leaving it and its twins out, or a context that loses its middle or its beginning.
+    All of it is counted; question, options and earlier turns are never cut."""
+    capability: list[str] = []
+    """Standard suites beside the items: ``lm_eval:TASK`` or ``lm_eval:FILE.yaml``; needs ``longsafety[capability]``."""
+    capability_limit: PositiveInt | None = None
+    """Questions of a suite's task at most; ``None``: all."""
+    allow_template_mismatch: bool = False
+    """Asks weights in another chat template than that they were trained with."""
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate"]] = ["likelihood", "letter"]
     """The first is the headline's. ``likelihood``: of the options' texts, a token; ``calibrated``: what the question
     adds to it, over a chat that asks nothing; ``letter``: the likeliest of the shown letters; ``generate``: the letter
@@ -338,10 +378,6 @@ class Report(Section):
     """Replaces harmful text by its category."""
 
 
-def _expand_source(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
 class Settings(Section):
     """One run: an arm at a length, resolved."""
 
@@ -365,6 +401,7 @@ class Settings(Section):
     """What a broken row of a file that is read means: an error that names all, before anything is written; or it is
     left out, named and counted."""
     read: Read = Read()
+    """A public file that ``stages=[build,export]`` converts, in place of building."""
     export: Export = Export()
     data_mix: DataMix
     model: Model

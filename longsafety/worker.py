@@ -6,9 +6,11 @@ python -m longsafety.worker compare <folder with sweep.yaml>
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import yaml
 
 from longsafety.compare import compare, track
 from longsafety.environment import environment, quiet
-from longsafety.errors import DataError, LongSafetyError
+from longsafety.errors import ConfigError, DataError, LongSafetyError
 from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS
 from longsafety.making import COUNTS, SAMPLES, Making, read_json, write_json
@@ -24,6 +26,8 @@ from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
+
+TEMPLATE, CAPABILITY = "chat_template.json", "capability.parquet"
 
 
 class Worker:
@@ -49,10 +53,14 @@ class Worker:
                 self.build()
             if "export" in settings.stages and not settings.exports_weights:
                 export_built(self.data)
+        if "evaluate" in settings.stages and not self.store.folder("answers", self.keys.answers).is_dir():
+            _ = self.asked  # what cannot be asked is told before anything is trained
         if "train" in settings.stages and settings.data_mix.sources:
             self.weights()
         if "evaluate" in settings.stages:
             self.answers()
+            if self.keys.capability:
+                self.capability()
         if "score" in settings.stages:
             self.score()
         if settings.exports_weights and settings.data_mix.sources:
@@ -62,7 +70,7 @@ class Worker:
     def build(self) -> None:
         """Samples and benchmark; where nothing else is asked for, also their audit and gallery."""
         data, wanted = self.data, self.data.counts
-        if wanted["bench"]:
+        if wanted["bench"] or self.reads_items:
             data.benchmark()
         if self.settings.only_builds:
             if wanted["train"]:
@@ -76,11 +84,16 @@ class Worker:
         return bool(self.settings.data_mix.sources) and bool({"train", "evaluate"} & {*self.settings.stages})
 
     @property
+    def reads_items(self) -> bool:
+        return self.settings.evaluation.items.path is not None
+
+    @property
     def reports(self) -> bool:
         return self.settings.tracking.enabled and {"score", "report"} <= set(self.settings.stages)
 
     def weights(self) -> Path:
         def make(folder: Path) -> None:
+            from longsafety.model.load import template_hash
             from longsafety.model.train import encode, train
 
             mix = self.data.mix()
@@ -90,6 +103,7 @@ class Worker:
             with together(folder):
                 train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
             write_json(folder / "mix.json", mix.rows)
+            write_json(folder / TEMPLATE, template_hash(self.data.tokenizer))
 
         return self.data.stage("weights", self.keys.weights, make, resumable=True)
 
@@ -109,27 +123,52 @@ class Worker:
                 return
             time.sleep(0.5)
 
+    @cached_property
+    def asked(self) -> Any:
+        """The items that are asked, with what was cut of them, and counted."""
+        from longsafety.evaluation.selection import asked
+        from longsafety.scenarios.recipe import read_samples
+
+        settings = self.settings
+        found = asked(
+            read_samples(self.data.benchmark() / SAMPLES),
+            self.data.bench_encoder,
+            settings.evaluation,
+            max_tokens=settings.length.bench_tokens,
+            window=settings.model.window,
+        )
+        for reason, count in found.counts.items():
+            print(f"  {count} of the benchmark's items {reason}", flush=True)
+        return found
+
+    def _check_template(self, weights: Path) -> None:
+        """Weights of an earlier version do not tell their template; nothing is known of them."""
+        from longsafety.model.load import template_hash
+
+        told, own = weights / TEMPLATE, template_hash(self.data.tokenizer)
+        if self.settings.evaluation.allow_template_mismatch or not told.is_file() or read_json(told) == own:
+            return
+        raise ConfigError([
+            f"evaluation.allow_template_mismatch = false: the weights of {self.settings.label} were trained with the "
+            f"chat template {read_json(told)}, and {self.settings.model.source} has {own} now; restore the template, "
+            "train anew (a new paths.outputs or seed), or set it to true"
+        ])  # fmt: skip
+
     def answers(self) -> Path:
         def make(folder: Path) -> None:
             from rich.progress import Progress
 
-            from longsafety.evaluation.ask import ask, selected, wanted
+            from longsafety.evaluation.ask import ask, wanted
             from longsafety.evaluation.backend import TransformersBackend
             from longsafety.model.device import chosen_precision, use_threads
-            from longsafety.model.load import load_model
-            from longsafety.model.train import WEIGHTS, load_trained
-            from longsafety.scenarios.recipe import read_samples
+            from longsafety.model.load import template_hash
 
             settings = self.settings
             use_threads(settings.trainer.num_threads)
-            items = selected(read_samples(self.data.benchmark() / SAMPLES), settings.evaluation)
-            seed = settings.seed
+            items = self.asked.items
             if settings.data_mix.sources:
-                network = load_trained(
-                    settings.model, self.weights() / WEIGHTS, self.cache, seed=seed, rope=settings.length.rope
-                )
-            else:
-                network = load_model(settings.model, self.cache, seed=seed, rope=settings.length.rope)
+                self._check_template(self.weights())
+            network = self.network()
             precision, device = chosen_precision(
                 settings.evaluation.precision, settings.trainer.accelerator, trains=False
             )
@@ -140,11 +179,12 @@ class Worker:
                 ask(
                     items,
                     backend,
-                    self.data.encoder,
+                    self.data.bench_encoder,
                     settings.evaluation,
                     max_tokens=settings.length.bench_tokens,
                     folder=folder,
                     progress=lambda: bar.advance(task),
+                    cuts=self.asked.cuts,
                 )
             facts = {
                 "items": len({item.pair_id for item in items}),
@@ -152,12 +192,54 @@ class Worker:
                 "seconds": time.perf_counter() - began,
                 "prefilled_tokens": backend.prefilled_tokens,
                 "reused_tokens": backend.reused_tokens,
+                "chat_template": template_hash(self.data.tokenizer),
+                "counts": self.asked.counts,
                 "precision": precision,
                 "device": device,
             }
             write_json(folder / "evaluation.json", facts)
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
+
+    def network(self) -> Any:
+        """The arm's model, on the CPU."""
+        from longsafety.model.load import load_model
+        from longsafety.model.train import WEIGHTS, load_trained
+
+        settings, seed, rope = self.settings, self.settings.seed, self.settings.length.rope
+        if settings.data_mix.sources:
+            return load_trained(settings.model, self.weights() / WEIGHTS, self.cache, seed=seed, rope=rope)
+        return load_model(settings.model, self.cache, seed=seed, rope=rope)
+
+    def capability(self) -> Path:
+        """The scores of standard suites."""
+
+        def make(folder: Path) -> None:
+            from longsafety.evaluation.backend import TransformersBackend
+            from longsafety.evaluation.capability import measure
+            from longsafety.model.device import chosen_precision, use_threads
+
+            settings = self.settings
+            use_threads(settings.trainer.num_threads)
+            precision, _ = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
+            placed = TransformersBackend(self.network(), precision=precision, accelerator=settings.trainer.accelerator)
+            found = measure(
+                placed.network,
+                self.data.tokenizer,
+                settings.evaluation.capability,
+                limit=settings.evaluation.capability_limit,
+                batch_size=8,
+                window=settings.model.window,
+                seed=settings.seed,
+            )
+            for row in found.to_dict("records"):
+                print(
+                    f"  {row['task']}: {row['metric']} {row['value']:.3f} ± {row['stderr']:.3f} (n = {row['n']})",
+                    flush=True,
+                )
+            found.to_parquet(folder / CAPABILITY)
+
+        return self.data.stage("capability", self.keys.capability, make)
 
     def export(self) -> None:
         """Writes the trained model for others; its card holds the scores, where there are some."""
@@ -201,6 +283,9 @@ class Worker:
         scores = score(answers, scoring=self.settings.scoring, confidence=self.settings.evaluation.confidence)
         scores.to_parquet(self.folder / "scores.parquet")
         scores.to_csv(self.folder / "scores.csv", index=False)
+        suites = self.store.folder("capability", self.keys.capability) / CAPABILITY
+        if self.keys.capability and suites.is_file():
+            shutil.copy(suites, self.folder / CAPABILITY)
         self.record(read_json(folder / "evaluation.json")).save(self.folder)
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
@@ -208,8 +293,10 @@ class Worker:
         from longsafety.scenarios.controls import KINDS
 
         settings = self.settings
-        corpus = read_json(self.data.corpus() / COUNTS)
+        trained = bool(settings.data_mix.sources)
+        corpus = read_json(self.data.corpus() / COUNTS) if trained or not self.reads_items else {"counts": {}}
         counts = {**corpus.pop("counts"), **read_json(self.data.benchmark() / COUNTS)}
+        counts |= {f"evaluation: items {reason}": n for reason, n in evaluation.get("counts", {}).items()}
         mix, training, history = [], {}, []
         weights = self.store.folder("weights", self.keys.weights)
         if settings.data_mix.sources and weights.is_dir():
@@ -233,21 +320,29 @@ class Worker:
             history=history,
             evaluation=evaluation,
             environment=environment(),
+            capability=self._suites(),
             examples=self.examples(),
         )
+
+    def _suites(self) -> list[dict[str, Any]]:
+        import pandas as pd
+
+        path = self.folder / CAPABILITY
+        table = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+        return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
     def examples(self) -> list[Example]:
         """The first item of each task, with its safe and its complying option."""
         from longsafety.scenarios.recipe import SampleFile, render_context
 
         items = SampleFile(self.data.benchmark() / SAMPLES)
-        store = self.data.encoder.store
+        store = self.data.bench_encoder.store
         examples: dict[str, Example] = {}
         benign: dict[str, str] = {}
         for item in items:
             if item.kind == "benign_query":
                 benign.setdefault(item.pair_id, item.question)
-            if item.kind != "harmful" or item.task in examples:
+            if item.kind != "harmful" or item.task in examples or not item.choices:
                 continue
             first = item.needles[0] if item.needles else len(item.context)
             examples[item.task] = Example(

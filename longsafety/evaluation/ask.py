@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice, permutations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +13,7 @@ import numpy as np
 from longsafety.errors import DataError
 from longsafety.evaluation.backend import Question
 from longsafety.evaluation.parse import LETTERS, parsed
+from longsafety.evaluation.truncation import WHOLE, Cut
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
 from longsafety.settings import Evaluation
@@ -96,11 +97,13 @@ def ask(
     max_tokens: int,
     folder: Path,
     progress: Callable[[], None],
+    cuts: Mapping[str, Cut] | None = None,
 ) -> None:
     """Answers go to a journal in ``folder``, a line each, and at the end to ``answers.parquet``.
 
     Items of one pair stand beside each other and are put in one pass, with those of other pairs up to
-    ``evaluation.batch_tokens``. A journal that a killed run left is gone on with: nothing is asked twice.
+    ``evaluation.batch_tokens``. ``cuts`` tells what the items lost (by id) to fit. A journal that
+    a killed run left is gone on with: nothing is asked twice.
     """
     journal = folder / JOURNAL
     answered = _read_journal(journal)
@@ -108,7 +111,8 @@ def ask(
         for batch in _batches(items, evaluation.batch_tokens):
             asks = [one for item in batch for one in wanted(item, evaluation) if one.key not in answered]
             for one, scored in _answers(asks, backend, encoder, evaluation):
-                row = {**_about(one, max_tokens), **scored}
+                cut = (cuts or {}).get(one.item.id, WHOLE)
+                row = {**_about(one, max_tokens), **cut._asdict(), **scored}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
                 answered[one.key] = row

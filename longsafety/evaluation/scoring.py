@@ -58,6 +58,8 @@ answers_schema = pa.schema(
         pa.field("max_tokens", pa.int64(), nullable=False),
         pa.field("num_tokens", pa.int64(), nullable=False),
         pa.field("depth", pa.float64()),
+        pa.field("cut_tokens", pa.int64()),
+        pa.field("needle_kept", pa.bool_()),
         pa.field("scorer", pa.string(), nullable=False),
         pa.field("order_index", pa.int64(), nullable=False),
         pa.field("roles", pa.list_(pa.string()), nullable=False),
@@ -73,11 +75,17 @@ answers_schema = pa.schema(
 )
 """One row an (item, scorer, order of the options): what ``answers.parquet`` holds."""
 
-_SINCE = {"order_index": pa.array([0]), "margin": pa.nulls(1, pa.float64()), "reply": pa.nulls(1, pa.string())}
+_SINCE = {
+    "order_index": pa.array([0]),
+    "margin": pa.nulls(1, pa.float64()),
+    "reply": pa.nulls(1, pa.string()),
+    "cut_tokens": pa.nulls(1, pa.int64()),
+    "needle_kept": pa.nulls(1, pa.bool_()),
+}
 """Columns that answers of earlier versions lack, and what they hold there."""
 
 _ALLOWED = {
-    "scenario": ["QH", "PH", "FH"],
+    "scenario": ["QH", "PH", "FH", "other"],
     "kind": ["harmful", "short", *BENIGN],
     "scorer": ["likelihood", "calibrated", "letter", "generate"],
     "status": ["ok", UNPARSED],

@@ -67,6 +67,13 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
     return tokenizer
 
 
+def template_hash(tokenizer: Any) -> str:
+    """Twelve hex digits of the chat template (of all, where a tokenizer has several by name)."""
+    template = tokenizer.chat_template
+    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope | None = None) -> PreTrainedModel:
     """The network in float32, on the CPU, in evaluation mode and without LoRA. ``seed`` makes the weights of ``tiny``.
 

@@ -26,6 +26,8 @@ SCENARIOS = {
 NEEDLE_TASKS = ("HarmfulNIAH", "CountingCrimes")
 """Tasks whose benchmark rows say ``depth`` and ``length``."""
 ROLES = {2: ("unsafe", "safe"), 4: ("hallucinates", "ignores", "aware_unsafe", "safe")}
+_BENIGN_ROLES = {2: ("refuses", "complies"), 3: ("refuses", "ignores", "complies")}
+_TWINS = ("benign_query", "benign_needle", "short")
 NO_CONTEXT = "items without a context"
 UNSAFE = "unsafe responses left out"
 _HARM_CATEGORIES = 14
@@ -76,7 +78,7 @@ def longsafety_11k(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
 
 def longsafety_bench(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
     # The published rows name no task: their split, or their file, does.
-    task = _task(row, row.text("task") if row.has("task") else row.row.part)
+    task, kind = _task_and_kind(row, row.text("task") if row.has("task") else row.row.part)
     identity = f"{task}/{row.identity()}"
     context = row.text("context", may_be_empty=True)
     if not context:
@@ -84,18 +86,27 @@ def longsafety_bench(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
     choices = row.texts("choices", least=2, most=10)
     if len({choice.strip() for choice in choices}) < len(choices):
         row.wrong("choices", choices, "two options are the same; word them differently")
+    order = _shown_order(row, len(choices)) if row.has("letters") else ()
+    if order:
+        choices = [choices[order.index(role)] for role in range(len(choices))]
     depth, length = None, 0
-    if task in NEEDLE_TASKS or row.has("depth"):
+    placed = task in NEEDLE_TASKS and kind != "short"
+    if row.has("depth") or placed:
         depth = _depth(row)
-    if task in NEEDLE_TASKS or row.has("length"):
+    if (row.has("length") and kind != "short") or placed:
         length = row.positive("length")
     named = tuple(f"choice_{number}" for number in range(1, len(choices)))
+    roles = ROLES.get(len(choices), (*named, "safe"))
+    if kind.startswith("benign"):
+        roles = _BENIGN_ROLES.get(len(choices), (*named, "complies"))
+        if choices and len(choices) not in _BENIGN_ROLES:
+            row.wrong("choices", choices, "a benign twin has two or three options, unhelpful to helpful; give them")
     item = Sample(
         id=identity,
-        pair_id=identity,
+        pair_id=identity.removesuffix(f"-{kind}"),
         task=task,
         scenario=SCENARIOS.get(task, ""),
-        kind="harmful",
+        kind=kind,
         category="",
         seed_id=identity,
         licence=schema.licence,
@@ -105,9 +116,9 @@ def longsafety_bench(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
         language=_language("".join(choices)),
         depth=depth,
         target_tokens=length,
-        roles=ROLES.get(len(choices), (*named, "safe")),
+        roles=roles,
         choices=tuple((choice,) for choice in choices),
-        order=tuple(range(len(choices))),
+        order=order,
     )
     return identity, [item]
 
@@ -215,6 +226,22 @@ def pku_saferlhf(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
         else:
             row.counts.append(UNSAFE)
     return identity, made
+
+
+def _task_and_kind(row: Fields, name: str) -> tuple[str, str]:
+    """A twin's file is named by its task and its kind, unless its rows say them."""
+    kind = row.one_of("kind", ("harmful", *_TWINS)) if row.has("kind") else ""
+    kind = kind or next((twin for twin in _TWINS if name.endswith(f"_{twin}")), "harmful")
+    return _task(row, name.removesuffix(f"_{kind}")), kind
+
+
+def _shown_order(row: Fields, count: int) -> tuple[int, ...]:
+    """The role of each option as it is shown: our exports for other harnesses store the options in that order."""
+    order = row.value("order")
+    if not isinstance(order, list) or any(type(role) is not int for role in order) or {*order} != {*range(count)}:
+        row.wrong("order", order, f"not the numbers from 0 to {count - 1}, each once; give the role of each option")
+        return ()
+    return tuple(order)
 
 
 def _task(row: Fields, task: str) -> str:

@@ -67,7 +67,7 @@ def read_public(
     else:
         found = SCHEMAS[schema]
     if found.name == "thu_coai":
-        beside = docs or _docs_beside(Path(path).expanduser())
+        beside = docs or docs_beside(Path(path).expanduser())
         if beside:
             rows = chain(rows, read_rows(beside, counts=files))
     elif docs is not None:
@@ -214,7 +214,7 @@ def _recognised(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]
     return SCHEMAS[ranked[0][0]], chain(read, rows)
 
 
-def _docs_beside(meta: Path) -> Path | None:
+def docs_beside(meta: Path) -> Path | None:
     """The file of contexts beside a thu-coai meta file."""
     before, found, after = meta.name.rpartition("meta")
     beside = meta.with_name(f"{before}docs{after}")

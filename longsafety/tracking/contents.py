@@ -55,6 +55,10 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
         if row["scorer"] == first and row["task"] == ALL_TASKS and row["metric"] in TITLES:
             metrics[name_part(row["metric"])] = float(row["value"])
     metrics |= {f"seconds/{name_part(stage)}": float(seconds) for stage, seconds in record.seconds.items()}
+    for suite in record.capability:
+        name = f"capability/{name_part(suite['task'])}/{name_part(suite['metric'])}"
+        both = {name: float(suite["value"]), f"{name}_stderr": float(suite["stderr"])}
+        metrics |= {key: value for key, value in both.items() if math.isfinite(value)}
     for key, value in record.training.items():
         if isinstance(value, int | float) and math.isfinite(value):
             metrics[f"training/{name_part(key)}"] = float(value)

@@ -59,6 +59,8 @@ class RunRecord:
     """items, answers, seconds, precision, device."""
     environment: dict[str, str] = field(default_factory=dict)
     """python, platform, processor, and the versions of the packages that decide results."""
+    capability: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of standard suites: suite, task, metric, value, stderr, n."""
     examples: list[Example] = field(default_factory=list)
 
     def resolved(self) -> Settings:

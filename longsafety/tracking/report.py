@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from longsafety.settings import Settings
 from longsafety.tracking import plots, style
 from longsafety.tracking.headline import findings
+from longsafety.tracking.needles import needle_figure
 from longsafety.tracking.record import Example, RunRecord
 from longsafety.tracking.redact import redact as redacted
 from longsafety.tracking.view import (
@@ -30,6 +31,9 @@ from longsafety.tracking.view import (
     signed,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _STAGES = ("build", "train", "evaluate", "score", "report")
 _KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
 
@@ -42,17 +46,23 @@ def write_report(
     records: Sequence[RunRecord],
     redact: bool,
     command: str,
+    needles: pd.DataFrame | None = None,
 ) -> None:
     """Writes the page at ``path``, whole or not at all.
 
     ``records`` are the runs that were compared, at least one; ``command`` is what to type to get the same again;
-    ``redact`` replaces harmful text in the examples. One arm without a baseline makes a page without differences.
+    ``redact`` replaces harmful text in the examples; ``needles`` is
+    ``evaluation.retrieval.needle_map``. One arm without a baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
     view = View(comparison, runs[0].evaluation.scorers)
     others = [View(comparison, [scorer]) for scorer in view.scorers[1:]]
     confidence = runs[0].evaluation.confidence
     drawn = plots.figures(view, records)
+    if needles is not None:
+        needles = needles[needles["scorer"] == view.scorer]
+        if (figure := needle_figure(needles, view.scorer)) is not None:
+            drawn["benign_needles"] = figure
     page = _environment().get_template("report.html.j2").render(
         name=name,
         command=command,
@@ -67,6 +77,8 @@ def write_report(
         scoring=runs[0].scoring,
         alpha=1 - confidence,
         figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
+        needles=[] if needles is None else needles.to_dict("records"),
+        capability=_capability(records),
         confusion=_confusion(view),
         counts=_counts(records),
         uncounted=_uncounted(view, others),
@@ -74,7 +86,7 @@ def write_report(
         records=records,
         examples=_examples(records, redact=redact),
         redact=redact,
-        notes=list(comparison.notes),
+        notes=[*comparison.notes, *_item_notes(records)],
     )  # fmt: skip
     temporary = path.with_name(f"{path.name}.partial")
     temporary.write_text(page, "utf-8")
@@ -122,6 +134,7 @@ def _distinct(values: Iterable[object]) -> str:
 def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """What was run, as (what, value); runs that differ give all their values."""
     trained = [run for run, record in zip(runs, records, strict=True) if record.training]
+    building = [run for run in runs if run.evaluation.items.path is None or run in trained]
     sizes = {run.model.num_parameters for run in runs}
     size = f" ({_distinct(f'{n / 1e6:,.0f}M' for n in sizes if n)} parameters)" if any(sizes) else ""
     devices = [record.evaluation for record in records] + [record.training for record in records]
@@ -130,11 +143,13 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
         ("seed", _distinct(run.seed for run in runs)),
         ("model", _distinct(f"{run.model.name}, {run.model.tune} tuning" for run in runs) + size),
         ("benchmark length", _distinct(f"{run.length.max_tokens:,}" for run in runs) + " tokens"),
-        ("scenario", _distinct(f"{run.scenario.name} ({', '.join(run.scenario.tasks)})" for run in runs)),
+        ("scenario", _distinct(f"{run.scenario.name} ({', '.join(run.scenario.tasks)})" for run in building)),
+        ("items", _distinct(run.evaluation.items.path for run in runs)),
         ("seed items", _distinct(run.scenario.seeds for run in runs)),
         ("corpus", _distinct(_corpus(record.corpus) for record in records if record.corpus)),
         ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
         ("scoring", _distinct(run.scoring for run in runs)),
+        ("chat template", _distinct(record.evaluation.get("chat_template") for record in records)),
         ("device, precision", _distinct(f"{at.get('device')}, {at.get('precision')}" for at in devices if at)),
     ]  # fmt: skip
     if trained:
@@ -151,6 +166,28 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
     versions = [f"{key} {value}" for record in records for key, value in record.environment.items()]
     facts.append(("versions", _distinct(versions)))
     return [(what, value) for what, value in facts if value]
+
+
+def _capability(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """(task, metric) → arm → its row."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for record in _one_an_arm(records):
+        for row in record.capability:
+            found.setdefault((row["task"], row["metric"]), {})[record.label] = row
+    return found
+
+
+def _item_notes(records: Sequence[RunRecord]) -> list[str]:
+    """What was left out or cut of the benchmark, by run."""
+    told: dict[str, dict[int, list[str]]] = {}
+    for record in records:
+        for reason, count in record.evaluation.get("counts", {}).items():
+            told.setdefault(reason, {}).setdefault(count, []).append(_run_name(record, records))
+    return [
+        f"{count:,} of the benchmark's items {reason} ({', '.join(names)})."
+        for reason, counts in told.items()
+        for count, names in counts.items()
+    ]
 
 
 def _corpus(corpus: dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ def test_benchmark_items_take_their_task_from_the_file(tmp_path: Path) -> None:
     assert (item.id, item.task, item.scenario, item.kind) == ("HarmfulNIAH/b1", "HarmfulNIAH", "PH", "harmful")
     assert (item.context, item.question, item.answer) == (("c",), "q", "z")
     assert item.roles == ("hallucinates", "ignores", "aware_unsafe", "safe")
-    assert item.choices == (("w",), ("x",), ("y",), ("z",)) and item.order == (0, 1, 2, 3)
+    assert item.choices == (("w",), ("x",), ("y",), ("z",)) and item.order == ()
     assert (item.depth, item.target_tokens) == (0.5, 4000)
     two = sample(tmp_path, "longsafety_bench", "MedicalQuiz", choices=["bad", "good"])
     assert (two.roles, two.depth, two.target_tokens) == (("unsafe", "safe"), None, 0)

@@ -114,3 +114,32 @@ def test_kept_results_are_told_from_ones_made_here(comparison_of: Any, record_of
     comparison = comparison_of(["base"], scorers=("likelihood",))
     plain = _plain(_page(tmp_path, comparison, [replace(record_of("base"), seconds={})]))
     assert "Everything was taken from kept results" in plain
+
+
+def test_what_was_cut_or_left_out_of_the_benchmark_is_a_note(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    def record(arm: str, cut: int) -> Any:
+        one = record_of(arm)
+        return replace(one, evaluation=one.evaluation | {"counts": {"cut to fit (middle)": cut}})
+
+    arms = list(dict.fromkeys(seven.scores["arm"]))[:3]
+    text = _plain(_page(tmp_path, seven, [record(arm, 1200 + (arm == arms[2])) for arm in arms]))
+    assert f"1,200 of the benchmark's items cut to fit (middle) ({arms[0]}, {arms[1]})." in text.replace("&#39;", "'")
+    assert f"1,201 of the benchmark's items cut to fit (middle) ({arms[2]})." in text.replace("&#39;", "'")
+
+
+def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    base = record_of("base")
+    asked = replace(base, settings=base.settings | {"evaluation": {"items": "data/bench"}})
+    text = _plain(_page(tmp_path, seven, [asked]))
+    assert "items data/bench" in text
+    assert "scenario longsafety (KeywordRAG" not in text
+
+
+def test_the_suites_stand_arm_by_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    def record(arm: str, value: float, stderr: float) -> Any:
+        row = {"suite": "lm_eval:arc", "task": "arc", "metric": "acc", "value": value, "stderr": stderr, "n": 99}
+        return replace(record_of(arm), capability=[row])
+
+    arms = list(dict.fromkeys(seven.scores["arm"]))
+    text = _plain(_page(tmp_path, seven, [record(arms[0], 0.31, 0.04), record(arms[1], 0.29, float("nan"))]))
+    assert "arc acc 99 .31 ± .04 .29 ± ? — " in text

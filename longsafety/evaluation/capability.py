@@ -1,0 +1,138 @@
+"""Standard suites, asked by lm-evaluation-harness where it is installed: what safety training must not cost.
+
+A suite is ``lm_eval:NAME`` (a task or group that the harness knows) or ``lm_eval:FILE.yaml`` (a task file; what lies
+beside it may belong to it). Prompts are the suite's own, without the chat template, as the published numbers are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longsafety.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["suite", "task", "metric", "value", "stderr", "n"]
+_PREFIX = "lm_eval:"
+_FILES = (".yaml", ".yml")
+_TASK = re.compile(r"^(?:task|group):[ \t]*['\"]?([\w.-]+)", re.MULTILINE)
+
+
+def suite_problems(suites: Sequence[str]) -> list[str]:
+    """Why they cannot be asked, as ``key = value: rule; fix`` (cheap: the harness is not imported)."""
+    problems = []
+    for suite in suites:
+        name = suite.removeprefix(_PREFIX)
+        if not suite.startswith(_PREFIX) or not name:
+            problems.append(f"{suite}: no such suite; give lm_eval:TASK, or lm_eval:FILE.yaml")
+        elif name.endswith(_FILES) and not Path(name).expanduser().is_file():
+            problems.append(f"{suite}: no such file; give the path of a task file")
+    if suites and importlib.util.find_spec("lm_eval") is None:
+        rule = "lm-evaluation-harness is not installed; pip install 'longsafety[capability]', or leave it out"
+        problems.append(f"[{', '.join(suites)}]: {rule}")
+    return [f"evaluation.capability = {problem}" for problem in problems]
+
+
+def absolute_suites(suites: Sequence[str]) -> list[str]:
+    """With the absolute paths of task files."""
+    names = [suite.removeprefix(_PREFIX) for suite in suites]
+    return [_PREFIX + (str(Path(name).expanduser().resolve()) if name.endswith(_FILES) else name) for name in names]
+
+
+def suites_fingerprint(suites: Sequence[str]) -> str:
+    """Changes with task files and what lies beside them (cheap: the harness is not imported)."""
+    digest = hashlib.sha256()
+    for folder in _folders(suites):
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _folders(suites: Sequence[str]) -> list[Path]:
+    names = [suite.removeprefix(_PREFIX) for suite in suites]
+    return list(dict.fromkeys(Path(name).expanduser().resolve().parent for name in names if name.endswith(_FILES)))
+
+
+def measure(
+    network: Any, tokenizer: Any, suites: Sequence[str], *, limit: int | None, batch_size: int, window: int, seed: int
+) -> pd.DataFrame:
+    """The suites' scores (``COLUMNS``): a row a task or group and metric, with the harness's standard error.
+
+    ``limit``: questions a task at most. Raises ``DataError`` for a task that the harness does not know and for data
+    that it cannot read.
+    """
+    import pandas as pd
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of any model that is handed over
+    manager = TaskManager(include_path=[str(folder) for folder in _folders(suites)] or None)
+    names = {suite: _task_name(suite) for suite in suites}
+    for suite, name in names.items():
+        if name not in manager.all_tasks:
+            raise DataError(
+                f"evaluation.capability = {suite}: lm-evaluation-harness knows no task {name}; `lm_eval ls tasks` "
+                "lists them"
+            )
+    model = HFLM(pretrained=network, tokenizer=tokenizer, backend="causal", batch_size=batch_size, max_length=window)
+    rows: list[dict[str, Any]] = []
+    for suite, name in names.items():
+        try:
+            found = simple_evaluate(
+                model,
+                tasks=[name],
+                limit=limit,
+                log_samples=False,
+                task_manager=manager,
+                random_seed=seed,
+                numpy_random_seed=seed,
+                torch_random_seed=seed,
+                fewshot_random_seed=seed,
+            )
+        except (OSError, ValueError, KeyError) as error:  # data sets that cannot be had raise these
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DataError(
+                f"evaluation.capability = {suite}: lm-evaluation-harness could not ask it ({reason}); make its data "
+                "available, or leave it out"
+            ) from error
+        rows += _rows(suite, found)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _task_name(suite: str) -> str:
+    name = suite.removeprefix(_PREFIX)
+    if not name.endswith(_FILES):
+        return name
+    found = _TASK.search(Path(name).expanduser().read_text("utf-8"))
+    if not found:
+        raise DataError(f"{name}:1: no task file of lm-evaluation-harness (no line `task: NAME`); give one")
+    return found[1]
+
+
+def _rows(suite: str, found: Any) -> list[dict[str, Any]]:
+    """``metric,filter`` → value, with ``metric_stderr,filter`` beside it."""
+    rows = []
+    for task, values in found["results"].items():
+        for key, value in values.items():
+            metric, _, kept = key.partition(",")
+            if not kept or metric.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            stderr = values.get(f"{metric}_stderr,{kept}")
+            rows.append({
+                "suite": suite,
+                "task": task,
+                "metric": metric if kept == "none" else f"{metric} ({kept})",
+                "value": float(value),
+                "stderr": float(stderr) if isinstance(stderr, int | float) else math.nan,
+                "n": int(found.get("n-samples", {}).get(task, {}).get("effective", 0)),
+            })  # fmt: skip
+    return rows

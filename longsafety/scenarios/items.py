@@ -1,0 +1,161 @@
+"""Benchmark items out of anybody's file, made askable: contexts in a token store, options with roles, an order."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from longsafety.errors import DataError
+from longsafety.scenarios.corpus import Document
+from longsafety.scenarios.encode import ChatEncoder
+from longsafety.scenarios.language import language_of, texts
+from longsafety.scenarios.parsers import Request
+from longsafety.scenarios.public import docs_beside, read_public
+from longsafety.scenarios.recipe import Sample, Span
+from longsafety.scenarios.rows import rows_fingerprint
+from longsafety.scenarios.store import TokenStore
+from longsafety.settings import Read
+
+OTHER = "other"
+"""The scenario of items that are of none of the paper's tasks."""
+_RECIPES = "samples.parquet"
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items in the order of the file. ``counts`` says what was read, left out and changed; ``bad`` names bad rows."""
+
+    items: list[Sample]
+    counts: dict[str, int]
+    bad: list[str] = field(default_factory=list)
+
+
+def items_fingerprint(source: Read) -> tuple[object, ...]:
+    """Changes with what is read (cheap: no heavy import)."""
+    docs = source.documents or docs_beside(Path(str(source.path)).expanduser())
+    beside = rows_fingerprint(str(docs)) if docs else None
+    return rows_fingerprint(source.path), beside, source.format, source.split
+
+
+def read_items(
+    source: Read, tokenizer: Any, folder: Path, *, seed: int, on_bad_row: Literal["error", "skip"] = "error"
+) -> Items:
+    """The items of a file in a public schema; their contexts are tokenised into ``folder``.
+
+    Requests (do-not-answer, XSTest, AdvBench, HarmBench) become items without a context and with two options, to
+    decline and to help, in our wording; what a set labels as safe is a benign twin without its harmful item. Options
+    are shown in an order drawn from ``seed`` and the item's id, unless the file gives one. thu-coai's items have no
+    options. Raises ``DataError`` as ``read_public`` does, and for a file of training chats.
+    """
+    path = Path(str(source.path)).expanduser()
+    if path.name == _RECIPES or (path / _RECIPES).is_file():
+        raise DataError(
+            f"evaluation.items = {source.path}: a built benchmark is recipes over its corpus; write it out with "
+            "stages=[build,export] export.format=longsafety_bench and give that folder"
+        )
+    found = read_public(
+        str(source.path), schema=source.format, on_bad_row=on_bad_row, split=source.split, docs=source.documents
+    )
+    if found.kind == "chats":
+        raise DataError(
+            f"evaluation.items = {source.path}: {found.schema} holds training chats; give a file of items or requests, "
+            "such as the schema longsafety_bench"
+        )
+    samples = [*found.samples, *(_asked(request, found.schema) for request in found.requests)]
+    special = tokenizer.all_special_tokens
+    kept = [sample for sample in samples if not any(token in text for text in _texts(sample) for token in special)]
+    if not kept:
+        raise DataError(f"evaluation.items = {source.path}: each item holds a special token of the model; remove them")
+    counts = Counter({f"items: {reason}": count for reason, count in found.counts.items()})
+    counts["items: left out: holds a special token of the model"] = len(samples) - len(kept)
+    return Items(_encoded(kept, tokenizer, folder, seed), dict(+counts), found.bad)
+
+
+def _asked(request: Request, schema: str) -> Sample:
+    """A request as an item without a context."""
+    text = request["request"]
+    language = "zh" if language_of(text) == "zh" else "en"
+    topic = {"en": "this", "zh": "这件事"}[language]
+    wordings = texts(language)["common"]["benign_query"]
+    declines, helps = (
+        tuple(wording.format(topic=topic) for wording in wordings[name]) for name in ("refuses", "complies")
+    )
+    benign = request["label"] == "benign"
+    return Sample(
+        id=request["id"],
+        pair_id=request["id"],
+        task=schema,
+        scenario="QH",
+        kind="benign_query" if benign else "harmful",
+        category=request["category"],
+        seed_id=request["id"],
+        licence=request["licence"],
+        context=(),
+        question=text,
+        answer="",
+        language=language,
+        roles=("refuses", "complies") if benign else ("unsafe", "safe"),
+        choices=(declines, helps) if benign else (helps, declines),
+    )
+
+
+def _context(sample: Sample) -> str:
+    return "".join(str(part) for part in sample.context)  # of a file that was read: text throughout
+
+
+def _texts(sample: Sample) -> list[str]:
+    return [
+        sample.question,
+        _context(sample),
+        *(wording for wordings in sample.choices for wording in wordings),
+    ]
+
+
+def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int) -> list[Sample]:
+    """Contexts as spans of the store, each text once; and what only a tokenizer or our tasks know."""
+    numbers: dict[str, int] = {}
+    documents: list[Document] = []
+    for sample in samples:
+        if sample.context and (text := _context(sample)) not in numbers:
+            numbers[text] = len(documents)
+            documents.append(Document(hashlib.sha256(text.encode()).hexdigest()[:16], text))
+    TokenStore.build(folder, documents, tokenizer)
+    store = TokenStore.open(folder)
+    encoder = ChatEncoder(tokenizer, store)
+    made = []
+    for sample in samples:
+        context: tuple[Span, ...] = ()
+        if sample.context:
+            number = numbers[_context(sample)]
+            context = (Span(number, 0, store.num_tokens(number)),)
+        order = sample.order
+        if not order:
+            drawn = list(range(len(sample.roles)))
+            random.Random(f"{seed}/{sample.id}").shuffle(drawn)
+            order = tuple(drawn)
+        made.append(
+            sample.replace(
+                kind="harmful" if sample.kind == "open" else sample.kind,
+                scenario=sample.scenario or OTHER,
+                context=context,
+                documents=sample.documents or tuple(store.ids[span.document] for span in context),
+                num_tokens=encoder.prompt_length(context, sample.question, sample.history, sample.goal),
+                comply_role=_comply_role(sample),
+                order=order,
+            )
+        )
+    return made
+
+
+def _comply_role(sample: Sample) -> str:
+    """The role of doing what the question asks for: as in our task of that name, else the most unsafe one."""
+    from longsafety.scenarios.build import TASKS
+
+    if "complies" in sample.roles:
+        return "complies"
+    own = TASKS[sample.task].comply_role if sample.task in TASKS else ""
+    return own if own in sample.roles else next(iter(sample.roles), "")
