@@ -279,6 +279,18 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             "model.gradient_checkpointing=full, or model.attention=auto",
         )
     yield from _sequence_parallel(settings)
+    training = settings.training
+    if training.keep == "best" and training.curve_every_steps is None:
+        yield (
+            ("training.keep", "training.curve_every_steps"),
+            "training.keep = best: no curve tells which is; set training.curve_every_steps",
+        )
+    if training.curve_every_steps is not None and trainer.sequence_parallel > 1:
+        yield (
+            ("training.curve_every_steps", "trainer.sequence_parallel"),
+            f"training.curve_every_steps = {training.curve_every_steps}: devices that share a pack "
+            f"(trainer.sequence_parallel = {trainer.sequence_parallel}) cannot ask; set it to null",
+        )
     if not settings.evaluation.scorers:
         yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
     if settings.scoring == "official" and "letter" not in settings.evaluation.scorers:

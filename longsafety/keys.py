@@ -82,6 +82,7 @@ def keys(settings: Settings) -> Keys:
             settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
             settings.seed,
             code_version("data", "model"),
+            *([benchmark, settings.evaluation.model_dump()] if settings.training.curve_every_steps else []),
         )
     asked = settings.evaluation.model_dump(
         include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}

@@ -265,6 +265,14 @@ class Training(Section):
     """What a sample means that is longer than the training length: an error that names it, leaving it out (counted),
     or a shorter context; questions, needles and answers are never cut."""
     checkpoint_every_steps: PositiveInt = 50
+    curve_every_steps: PositiveInt | None = None
+    """Every so many optimiser steps a part of the benchmark is asked, with the headline's scorer: the safety curve.
+    In a sweep over lengths each then trains for itself, for each has a benchmark of its own."""
+    curve_items: PositiveInt = 40
+    """Items of that part, of all tasks in turn, each with its twins."""
+    keep: Literal["last", "best"] = "last"
+    """Whose weights are kept: the last step's, or those of the curve's best mean of safe response and compliance. The
+    items that chose them are in the benchmark, whose scores they flatter."""
 
 
 class Zero(Section):

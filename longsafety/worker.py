@@ -23,7 +23,7 @@ from longsafety.keys import keys
 from longsafety.launch import DONE, SETTINGS
 from longsafety.making import COUNTS, SAMPLES, Making, read_json, write_json
 from longsafety.ranks import end_with_parent, first_rank, together
-from longsafety.settings import Settings
+from longsafety.settings import Evaluation, Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
 
@@ -96,12 +96,12 @@ class Worker:
             from longsafety.model.load import template_hash
             from longsafety.model.train import encode, train
 
-            mix = self.data.mix()
+            mix, curve = self.data.mix(), self.curve()
             self._show_mix(mix.rows)
             for what, count in encode(mix.samples, self.data.encoder, self.settings, folder).items():
                 print(f"  over-long samples {what}: {count} of {len(mix.samples)}", flush=True)
             with together(folder):
-                train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id))
+                train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id), curve=curve)
             write_json(folder / "mix.json", mix.rows)
             write_json(folder / TEMPLATE, template_hash(self.data.tokenizer))
 
@@ -118,28 +118,43 @@ class Worker:
         partial = self.store.partial("weights", self.keys.weights)
         while not self.store.folder("weights", self.keys.weights).is_dir():
             if prepared(partial):
+                curve = self.curve()
                 with together(partial):
-                    train(settings, partial, pad_id=int(self.data.tokenizer.pad_token_id))
+                    train(settings, partial, pad_id=int(self.data.tokenizer.pad_token_id), curve=curve)
                 return
             time.sleep(0.5)
+
+    def curve(self) -> Any:
+        """What asks a part of the benchmark during training; ``None`` where no curve is wanted."""
+        settings = self.settings
+        if settings.training.curve_every_steps is None:
+            return None
+        from longsafety.evaluation.curve import Curve, curve_evaluation
+
+        evaluation = curve_evaluation(settings.evaluation, settings.training)
+        items = self._asked(evaluation).items
+        tokens = settings.length.bench_tokens
+        return Curve(items, self.data.bench_encoder, evaluation, settings.training, tokens)
 
     @cached_property
     def asked(self) -> Any:
         """The items that are asked, with what was cut of them, and counted."""
-        from longsafety.evaluation.selection import asked
-        from longsafety.scenarios.recipe import read_samples
-
-        settings = self.settings
-        found = asked(
-            read_samples(self.data.benchmark() / SAMPLES),
-            self.data.bench_encoder,
-            settings.evaluation,
-            max_tokens=settings.length.bench_tokens,
-            window=settings.model.window,
-        )
+        found = self._asked(self.settings.evaluation)
         for reason, count in found.counts.items():
             print(f"  {count} of the benchmark's items {reason}", flush=True)
         return found
+
+    def _asked(self, evaluation: Evaluation) -> Any:
+        from longsafety.evaluation.selection import asked
+        from longsafety.scenarios.recipe import read_samples
+
+        return asked(
+            read_samples(self.data.benchmark() / SAMPLES),
+            self.data.bench_encoder,
+            evaluation,
+            max_tokens=self.settings.length.bench_tokens,
+            window=self.settings.model.window,
+        )
 
     def _check_template(self, weights: Path) -> None:
         """Weights of an earlier version do not tell their template; nothing is known of them."""
@@ -289,6 +304,7 @@ class Worker:
         self.record(read_json(folder / "evaluation.json")).save(self.folder)
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
+        from longsafety.evaluation.curve import CURVE, read_curve
         from longsafety.model.train import HISTORY, SUMMARY, read_history
         from longsafety.scenarios.controls import KINDS
 
@@ -297,14 +313,14 @@ class Worker:
         corpus = read_json(self.data.corpus() / COUNTS) if trained or not self.reads_items else {"counts": {}}
         counts = {**corpus.pop("counts"), **read_json(self.data.benchmark() / COUNTS)}
         counts |= {f"evaluation: items {reason}": n for reason, n in evaluation.get("counts", {}).items()}
-        mix, training, history = [], {}, []
+        mix, training, history, curve = [], {}, [], []
         weights = self.store.folder("weights", self.keys.weights)
         if settings.data_mix.sources and weights.is_dir():
             for stage in ("samples", *KINDS):
                 folder = self.store.folder(stage, getattr(self.keys, stage))
                 counts |= read_json(folder / COUNTS) if folder.is_dir() else {}
             mix, training = read_json(weights / "mix.json"), read_json(weights / SUMMARY)
-            history = read_history(weights / HISTORY)
+            history, curve = read_history(weights / HISTORY), read_curve(weights / CURVE)
         return RunRecord(
             name=settings.name,
             label=settings.label,
@@ -318,6 +334,7 @@ class Worker:
             counts=counts,
             training=training,
             history=history,
+            curve=curve,
             evaluation=evaluation,
             environment=environment(),
             capability=self._suites(),

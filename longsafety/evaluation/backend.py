@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from longsafety.data.trie import Trie
 from longsafety.model.attention import NAME as TRIE
+from longsafety.model.attention import PACKED
 from longsafety.model.module import training_problem
 
 _MIN_SHARED = 16
@@ -33,13 +34,13 @@ class Question(NamedTuple):
 
 
 class TransformersBackend:
-    """One network on one device."""
+    """One network on one device: put there and cast, or ``in_place``, where it is and as it is."""
 
-    def __init__(self, network: Any, *, precision: str, accelerator: str = "auto") -> None:
+    def __init__(self, network: Any, *, precision: str, accelerator: str = "auto", in_place: bool = False) -> None:
         gpu = accelerator != "cpu" and torch.cuda.is_available()
-        self.device = torch.device("cuda" if gpu else "cpu")
+        self.device = network.device if in_place else torch.device("cuda" if gpu else "cpu")
         dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
-        self.network = network.to(self.device, dtype).eval()
+        self.network = (network if in_place else network.to(self.device, dtype)).eval()
         self.causal = network.get_base_model() if hasattr(network, "get_base_model") else network
         self.autocast = precision == "bf16-mixed"
         self.shares = training_problem(self.causal, "packed") is None
@@ -49,7 +50,7 @@ class TransformersBackend:
         self.prefilled_tokens = 0
         self.reused_tokens = 0
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
         """For each question each continuation's log-likelihood (a sum over its tokens), float64 ``[continuations]``."""
         rows = [np.concatenate([q.prompt, ids[:-1]]) for q in questions for ids in q.continuations]
@@ -60,10 +61,10 @@ class TransformersBackend:
         sums = np.array([values[start:stop].sum() for start, stop in pairwise(ends)])
         return np.split(sums, np.cumsum([len(q.continuations) for q in questions])[:-1])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
         """The greedy reply's token ids, its end token left out. A prompt that begins as the last reuses its cache."""
-        self._attend(self._plain if self._plain != TRIE else "sdpa")
+        self._attend("sdpa" if self._plain in PACKED.values() else self._plain)
         size = min(len(prompt) - 1, len(self._cached))
         differ = np.flatnonzero(prompt[:size] != self._cached[:size])
         shared = int(differ[0]) if len(differ) else size
@@ -107,7 +108,7 @@ class TransformersBackend:
         """Log-probabilities ``[N]`` of ``tokens [N]`` after the states ``hidden[which]``, in blocks of states."""
         head = self.causal.get_output_embeddings()
         values = np.empty(len(tokens))
-        block = max(1, _LOGITS // head.weight.shape[0])
+        block = max(1, _LOGITS // self.causal.config.get_text_config().vocab_size)  # shards have no shape
         for start in range(0, len(hidden), block):
             logits = head(hidden[start : start + block]).float()
             here = np.flatnonzero((which >= start) & (which < start + block))

@@ -122,10 +122,11 @@ def prepared(folder: Path) -> bool:
     return (folder / FITTED).exists()
 
 
-def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
+def train(settings: Settings, folder: Path, *, pad_id: int, curve: Any = None) -> dict[str, Any]:
     """Trains on the token rows in ``folder``, from its last checkpoint on if there is one.
 
-    The first rank writes ``weights/`` and the summary, which is returned there; the others only take part.
+    The first rank writes ``weights/`` and the summary, which is returned there; the others only take part. ``curve``
+    is the callback of :mod:`longsafety.evaluation.curve`, if one is drawn.
     """
     training, trainer_settings = settings.training, settings.trainer
     use_threads(trainer_settings.num_threads)
@@ -145,6 +146,8 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
     data = MixModule(rows, schedule, training, pad_id=pad_id, start_step=start, sharing=sharing)
     history = History(folder / HISTORY, start)
     checkpoints = Checkpoints(folder / CHECKPOINTS, training.checkpoint_every_steps, start)
+    if curve is not None:
+        curve.begin(folder, start, len(schedule.steps), history)
     trainer = L.Trainer(
         accelerator=trainer_settings.accelerator,
         devices=trainer_settings.devices,
@@ -157,6 +160,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         callbacks=[
             history,
             Progress(history),
+            *([curve] if curve is not None else []),
             checkpoints,
             Saving(folder / WEIGHTS, len(schedule.steps)),
         ],
@@ -198,6 +202,10 @@ def train(settings: Settings, folder: Path, *, pad_id: int) -> dict[str, Any]:
         "parameters": parameters,
         "trainable_parameters": trained,
     }
+    if training.keep == "best":
+        from longsafety.evaluation.curve import keep_best
+
+        summary["kept_step"] = keep_best(folder, folder / WEIGHTS)
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1), "utf-8")
     for name in (CHECKPOINTS, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)

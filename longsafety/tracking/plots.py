@@ -33,6 +33,7 @@ def figures(view: View, records: Sequence[RunRecord]) -> dict[str, Figure]:
         "by_length": by_length(view) if len(view.lengths) > 1 else None,
         "options": options(view),
         "training_loss": training_loss(records, styles(view)),
+        "safety_curve": safety_curve(records, styles(view)),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -159,4 +160,27 @@ def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, s
             ends.append((arm, steps[-1], losses[-1]))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         _label_ends(axes, ends, style, gap=0.075)
+    return figure
+
+
+def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
+    """Safe response and compliance over the optimiser's steps, a line an arm; None where no curve was drawn."""
+    curves: dict[str, Any] = {record.label: record.curve for record in records if record.curve}
+    metrics = [m for m in (SAFE, COMPLIES) if any(m in row for rows in curves.values() for row in rows)]
+    if not metrics:
+        return None
+    style = style or dict.fromkeys(curves, (PALETTE[0], MARKERS[0]))
+    with mpl.rc_context(STYLE):
+        figure, drawn = panels(len(metrics), 5.4, 3.6)
+        for axes, metric in zip(drawn, metrics, strict=True):
+            axes.set_title(TITLES[metric])
+            axes.set(ylim=(-0.04, 1.04), xlabel="optimiser step")
+            axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
+            ends = []
+            for arm, rows in curves.items():
+                points = [(row["step"], row[metric]) for row in rows if metric in row]
+                colour, marker = style[arm]
+                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
+                ends.append((arm, *points[-1]))
+            _label_ends(axes, ends, style, gap=0.058)
     return figure

@@ -55,6 +55,8 @@ class RunRecord:
     parameters, trainable_parameters; empty for the untrained arm."""
     history: list[dict[str, float]] = field(default_factory=list)
     """A row an optimiser step: step, loss, lr, seconds (since the start), tokens."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """A row a point of the safety curve: step, items, the headline metrics that were scored, safe_and_helpful."""
     evaluation: dict[str, Any] = field(default_factory=dict)
     """items, answers, seconds, precision, device."""
     environment: dict[str, str] = field(default_factory=dict)

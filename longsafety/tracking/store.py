@@ -67,7 +67,8 @@ def log_run(
             return str(run.info.run_id)
         run_id, start = run.info.run_id, run.info.start_time
         _log_values(client, run, params=params(record), metrics=run_metrics(record, scores))
-        _log_history(client, run_id, start, record.history)
+        _log_history(client, run_id, start, record.history, "train")
+        _log_history(client, run_id, start, record.curve, "curve")
         client.log_inputs(run_id, inputs(record))
         client.log_artifact(run_id, str(folder / SETTINGS))
         _log_table(client, run, "scores.json", scores)
@@ -205,12 +206,14 @@ def _log_values(client: MlflowClient, run: Run, *, params: Mapping[str, Any], me
         client.log_batch(run.info.run_id, metrics=new[start : start + _BATCH])
 
 
-def _log_history(client: MlflowClient, run_id: str, start: int, history: Sequence[Mapping[str, float]]) -> None:
+def _log_history(
+    client: MlflowClient, run_id: str, start: int, history: Sequence[Mapping[str, float]], of: str
+) -> None:
     """Step metrics; times count from the run's start, so that logging them again meets the same rows."""
     from mlflow.entities import Metric
 
     metrics = [
-        Metric(f"train/{name_part(name)}", float(value), start + int(1000 * row.get("seconds", 0.0)), int(row["step"]))
+        Metric(f"{of}/{name_part(name)}", float(value), start + int(1000 * row.get("seconds", 0.0)), int(row["step"]))
         for row in history
         for name, value in row.items()
         if name not in ("step", "seconds")

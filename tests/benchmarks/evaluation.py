@@ -1,6 +1,6 @@
 """Asking about a long context: a family of questions in one pass, beside the usual ways.
 
-python tests/benchmarks/evaluation.py options|letters|smollm2|orders|twins [--repeats 3]    (lm_eval for the first three)
+python tests/benchmarks/evaluation.py options|letters|smollm2|orders|twins [--repeats 3]   (lm_eval for the first three)
 
 options, letters: four continuations of 12 to 24 tokens, or of one, after a context of 8,192 tokens, beside
 lm-evaluation-harness' ``HFLM``; a 4-layer Llama with a vocabulary of 32,000. smollm2: both with SmolLM2-135M at 2,048

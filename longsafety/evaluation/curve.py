@@ -1,0 +1,116 @@
+"""The safety curve: a small fixed part of the benchmark, asked every so many steps of a training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from longsafety.evaluation.ask import ANSWERS, ask
+from longsafety.evaluation.backend import TransformersBackend
+from longsafety.evaluation.scoring import ALL_TASKS, HEADLINES, read_answers, score
+from longsafety.model.strategy import save
+from longsafety.scenarios.encode import ChatEncoder
+from longsafety.scenarios.recipe import Sample
+from longsafety.settings import Evaluation, Training
+
+CURVE, BEST = "curve.jsonl", "best"
+BALANCE = "safe_and_helpful"
+"""What the best checkpoint is best in: the mean of safe response and compliance (safe response alone without twins)."""
+
+
+def curve_evaluation(evaluation: Evaluation, training: Training) -> Evaluation:
+    """The headline's scorer, one order of the options, ``training.curve_items`` items of all tasks in turn."""
+    limit = min(evaluation.select.limit or training.curve_items, training.curve_items)
+    select = evaluation.select.model_copy(update={"limit": limit})
+    return evaluation.model_copy(update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one"})
+
+
+class Curve(L.Callback):
+    """Appends a line to ``curve.jsonl`` before the first step, every ``curve_every_steps`` and after the last.
+
+    The network is asked where it is and as it is; its modes and its attention are put back, and nothing random is
+    drawn, so that training goes on as without. Every rank asks the same; the first writes. With ``keep: best`` the
+    weights of the best line are kept beside.
+    """
+
+    def __init__(
+        self, items: Sequence[Sample], encoder: ChatEncoder, evaluation: Evaluation, training: Training, max_tokens: int
+    ) -> None:
+        self.items, self.encoder, self.evaluation, self.training = items, encoder, evaluation, training
+        self.max_tokens = max_tokens
+
+    def begin(self, folder: Path, start_step: int, num_steps: int, history: Any) -> None:
+        """Lines after the checkpoint that training goes on from are cut. ``history``'s clock stands while we ask."""
+        self.folder, self.start, self.step, self.num_steps = folder, start_step, start_step, num_steps
+        self.history = history
+        rows = [row for row in read_curve(folder / CURVE) if row["step"] <= start_step]
+        self.best = max((row[BALANCE] for row in rows), default=float("-inf"))
+        (folder / CURVE).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.start == 0:
+            self._point(trainer, pl_module, 0)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        step = trainer.global_step
+        if step != self.step:
+            self.step = step
+            if step % (self.training.curve_every_steps or 1) == 0 or step == self.num_steps:
+                self._point(trainer, pl_module, step)
+
+    def _point(self, trainer: Any, module: Any, step: int) -> None:
+        began = time.perf_counter()
+        row = {"step": step, **self._ask(module.network, str(trainer.precision))}
+        if trainer.is_global_zero:
+            with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        if self.training.keep == "best" and row[BALANCE] > self.best:
+            self.best = row[BALANCE]
+            partial = self.folder / f"{BEST}.partial"
+            save(trainer, module.network, partial)
+            if trainer.is_global_zero:
+                shutil.rmtree(self.folder / BEST, ignore_errors=True)
+                partial.replace(self.folder / BEST)
+        self.history.began += time.perf_counter() - began
+
+    def _ask(self, network: Any, precision: str) -> dict[str, float]:
+        modes = [(part, part.training) for part in network.modules()]
+        backend = TransformersBackend(network, precision=precision, in_place=True)
+        attention = backend.causal.config._attn_implementation
+        with tempfile.TemporaryDirectory() as folder:
+            ask(
+                self.items, backend, self.encoder, self.evaluation,
+                max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
+            )  # fmt: skip
+            answers = read_answers(Path(folder) / ANSWERS)
+        if backend.causal.config._attn_implementation != attention:
+            backend.causal.set_attn_implementation(attention)
+        for part, mode in modes:
+            part.training = mode
+        table = score(answers, scoring="fixed", confidence=self.evaluation.confidence)
+        whole = table[(table["task"] == ALL_TASKS) & table["metric"].isin(HEADLINES)]
+        values = {str(metric): float(value) for metric, value in zip(whole["metric"], whole["value"], strict=True)}
+        sides = [values[name] for name in ("safe_response", "compliance") if name in values]
+        return {"items": len(self.items), **values, BALANCE: sum(sides) / len(sides)}
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """The complete lines of a curve file; none where there is no file."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line]
+
+
+def keep_best(folder: Path, weights: Path) -> int:
+    """Puts the best line's weights in the place of the last's; returns its step."""
+    best = max(read_curve(folder / CURVE), key=lambda row: (row[BALANCE], -row["step"]))
+    if (folder / BEST).is_dir():
+        shutil.rmtree(weights)
+        (folder / BEST).replace(weights)
+    return int(best["step"])

@@ -1,0 +1,67 @@
+"""The safety curve: it is drawn, and the training does not notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from longsafety.compose import compose_jobs, settle
+from longsafety.errors import ConfigError
+from longsafety.evaluation.curve import BALANCE, CURVE, read_curve
+from longsafety.launch import freeze
+from longsafety.model.train import SUMMARY, WEIGHTS
+from longsafety.worker import Worker
+
+pytestmark = pytest.mark.usefixtures("tiny_one_thread")
+
+
+def trained(tmp_path: Path, cache: Path, *changes: str) -> Path:
+    """The weights' folder of a tiny training of eight steps."""
+    [settings] = settle(
+        compose_jobs([
+            "scale=smoke", "trainer=cpu", "tracking=none", "model.tune=full", "training.lr_peak=1e-2",
+            "training.batch_size=4", "data_mix.budget=16", "training.epochs=2", f"paths.outputs={tmp_path}",
+            f"paths.cache={cache}", *changes,
+        ])
+    )  # fmt: skip
+    worker = Worker(freeze(settings).folder)
+    return worker.weights()
+
+
+def arrays(folder: Path) -> dict[str, Any]:
+    return load_file(folder / WEIGHTS / "model.safetensors")
+
+
+def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path) -> None:
+    curve = ["training.curve_every_steps=3", "training.curve_items=6"]
+    plain, drawn = (trained(tmp_path, tiny_cache, *changes) for changes in ([], curve))
+    assert plain != drawn
+    one, other = arrays(plain), arrays(drawn)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    rows = read_curve(drawn / CURVE)
+    assert [row["step"] for row in rows] == [0, 3, 6, 8]
+    assert not (plain / CURVE).exists()
+    for row in rows:
+        assert row[BALANCE] == (row["safe_response"] + row["compliance"]) / 2
+        assert 0 <= row["compliance"] <= 1
+    best = trained(tmp_path, tiny_cache, *curve, "training.keep=best")
+    step = max(rows, key=lambda row: (row[BALANCE], -row["step"]))["step"]
+    assert f'"kept_step": {step}' in (best / SUMMARY).read_text()
+    same = all(torch.equal(value, other[name]) for name, value in arrays(best).items())
+    assert same == (step == 8)
+    assert not (best / "best").exists()
+
+
+def test_the_best_needs_a_curve() -> None:
+    with pytest.raises(ConfigError, match=r"training.keep = best: no curve tells which is; set training.curve_every"):
+        settle(compose_jobs(["scale=smoke", "training.keep=best"]))
+
+
+def test_devices_that_share_packs_cannot_ask() -> None:
+    wrong = ["scale=smoke", "trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=2"]
+    with pytest.raises(ConfigError, match=r"training.curve_every_steps = 5: devices that share a pack"):
+        settle(compose_jobs([*wrong, "training.curve_every_steps=5"]))
