@@ -45,6 +45,8 @@ def trie_attention(
     A node without ancestors is one causal call of torch's fused attention. One below others sees their keys and its
     own; its mask has a row a query and is made in blocks.
     """
+    if query.device.type == "cpu" and not torch.is_grad_enabled() and not dropout:
+        return _merged_attention(query, key, value, nodes, scaling), None
     sizes = [node.num_tokens for node in nodes]
     queries, keys, values = (torch.split(tensor, sizes, dim=2) for tensor in (query, key, value))
     groups = query.shape[1] // key.shape[1]
@@ -74,6 +76,43 @@ def trie_attention(
                 )
             )
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _merged_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, nodes: Sequence[Node], scaling: float | None
+) -> torch.Tensor:
+    """:func:`trie_attention` without gradients, on processors, without any mask.
+
+    All that continues a node stands in one piece behind it and sees it in one call; what several calls found is merged
+    by the logarithms of their softmaxes' sums.
+    """
+    query, key, value = _one_kind(query, key, value)
+    groups = query.shape[1] // key.shape[1]
+    key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
+
+    def attend(queries: slice, keys: slice, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        found, log = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query[:, :, queries], key[:, :, keys], value[:, :, keys], 0.0, causal, scale=scaling
+        )
+        return found, log[..., None]
+
+    stops = list(accumulate(node.num_tokens for node in nodes))
+    own = [slice(stop - node.num_tokens, stop) for stop, node in zip(stops, nodes, strict=True)]
+    parts = [attend(place, place, True) for place in own]
+    output, sums = (torch.cat(kind, dim=2) for kind in zip(*parts, strict=True))
+    last = list(stops)
+    for number, node in enumerate(nodes):
+        for ancestor in node.ancestors:
+            last[ancestor] = max(last[ancestor], stops[number])
+    for place, stop, end in zip(own, stops, last, strict=True):
+        if end > stop:
+            below = slice(stop, end)
+            found, log = attend(below, place, False)
+            both = torch.logaddexp(sums[:, :, below], log)
+            kept, added = ((part - both).exp().to(query.dtype) for part in (sums[:, :, below], log))
+            output[:, :, below] = output[:, :, below] * kept + found * added
+            sums[:, :, below] = both
+    return output.transpose(1, 2).contiguous()
 
 
 def varlen_attention(

@@ -89,6 +89,18 @@ def test_the_trie_against_a_dense_mask(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRIES)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_without_gradients_it_is_merged_from_parts(name: str, kind: torch.dtype) -> None:
+    made = [tensor.detach().to(kind) for tensor in tensors(TRIES[name])]
+    with_mask, _ = trie_attention(Layer(), *made, None, nodes=TRIES[name], scaling=0.3)
+    with torch.no_grad():
+        merged, _ = trie_attention(Layer(), *made, None, nodes=TRIES[name], scaling=0.3)
+    tolerance = 1e-5 if kind == torch.float32 else 2e-2
+    assert_alike([with_mask], [merged], tolerance=tolerance)
+    assert not (any(node.ancestors for node in TRIES[name]) and torch.equal(with_mask, merged))
+
+
+@pytest.mark.parametrize("name", TRIES)
 @pytest.mark.parametrize("block", [16, 128])
 def test_the_block_mask_has_the_tiles_that_torch_finds_from_all_pairs(name: str, block: int) -> None:
     nodes = TRIES[name]
