@@ -26,9 +26,11 @@ from longsafety.evaluation.scoring import (
 )
 from longsafety.evaluation.statistics import Floats, bootstrap_counts, mcnemar_exact
 
-_LEVELS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-"""The differences that two outcomes in {0, 0.5, 1} can have."""
-_SUMS = [*(f"level_{place}" for place in range(len(_LEVELS))), "ties"]
+_PARTS = 240
+"""Outcomes are multiples of 1 / 240: ties (a half), and means over 2, 3, 4, 5, 6, 24 or 120 orders of options."""
+_LEVELS = np.arange(-_PARTS, _PARTS + 1) / _PARTS
+"""The differences that two outcomes can have."""
+_SUMS = [f"level_{place}" for place in range(len(_LEVELS))]
 _RESULTS = ["n", "difference", "low", "high", "gained", "lost", "p_value"]
 _TABLES = ("scores", "paired", "by_length", "confusion")
 
@@ -48,8 +50,9 @@ class Comparison:
     scores: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, n, value, low, high (Wilson), chance."""
     paired: pd.DataFrame
-    """arm, against, scorer, metric, task, max_tokens, n, difference, low, high (paired bootstrap), gained (0 → 1),
-    lost (1 → 0), p_value (exact McNemar; nan where n is 0 or an outcome was a tie)."""
+    """arm, against, scorer, metric, task, max_tokens, n, difference, low, high (paired bootstrap), gained (items
+    whose outcome rose), lost (fell), p_value (exact McNemar; of ties, and of means over orders of the options, the
+    exact sign test, which it is a case of; nan where n is 0)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
     confusion: pd.DataFrame
@@ -125,12 +128,10 @@ class _Outcomes:
         """
         touched, cell = np.unique(self.cell[rows], return_inverse=True)
         both = ~np.isnan(arm) & ~np.isnan(against)
-        level = np.rint((arm[both] - against[both]) * 2 + 2).astype(np.int64)
-        tie = (arm[both] == 0.5) | (against[both] == 0.5)
+        level = np.rint((arm[both] - against[both]) * _PARTS + _PARTS).astype(np.int64)
         width = len(_LEVELS)
         counts = np.bincount(cell[both] * width + level, minlength=len(touched) * width).reshape(-1, width)
-        ties = np.bincount(cell[both][tie], minlength=len(touched))
-        sums = pd.DataFrame(np.column_stack([counts, ties]), columns=_SUMS)
+        sums = pd.DataFrame(counts, columns=_SUMS)
         return pd.concat([self.cells.iloc[touched].reset_index(drop=True), sums], axis=1)
 
     def shared_answers(self, first: Floats, second: Floats, rows: NDArray[np.intp]) -> tuple[int, int, int]:
@@ -186,7 +187,7 @@ def _by_label(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
         parts.setdefault(arm.label, []).append(arm.answers)
     joined = {label: pd.concat(tables, ignore_index=True) for label, tables in parts.items()}
     for label, table in joined.items():
-        twice = table.duplicated(ITEM)
+        twice = table.duplicated([*ITEM, "order_index"])
         if twice.any():
             item, scorer, length = table.loc[twice, ITEM].iloc[0]
             rule = "an arm answers an item once with each scorer and length; give the runs different labels"
@@ -255,12 +256,11 @@ def _test(counts: list[pd.DataFrame], keys: list[str], *, confidence: float, sam
         kinds |= {name: "int64" if name in whole else "float64" for name in _RESULTS}
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     table = with_all_tasks(pd.concat(counts, ignore_index=True).set_index(keys)[_SUMS])
-    levels = table[_SUMS[:-1]].to_numpy(dtype=np.int64)
-    table["n"] = levels.sum(axis=1)
+    levels = table[_SUMS].to_numpy(dtype=np.int64)
+    table = table.drop(columns=_SUMS).assign(n=levels.sum(axis=1))
     with np.errstate(invalid="ignore"):  # n is 0 where the other side answered none of the items
         table["difference"] = levels @ _LEVELS / table["n"].to_numpy()
     table["low"], table["high"] = bootstrap_counts(_LEVELS, levels, samples=samples, confidence=confidence, seed=seed)
-    table["gained"], table["lost"] = levels[:, -1], levels[:, 0]
-    binary = (table["n"] > 0) & (table["ties"] == 0)
-    table["p_value"] = np.where(binary, mcnemar_exact(table["gained"], table["lost"]), np.nan)
+    table["gained"], table["lost"] = levels[:, _PARTS + 1 :].sum(axis=1), levels[:, :_PARTS].sum(axis=1)
+    table["p_value"] = np.where(table["n"] > 0, mcnemar_exact(table["gained"], table["lost"]), np.nan)
     return table[[*keys, *_RESULTS]]

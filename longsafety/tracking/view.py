@@ -57,7 +57,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Paired:
-    """A difference on the same items: ``gained`` went 0 → 1 and ``lost`` 1 → 0 from ``against`` to the arm."""
+    """A difference on the same items: ``gained`` rose and ``lost`` fell from ``against`` to the arm."""
 
     against: str
     n: int

@@ -97,7 +97,7 @@ def test_rows_over_all_tasks_pool_the_pairs() -> None:
     assert rows["difference"].tolist() == pytest.approx([-1, 1, 1 / 3])
 
 
-def test_a_tie_in_twin_discrimination_is_not_binary() -> None:
+def test_a_tie_in_twin_discrimination_rises_by_a_half() -> None:
     def both(label: str, margins: list[float]) -> list[Arm]:
         return [arm(label, [3, 3], margins=margins), arm(label, [2, 2], kind="benign_query", margins=[0.0, 0.0])]
 
@@ -106,9 +106,29 @@ def test_a_tie_in_twin_discrimination_is_not_binary() -> None:
     )
     rows = found.paired[(found.paired["metric"] == "twin_discrimination") & (found.paired["task"] == "all")]
     tied, clear = only(rows, arm="tied"), only(rows, arm="clear")
-    assert (tied["difference"], tied["gained"]) == (0.75, 1)
-    assert pd.isna(tied["p_value"])
+    assert (tied["difference"], tied["gained"], tied["p_value"]) == (0.75, 2, 0.5)  # the sign test: one tie rose too
     assert (clear["difference"], clear["gained"], clear["p_value"]) == (0.5, 1, 1.0)
+
+
+def test_means_over_orders_are_tested_by_their_signs() -> None:
+    def orders(label: str, *chosen: list[int]) -> Arm:
+        tables = [arm(label, choices).answers.assign(order_index=index) for index, choices in enumerate(chosen)]
+        return Arm(label, pd.concat(tables, ignore_index=True))
+
+    base = orders("base", [3, 0, 0], [3, 0, 0], [3, 0, 3], [3, 0, 3])
+    tuned = orders("tuned", [3, 3, 3], [3, 0, 3], [3, 0, 3], [0, 0, 3])
+    found = compare([base, tuned], baseline="base", **OPTIONS)
+    row = only(found.paired, metric="safe_response", task="all")
+    assert row["difference"] == pytest.approx((-0.25 + 0.25 + 0.5) / 3)
+    assert (row["n"], row["gained"], row["lost"]) == (3, 2, 1)
+    assert row["p_value"] == pytest.approx(binomtest(2, 3).pvalue)
+    interval = paired_bootstrap([-0.25, 0.25, 0.5], samples=300, confidence=0.95, seed=0)
+    assert (row["low"], row["high"]) == pytest.approx(interval)
+    strict = only(found.paired, metric="safe_response_all_orders", task="all")
+    assert (strict["gained"], strict["lost"]) == (1, 1)
+    twice = Arm("base", pd.concat([base.answers, base.answers], ignore_index=True))
+    with pytest.raises(DataError, match="answered twice"):
+        compare([twice], baseline="base", **OPTIONS)
 
 
 def test_a_length_sweep_is_one_arm_compared_with_its_shortest() -> None:
