@@ -31,6 +31,7 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _data(settings)
     yield from _files(settings)
     yield from _hardware(settings)
+    yield from _recorded(settings)
 
 
 def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -293,7 +294,7 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         )
     if not settings.evaluation.scorers:
         yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
-    if settings.scoring == "official" and "letter" not in settings.evaluation.scorers:
+    if settings.scoring == "official" and not settings.rescores and "letter" not in settings.evaluation.scorers:
         yield (
             ("scoring", "evaluation.scorers"),
             "scoring = official: the published evaluator reads letters; add letter to evaluation.scorers",
@@ -306,3 +307,29 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("tracking.uri",),
             f"tracking.uri = {uri!r}: is a plain path, which MLflow refuses; give sqlite:///PATH.db or http://HOST:PORT",
         )
+
+
+def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation, stages = settings.evaluation, settings.stages
+    shown = next((scorer for scorer in evaluation.scorers if scorer in ("letter", "generate")), None)
+    if evaluation.write_official and (settings.rescores or "score" not in stages or shown is None):
+        rule = "own answers of letter or generate are written, by the stage score"
+        yield (
+            ("evaluation.write_official", "evaluation.answers", "evaluation.scorers", "stages"),
+            f"evaluation.write_official = true: {rule}; set it to false, or ask with one of them",
+        )
+    if evaluation.answers is None:
+        return
+    key, folder = "evaluation.answers", Path(evaluation.answers).expanduser()
+    if "score" not in stages or not {*stages} <= {"score", "report"}:
+        yield (
+            (key, "stages"),
+            f"{key} = {evaluation.answers}: recorded answers are scored only, and stages = [{', '.join(stages)}]; set "
+            "stages=[score], or [score,report]",
+        )
+    if not folder.is_dir():
+        yield ((key,), f"{key} = {evaluation.answers}: no such folder; give a model's folder of <Task>.jsonl files")
+    elif not any(folder.glob("*.jsonl")):
+        below = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.jsonl")))
+        fix = f"give one of its models: {', '.join(below)}" if below else "give a model's folder"
+        yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")

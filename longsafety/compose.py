@@ -44,6 +44,7 @@ _PATH_KEYS = (
     "teacher.base_url",
     "read.path",
     "read.documents",
+    "evaluation.answers",
     "evaluation.items.path",
     "evaluation.items.documents",
     "export.path",
@@ -202,8 +203,11 @@ def _own_export_folders(settled: Sequence[Settings], labels: Sequence[str]) -> l
 
 
 def _label(settings: Settings, job: Job) -> str:
-    others = {key: value for key, value in job.varied.items() if key not in (*_LENGTH_KEYS, "data_mix")}
-    return " ".join([settings.data_mix.name, *(f"{key}={value}" for key, value in others.items())])
+    others = {
+        key: value for key, value in job.varied.items() if key not in (*_LENGTH_KEYS, "data_mix", "evaluation.answers")
+    }
+    first = Path(settings.evaluation.answers).name if settings.evaluation.answers else settings.data_mix.name
+    return " ".join([first, *(f"{key}={value}" for key, value in others.items())])
 
 
 def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Settings:
@@ -224,13 +228,20 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
     update: dict[str, Any] = {
         "corpus": _with_path(settings.corpus, "source") if settings.corpus.source != "embedded" else settings.corpus,
         "data_mix": settings.data_mix.model_copy(
-            update={"sources": {name: _with_path(source, "path") for name, source in settings.data_mix.sources.items()}}
+            update={
+                "sources": {
+                    name: _with_path(source, "path")
+                    for name, source in settings.data_mix.sources.items()
+                    if not settings.rescores  # what answered was not trained here
+                }
+            }
         ),
         "read": _with_path(_with_path(settings.read, "path"), "documents"),
         "evaluation": settings.evaluation.model_copy(
             update={
                 "items": _with_path(_with_path(settings.evaluation.items, "path"), "documents"),
                 "capability": absolute_suites(settings.evaluation.capability),
+                **({"answers": _absolute(str(settings.evaluation.answers))} if settings.rescores else {}),
             }
         ),
         "export": _with_path(settings.export, "path", missing=True),

@@ -35,6 +35,8 @@ class Keys:
 
 def keys(settings: Settings) -> Keys:
     """Addresses of one run. What two runs have in common has one address, and is made once."""
+    if settings.rescores:
+        return _rescored(settings)
     scenario, length, teacher = settings.scenario, settings.length, settings.teacher
     model = identity(settings.model, Path(settings.paths.cache))
     scenarios = code_version("scenarios")
@@ -114,3 +116,16 @@ def keys(settings: Settings) -> Keys:
     return Keys(
         seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, capability, run
     )  # fmt: skip
+
+
+def _rescored(settings: Settings) -> Keys:
+    """Of answers that others recorded; what they came of has no address here."""
+    evaluation = settings.evaluation
+    read = [rows_fingerprint(evaluation.answers), settings.scoring, settings.on_bad_row]
+    if evaluation.items.path is not None:
+        from longsafety.scenarios.items import items_fingerprint
+
+        read.append(str(items_fingerprint(evaluation.items)))
+    answers = address(*read, code_version("evaluation/official.py", "evaluation/parse.py", "scenarios/parsers.py"))
+    run = address(settings.model_dump(exclude={"paths", "tracking", "limits"}), answers, code_version("evaluation"))
+    return Keys(**dict.fromkeys(Keys.__dataclass_fields__, "") | {"answers": answers, "run": run})

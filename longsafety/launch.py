@@ -77,7 +77,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if not first_rank():
         return next((code for code in (_worker("run", freeze(settings).folder) for settings in jobs) if code), 0)
     writable(Path(first.paths.outputs))
-    if not first.only_builds:
+    if not first.only_builds and ("report" in first.stages or not first.rescores):
         _answering_tracker(first)
     runs = [freeze(settings) for settings in jobs]
     _refuse_missing(runs)
@@ -101,6 +101,12 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         for run in runs:
             _show_built(run)
         return 0
+    if first.rescores:
+        for run in runs:
+            print((run.folder / TABLE).read_text("utf-8"))
+            print(f"scores   {run.folder / 'scores.csv'}")
+        if len(runs) == 1 and "report" not in first.stages:
+            return 0
     return _compare(first, sweep) if "score" in first.stages else 0
 
 
@@ -181,6 +187,8 @@ def _title(settings: Settings) -> str:
     length = settings.length
     if settings.read.path:
         return f"reading {settings.read.path}"
+    if settings.rescores:
+        return f"scoring {settings.evaluation.answers}"
     if settings.only_builds:
         return f"building scenario {settings.scenario.name}, {_lengths(settings)}"
     trained = "" if not settings.data_mix.sources else f"trained at {length.training_tokens} tokens, "

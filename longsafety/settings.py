@@ -328,6 +328,12 @@ class Select(Section):
 class Evaluation(Section):
     """How a model is asked."""
 
+    answers: str | None = None
+    """A model's folder of the published evaluator (``<Task>.jsonl``), whose answers ``stages=[score]`` scores anew;
+    ``evaluation.items`` may name the benchmark's file then."""
+    write_official: bool = False
+    """Writes the answers to harmful items (of the first scorer that shows the options) in that format too, into
+    ``official/`` in the run's folder. The files hold harmful statements."""
     items: Annotated[Read, BeforeValidator(_expand_path)] = Read()
     """A public file whose items are asked in place of the built benchmark; ``evaluation.items=PATH`` for short."""
     select: Select = Select()
@@ -425,6 +431,11 @@ class Settings(Section):
     def exports_weights(self) -> bool:
         """Whether a trained model is written, not data."""
         return "export" in self.stages and self.export.format == "weights"
+
+    @property
+    def rescores(self) -> bool:
+        """Whether answers that others recorded are scored: no data is made, no model is trained or asked."""
+        return self.evaluation.answers is not None
 
     @property
     def only_builds(self) -> bool:

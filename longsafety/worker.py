@@ -20,14 +20,14 @@ from longsafety.compare import compare, track
 from longsafety.environment import environment, quiet
 from longsafety.errors import ConfigError, DataError, LongSafetyError
 from longsafety.keys import keys
-from longsafety.launch import DONE, SETTINGS
+from longsafety.launch import DONE, SETTINGS, TABLE
 from longsafety.making import COUNTS, SAMPLES, Making, read_json, write_json
 from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Evaluation, Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
 
-TEMPLATE, CAPABILITY = "chat_template.json", "capability.parquet"
+TEMPLATE, CAPABILITY, OFFICIAL = "chat_template.json", "capability.parquet", "official"
 
 
 class Worker:
@@ -42,6 +42,11 @@ class Worker:
 
     def run(self) -> None:
         settings = self.settings
+        if settings.rescores:
+            self.recorded()
+            self.score()
+            (self.folder / DONE).touch()
+            return
         if self.trains and not self.store.folder("weights", self.keys.weights).is_dir():
             from longsafety.model.kernels import chosen_attention
 
@@ -216,6 +221,38 @@ class Worker:
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
 
+    def recorded(self) -> Path:
+        """Answers that others recorded, as ours."""
+
+        def make(folder: Path) -> None:
+            from longsafety.evaluation.official import read_official
+            from longsafety.evaluation.scoring import ANSWERS, write_answers
+
+            settings = self.settings
+            read = read_official(
+                Path(str(settings.evaluation.answers)),
+                scoring=settings.scoring,
+                known=self._known_options(),
+                on_bad_row=settings.on_bad_row,
+            )
+            for line in read.bad:
+                print(f"  left out   {line}", flush=True)
+            write_answers(read.rows, folder / ANSWERS)
+            facts = {"items": len(read.rows), "answers": len(read.rows), "recorded": read.counts, "bad": read.bad}
+            write_json(folder / "evaluation.json", facts)
+
+        return self.data.stage("answers", self.keys.answers, make)
+
+    def _known_options(self) -> dict[str, list[str]] | None:
+        """Item id → options, unsafe → safe, where the benchmark's file is given."""
+        from longsafety.scenarios.public import read_public
+
+        items = self.settings.evaluation.items
+        if items.path is None:
+            return None
+        samples = read_public(items.path, schema=items.format, split=items.split).samples
+        return {item.id: [wordings[0] for wordings in item.choices] for item in samples if item.kind == "harmful"}
+
     def network(self) -> Any:
         """The arm's model, on the CPU."""
         from longsafety.model.load import load_model
@@ -286,8 +323,8 @@ class Worker:
 
     def score(self) -> None:
         """Scores the kept answers (no model needed), writes the record and tells MLflow."""
-        from longsafety.evaluation.ask import ANSWERS
-        from longsafety.evaluation.scoring import read_answers, score
+        from longsafety.evaluation.scoring import ANSWERS, read_answers, score
+        from longsafety.evaluation.totals import totals
 
         folder = self.store.folder("answers", self.keys.answers)
         if not folder.is_dir():
@@ -297,11 +334,36 @@ class Worker:
         answers = read_answers(folder / ANSWERS)
         scores = score(answers, scoring=self.settings.scoring, confidence=self.settings.evaluation.confidence)
         scores.to_parquet(self.folder / "scores.parquet")
-        scores.to_csv(self.folder / "scores.csv", index=False)
+        evaluation, facts = self.settings.evaluation, read_json(folder / "evaluation.json")
+        table = totals(answers, evaluation.scorers, scoring=self.settings.scoring, confidence=evaluation.confidence)
+        table.to_csv(self.folder / "scores.csv", index=False)
+        if self.settings.rescores:
+            self._show_totals(table, facts["recorded"])
+            return replace(self._plain_record(facts), counts=facts["recorded"]).save(self.folder)
+        if evaluation.write_official:
+            self._write_official(answers)
         suites = self.store.folder("capability", self.keys.capability) / CAPABILITY
         if self.keys.capability and suites.is_file():
             shutil.copy(suites, self.folder / CAPABILITY)
-        self.record(read_json(folder / "evaluation.json")).save(self.folder)
+        self.record(facts).save(self.folder)
+
+    def _write_official(self, answers: Any) -> None:
+        from longsafety.evaluation.ask import SHOWN
+        from longsafety.evaluation.official import write_official
+        from longsafety.scenarios.recipe import read_samples
+
+        shown = next(scorer for scorer in self.settings.evaluation.scorers if scorer in SHOWN)
+        items = read_samples(self.data.benchmark() / SAMPLES)
+        counts = write_official(answers[answers["scorer"] == shown], items, self.folder / OFFICIAL)
+        print(f"  {sum(counts.values())} answers ({shown}) in {self.folder / OFFICIAL}", flush=True)
+
+    def _show_totals(self, table: Any, counts: dict[str, int]) -> None:
+        from rich.console import Console
+
+        from longsafety.tracking.totals_view import totals_table
+
+        with (self.folder / TABLE).open("w", encoding="utf-8") as file:
+            Console(file=file, width=120).print(totals_table(table, self.settings, counts))
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
         from longsafety.evaluation.curve import CURVE, read_curve
@@ -321,6 +383,21 @@ class Worker:
                 counts |= read_json(folder / COUNTS) if folder.is_dir() else {}
             mix, training = read_json(weights / "mix.json"), read_json(weights / SUMMARY)
             history, curve = read_history(weights / HISTORY), read_curve(weights / CURVE)
+        return replace(
+            self._plain_record(evaluation),
+            corpus=corpus,
+            mix=mix,
+            counts=counts,
+            training=training,
+            history=history,
+            curve=curve,
+            capability=self._suites(),
+            examples=self.examples(),
+        )
+
+    def _plain_record(self, evaluation: dict[str, Any]) -> RunRecord:
+        """Without what was made or asked here."""
+        settings = self.settings
         return RunRecord(
             name=settings.name,
             label=settings.label,
@@ -329,16 +406,8 @@ class Worker:
             settings=settings.model_dump(),
             stages={name: value for name, value in vars(self.keys).items() if value},
             seconds=self.data.seconds,
-            corpus=corpus,
-            mix=mix,
-            counts=counts,
-            training=training,
-            history=history,
-            curve=curve,
             evaluation=evaluation,
             environment=environment(),
-            capability=self._suites(),
-            examples=self.examples(),
         )
 
     def _suites(self) -> list[dict[str, Any]]:

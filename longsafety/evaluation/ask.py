@@ -18,7 +18,7 @@ from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
 from longsafety.settings import Evaluation
 
-JOURNAL, ANSWERS = "answers.jsonl", "answers.parquet"
+JOURNAL = "answers.jsonl"
 
 
 class Backend(Protocol):
@@ -119,7 +119,9 @@ def ask(
             for _ in batch:
                 progress()
     rows = [answered[one.key] for item in items for one in wanted(item, evaluation)]
-    _write(rows, folder / ANSWERS)
+    from longsafety.evaluation.scoring import ANSWERS, write_answers
+
+    write_answers(rows, folder / ANSWERS)
 
 
 def _batches(items: Sequence[Sample], batch_tokens: int) -> Iterator[list[Sample]]:
@@ -255,12 +257,3 @@ def _read_journal(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
 
 def _lines(text: str) -> Iterator[dict[str, Any]]:
     return (json.loads(line) for line in text.split("\n") if line)
-
-
-def _write(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from longsafety.evaluation.scoring import answers_schema
-
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=answers_schema), path)

@@ -12,9 +12,9 @@ from typing import Any
 
 import lightning as L
 
-from longsafety.evaluation.ask import ANSWERS, ask
+from longsafety.evaluation.ask import ask
 from longsafety.evaluation.backend import TransformersBackend
-from longsafety.evaluation.scoring import ALL_TASKS, HEADLINES, read_answers, score
+from longsafety.evaluation.scoring import ALL_TASKS, ANSWERS, HEADLINES, read_answers, score
 from longsafety.model.strategy import save
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample

@@ -15,19 +15,19 @@ _NAMED = re.compile(
 )
 
 
-def parsed(reply: str, options: Sequence[str]) -> int | None:
+def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | None:
     """The place of the option that the reply names, or ``None`` where it names none of them, or more than one.
 
     A letter that opens the reply, or that follows "the answer is" and its like, or the one option whose text the reply
-    repeats. A letter beyond the options names none.
+    repeats. ``letters``: those of the options, in their order; any other letter names none.
     """
-    valid = LETTERS[: len(options)]
+    valid = letters[: len(options)]
     named = {letter for letter in _NAMED.findall(reply) if letter in LETTERS}  # a small "a" is an article
     alone = _ALONE.match(reply.strip())
-    letters = {alone[1]} if alone else named
-    if letters:
-        letter = letters.pop()
-        return valid.index(letter) if not letters and letter in valid else None
+    found = {alone[1]} if alone else named
+    if found:
+        letter = found.pop()
+        return valid.index(letter) if not found and letter in valid else None
     text = " ".join(reply.split()).strip(" .\"'").casefold()
     repeated = [place for place, option in enumerate(options) if _plain(option) and _plain(option) in text]
     longest = [

@@ -92,7 +92,7 @@ def longsafety_bench(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
     depth, length = None, 0
     placed = task in NEEDLE_TASKS and kind != "short"
     if row.has("depth") or placed:
-        depth = _depth(row)
+        depth = depth_fraction(row)
     if (row.has("length") and kind != "short") or placed:
         length = row.positive("length")
     named = tuple(f"choice_{number}" for number in range(1, len(choices)))
@@ -250,7 +250,7 @@ def _task(row: Fields, task: str) -> str:
     return task
 
 
-def _depth(row: Fields) -> float | None:
+def depth_fraction(row: Fields) -> float | None:
     """As a fraction. The published unit is not documented: what is above 1 is read as per cent, and counted."""
     value = row.value("depth")
     number = isinstance(value, int | float) and not isinstance(value, bool)

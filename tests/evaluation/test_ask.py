@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.evaluation.ask import ANSWERS, JOURNAL, ask, letter_question, orders, selected
+from longsafety.evaluation.ask import JOURNAL, ask, letter_question, orders, selected
 from longsafety.evaluation.backend import Question
-from longsafety.evaluation.scoring import read_answers, score
+from longsafety.evaluation.scoring import ANSWERS, read_answers, score
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
 from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
