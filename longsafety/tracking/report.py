@@ -139,6 +139,7 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
     size = f" ({_distinct(f'{n / 1e6:,.0f}M' for n in sizes if n)} parameters)" if any(sizes) else ""
     devices = [record.evaluation for record in records] + [record.training for record in records]
     facts = [
+        ("answers", _distinct(run.evaluation.answers for run in runs)),
         ("scale", _distinct(run.scale for run in runs)),
         ("seed", _distinct(run.seed for run in runs)),
         ("model", _distinct(f"{run.model.name}, {run.model.tune} tuning" for run in runs) + size),
@@ -165,6 +166,8 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
         facts.append(("assumed, not from the paper", assumed))
     versions = [f"{key} {value}" for record in records for key, value in record.environment.items()]
     facts.append(("versions", _distinct(versions)))
+    if all(run.rescores for run in runs):  # the other settings had no part in it
+        facts = [fact for fact in facts if fact[0] in ("answers", "items", "scoring", "versions")]
     return [(what, value) for what, value in facts if value]
 
 

@@ -320,6 +320,29 @@ def test_the_command_scores_a_folder_without_a_model(place: Any, tmp_path: Path)
     assert sizes == {len(lines), len(lines) - 1}
 
 
+@pytest.mark.slow
+def test_own_answers_are_written_and_scored_alike(place: Any) -> None:
+    asked = ["model=tiny", "data_mix=base", "evaluation.scorers=[letter]", "stages=[build,evaluate,score]"]
+    place.succeed(*asked, "evaluation.write_official=true")
+    own = place.folder("runs", "run/base-*")
+    place.succeed("stages=[score]", f"evaluation.answers={own / 'official'}")
+    columns = ["task", "n", "ha", "sr", "ha_low", "sr_high", "sr_corrected", "in_training"]
+    tables = [pd.read_csv(run / "scores.csv")[columns] for run in (own, place.folder("runs", "run/official-*"))]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp_path: Path) -> None:
+    rows = two_hundred()
+    folders = [write(tmp_path / name, rows) for name in ("one", "other")]
+    safe = [line | {"response": line["gt"][0], "chosen": line["gt"], "ha": True, "sr": True} for line in rows["Own"]]
+    write(folders[1], {"Own": safe})
+    told = place.succeed("--multirun", "stages=[score]", "evaluation.answers=" + ",".join(map(str, folders)))
+    paired = pd.read_parquet(place.folder("sweeps") / "paired.parquet")
+    cell = paired[(paired["arm"] == "other") & (paired["metric"] == "safe_response") & (paired["task"] == "Own")]
+    assert cell[["n", "gained", "lost"]].to_numpy().tolist() == [[20, 20 - sum(line["sr"] for line in rows["Own"]), 0]]
+    assert told.index("one: scoring fixed") < told.index("other: scoring fixed") < told.index("exact McNemar")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
