@@ -17,10 +17,10 @@ def compare(folder: Path) -> None:
     """Writes the comparison into the sweep's folder (and MLflow, where the command asks for it)."""
     from rich.console import Console
 
+    from longsafety.evaluation.answers import ANSWERS, read_answers
     from longsafety.evaluation.comparison import Arm
     from longsafety.evaluation.comparison import compare as compare_arms
     from longsafety.evaluation.retrieval import needle_map
-    from longsafety.evaluation.scoring import ANSWERS, read_answers
     from longsafety.tracking.report import write_report
     from longsafety.tracking.tables import comparison_table
 

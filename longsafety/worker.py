@@ -225,8 +225,8 @@ class Worker:
         """Answers that others recorded, as ours."""
 
         def make(folder: Path) -> None:
+            from longsafety.evaluation.answers import ANSWERS, write_answers
             from longsafety.evaluation.official import read_official
-            from longsafety.evaluation.scoring import ANSWERS, write_answers
 
             settings = self.settings
             read = read_official(
@@ -323,7 +323,8 @@ class Worker:
 
     def score(self) -> None:
         """Scores the kept answers (no model needed), writes the record and tells MLflow."""
-        from longsafety.evaluation.scoring import ANSWERS, read_answers, score
+        from longsafety.evaluation.answers import ANSWERS, read_answers
+        from longsafety.evaluation.scoring import score
         from longsafety.evaluation.totals import totals
 
         folder = self.store.folder("answers", self.keys.answers)

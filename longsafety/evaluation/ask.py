@@ -119,7 +119,7 @@ def ask(
             for _ in batch:
                 progress()
     rows = [answered[one.key] for item in items for one in wanted(item, evaluation)]
-    from longsafety.evaluation.scoring import ANSWERS, write_answers
+    from longsafety.evaluation.answers import ANSWERS, write_answers
 
     write_answers(rows, folder / ANSWERS)
 

@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longsafety.errors import ConfigError, DataError
+from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scoring import (
     CELL,
     COUNTED,
     HEADLINES,
-    ITEM,
     Scoring,
     confusion,
     outcomes,

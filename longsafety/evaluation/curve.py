@@ -12,9 +12,10 @@ from typing import Any
 
 import lightning as L
 
+from longsafety.evaluation.answers import ALL_TASKS, ANSWERS, read_answers
 from longsafety.evaluation.ask import ask
 from longsafety.evaluation.backend import TransformersBackend
-from longsafety.evaluation.scoring import ALL_TASKS, ANSWERS, HEADLINES, read_answers, score
+from longsafety.evaluation.scoring import HEADLINES, score
 from longsafety.model.strategy import save
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample

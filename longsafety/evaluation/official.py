@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from longsafety.errors import DataError
+from longsafety.evaluation.answers import RECORDED
 from longsafety.evaluation.parse import LETTERS, parsed
-from longsafety.evaluation.scoring import RECORDED
 from longsafety.scenarios.fields import Fields
 from longsafety.scenarios.parsers import NEEDLE_TASKS, ROLES, SCENARIOS, depth_fraction
 from longsafety.scenarios.recipe import Sample

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.scoring import ALL_TASKS, RECORDED, UNPARSED, Scoring, outcomes
+from longsafety.evaluation.answers import ALL_TASKS, RECORDED, UNPARSED
+from longsafety.evaluation.scoring import Scoring, outcomes
 from longsafety.evaluation.statistics import wilson
 
 BENCHMARK = {

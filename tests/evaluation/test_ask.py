@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.ask import JOURNAL, ask, letter_question, orders, selected
 from longsafety.evaluation.backend import Question
-from longsafety.evaluation.scoring import ANSWERS, read_answers, score
+from longsafety.evaluation.scoring import score
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
 from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import ConfigError, DataError
+from longsafety.evaluation.answers import read_answers, write_answers
 from longsafety.evaluation.official import read_official, write_official
-from longsafety.evaluation.scoring import read_answers, write_answers
 from longsafety.evaluation.totals import totals
 from longsafety.scenarios.recipe import Sample
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.scoring import answers_schema, confusion, outcomes, read_answers, score
+from longsafety.evaluation.answers import answers_schema, read_answers
+from longsafety.evaluation.scoring import confusion, outcomes, score
 
 FOUR = ["hallucinates", "ignores", "aware_unsafe", "safe"]
 TWO = ["unsafe", "safe"]
