@@ -1,6 +1,6 @@
 """How often a yes-or-no detector is right, and the rate that its counts stand for.
 
-A detector that errs reports ``rate * sensitivity + (1 - rate) * (1 - specificity)``; :func:`corrected` turns that round.
+A detector that errs reports ``rate * sensitivity + (1 - rate) * (1 - specificity)``; :func:`corrected` undoes that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LABELLED = Path(__file__).parent / "replies_labelled.jsonl"
 
 
 class Labelled(NamedTuple):
-    """A reply and whether it refuses; ``note`` is its difficulty, ``split`` is dev (rules were tuned on it) or held_out."""
+    """A reply and whether it refuses; ``note`` names its difficulty, and rules were tuned on the ``split`` dev only."""
 
     id: str
     language: str
@@ -77,11 +77,12 @@ def read_labelled(path: Path = LABELLED) -> list[Labelled]:
 
 def measure(labelled: Iterable[Labelled], detector: Callable[[str], bool] | None = None) -> Accuracy:
     """Sensitivity and specificity of a detector (:func:`longsafety.evaluation.is_refusal` unless given)."""
-    if detector is None:
-        from longsafety.evaluation.refusal import is_refusal as detector
+    from longsafety.evaluation.refusal import is_refusal
+
+    detects = detector or is_refusal
     hits = {True: [0, 0], False: [0, 0]}
     for row in labelled:
-        hits[row.refusal][0] += detector(row.reply) == row.refusal
+        hits[row.refusal][0] += detects(row.reply) == row.refusal
         hits[row.refusal][1] += 1
     return Accuracy(*hits[True], *hits[False])
 
@@ -89,8 +90,8 @@ def measure(labelled: Iterable[Labelled], detector: Callable[[str], bool] | None
 def corrected(rate: float, sensitivity: float, specificity: float) -> float:
     """The true rate behind a detector's apparent ``rate``, clipped to [0, 1].
 
-    ``(rate + specificity - 1) / (sensitivity + specificity - 1)``: Rogan and Gladen 1978, Estimating prevalence from the
-    results of a screening test, Am. J. Epidemiol. 107:71-76. A detector no better than chance is a ``DataError``.
+    ``(rate + specificity - 1) / (sensitivity + specificity - 1)``: Rogan and Gladen 1978, Estimating prevalence from
+    the results of a screening test, Am. J. Epidemiol. 107:71-76. A detector no better than chance is a ``DataError``.
     """
     for name, value in (("rate", rate), ("sensitivity", sensitivity), ("specificity", specificity)):
         if not 0 <= value <= 1:
