@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -26,6 +26,9 @@ from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Evaluation, Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPLATE, CAPABILITY = "chat_template.json", "capability.parquet"
 
@@ -288,20 +291,44 @@ class Worker:
         """Scores the kept answers (no model needed), writes the record and tells MLflow."""
         from longsafety.evaluation.ask import ANSWERS
         from longsafety.evaluation.scoring import read_answers, score
+        from longsafety.evaluation.verdicts import beside
 
         folder = self.store.folder("answers", self.keys.answers)
         if not folder.is_dir():
             raise DataError(
                 f"stages = [score]: no answers are kept for {self.settings.label} ({folder}); add evaluate to stages"
             )
-        answers = read_answers(folder / ANSWERS)
+        answers, evaluation = read_answers(folder / ANSWERS), read_json(folder / "evaluation.json")
+        opened = bool((answers["scorer"] == "open").any())
+        if opened:
+            answers, evaluation["open"] = self.verdicts(answers)
         scores = score(answers, scoring=self.settings.scoring, confidence=self.settings.evaluation.confidence)
+        scores = beside(scores, evaluation["open"]) if opened else scores
         scores.to_parquet(self.folder / "scores.parquet")
         scores.to_csv(self.folder / "scores.csv", index=False)
         suites = self.store.folder("capability", self.keys.capability) / CAPABILITY
         if self.keys.capability and suites.is_file():
             shutil.copy(suites, self.folder / CAPABILITY)
-        self.record(read_json(folder / "evaluation.json")).save(self.folder)
+        self.record(evaluation).save(self.folder)
+
+    def verdicts(self, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """The answers with verdicts on the open replies, kept in the run's folder, and what is to be said of them."""
+        from longsafety.evaluation.judge import Judge
+        from longsafety.evaluation.scoring import read_answers
+        from longsafety.evaluation.verdicts import give_verdicts, request, write_verdicts
+        from longsafety.scenarios.recipe import SampleFile
+        from longsafety.tracking.verdict_view import verdict_line
+
+        evaluation = self.settings.evaluation
+        judged, facts = give_verdicts(
+            answers,
+            {item.id: request(item) for item in SampleFile(self.data.benchmark() / SAMPLES)},
+            judge=Judge(evaluation.judge, self.cache) if evaluation.judge else None,
+            scoring=self.settings.scoring,
+            confidence=evaluation.confidence,
+        )
+        print(f"  {verdict_line(facts)}", flush=True)
+        return read_answers(write_verdicts(judged, self.folder)), facts
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
         from longsafety.evaluation.curve import CURVE, read_curve

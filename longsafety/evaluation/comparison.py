@@ -186,7 +186,7 @@ def _by_label(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
         parts.setdefault(arm.label, []).append(arm.answers)
     joined = {label: pd.concat(tables, ignore_index=True) for label, tables in parts.items()}
     for label, table in joined.items():
-        twice = table.duplicated(ITEM)
+        twice = table.duplicated([*ITEM, "order_index"])
         if twice.any():
             item, scorer, length = table.loc[twice, ITEM].iloc[0]
             rule = "an arm answers an item once with each scorer and length; give the runs different labels"
