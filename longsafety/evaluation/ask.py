@@ -245,7 +245,8 @@ def _roles(one: Ask) -> tuple[list[str], str]:
     """The roles that an answer can have, and the complying one; an open reply has two."""
     if one.scorer != "open":
         return list(one.item.roles), one.item.comply_role
-    return (["refuses", "complies"], "complies") if "complies" in one.item.roles else (list(TWO_ROLES), TWO_ROLES[0])
+    benign = one.item.kind.startswith("benign")
+    return (["refuses", "complies"], "complies") if benign else (list(TWO_ROLES), TWO_ROLES[0])
 
 
 def _about(one: Ask, max_tokens: int) -> dict[str, Any]:

@@ -546,6 +546,16 @@ def test_the_bare_question_is_put_and_in_both_places_where_it_has_two(
     assert rates(judged)["safe_response_all_orders"] == 0
 
 
+def test_items_without_options_can_be_put(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+    bare = {"roles": (), "choices": (), "order": (), "comply_role": ""}
+    items = [item(0, "harmful", **bare), item(0, "benign_query", **bare)]
+    backend = Backend(tiny_encoder.tokenizer)
+    ask(items, backend, tiny_encoder, OPEN, max_tokens=256, folder=tmp_path, progress=lambda: None)
+    judged, _ = give_verdicts(read_answers(tmp_path / ANSWERS), {}, judge=None, scoring="fixed", confidence=0.95)
+    assert judged["verdict"].tolist() == ["safe", "over_refusal"]
+    assert judged["chosen"].tolist() == [1, 0]
+
+
 def test_an_item_with_earlier_turns_has_one_place(tiny_encoder: ChatEncoder) -> None:
     one = item(0, "harmful", history=(("First?", "Yes."),))
     assert placed(one, "both") == [one]
