@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longsafety.evaluation.capability import suite_problems
+from longsafety.evaluation.judge import judge_problems
 from longsafety.model.rope import rope_problems
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import shape_of
@@ -32,6 +33,7 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _files(settings)
     yield from _hardware(settings)
     yield from _recorded(settings)
+    yield from _open(settings)
 
 
 def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -294,10 +296,13 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         )
     if not settings.evaluation.scorers:
         yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
-    if settings.scoring == "official" and not settings.rescores and "letter" not in settings.evaluation.scorers:
+    judged = "open" in settings.evaluation.scorers and settings.evaluation.judge is not None
+    read = judged or settings.rescores or "letter" in settings.evaluation.scorers
+    if settings.scoring == "official" and not read:
         yield (
-            ("scoring", "evaluation.scorers"),
-            "scoring = official: the published evaluator reads letters; add letter to evaluation.scorers",
+            ("scoring", "evaluation.scorers", "evaluation.judge"),
+            "scoring = official: the published evaluators read letters, or (open, with evaluation.judge) verdicts; "
+            "add letter to evaluation.scorers",
         )
     for problem in suite_problems(settings.evaluation.capability):
         yield (("evaluation.capability",), problem)
@@ -333,3 +338,23 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         below = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.jsonl")))
         fix = f"give one of its models: {', '.join(below)}" if below else "give a model's folder"
         yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")
+
+
+def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation, key = settings.evaluation, "evaluation.judge"
+    if "open" not in evaluation.scorers:
+        if evaluation.judge is not None:
+            yield (
+                (key, "evaluation.scorers"),
+                f"{key}.model = {evaluation.judge.model}: there is nothing to judge; add open to evaluation.scorers",
+            )
+        return
+    if evaluation.judge is not None and "score" in settings.stages:
+        for problem in judge_problems(evaluation.judge):
+            yield ((problem.split(" ", 1)[0],), problem)
+    if settings.scoring == "official" and evaluation.judge is None:
+        yield (
+            ("scoring", "evaluation.scorers", key),
+            "scoring = official: open replies are scored by a judge; give evaluation.judge, or leave open out of "
+            "evaluation.scorers",
+        )

@@ -21,16 +21,22 @@ def compare(folder: Path) -> None:
     from longsafety.evaluation.comparison import Arm
     from longsafety.evaluation.comparison import compare as compare_arms
     from longsafety.evaluation.retrieval import needle_map
+    from longsafety.evaluation.verdicts import VERDICTS
     from longsafety.tracking.report import write_report
     from longsafety.tracking.tables import comparison_table
+    from longsafety.tracking.verdict_view import verdict_lines
+
+    def answers(run: Path, record: RunRecord) -> Path:
+        judged = run / VERDICTS
+        return judged if judged.is_file() else store.folder("answers", record.stages["answers"]) / ANSWERS
 
     sweep = _read_sweep(folder)
     records = [RunRecord.load(Path(run)) for run in sweep["runs"]]
     settings = records[0].resolved()
     store = Store(Path(settings.paths.outputs))
     arms = [
-        Arm(record.label, read_answers(store.folder("answers", record.stages["answers"]) / ANSWERS))
-        for record in records
+        Arm(record.label, read_answers(answers(Path(run), record)))
+        for run, record in zip(sweep["runs"], records, strict=True)
     ]
     needles = needle_map(arms, confidence=settings.evaluation.confidence)
     if len(needles):
@@ -51,7 +57,7 @@ def compare(folder: Path) -> None:
         confidence=settings.evaluation.confidence,
     )
     with (folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(table)
+        Console(file=file, width=120).print(table, *verdict_lines(records), sep="\n", markup=False, highlight=False)
     if "report" in settings.stages:
         write_report(
             folder / "report.html",

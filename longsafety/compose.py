@@ -225,6 +225,7 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
         )
     if scenario.seeds != SHIPPED:
         scenario = scenario.model_copy(update={"seeds": _absolute(scenario.seeds)})
+    judge = settings.evaluation.judge
     update: dict[str, Any] = {
         "corpus": _with_path(settings.corpus, "source") if settings.corpus.source != "embedded" else settings.corpus,
         "data_mix": settings.data_mix.model_copy(
@@ -242,6 +243,7 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
                 "items": _with_path(_with_path(settings.evaluation.items, "path"), "documents"),
                 "capability": absolute_suites(settings.evaluation.capability),
                 **({"answers": _absolute(str(settings.evaluation.answers))} if settings.rescores else {}),
+                "judge": judge if judge is None else _with_path(judge, "labelled"),
             }
         ),
         "export": _with_path(settings.export, "path", missing=True),

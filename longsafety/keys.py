@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longsafety.evaluation.capability import suites_fingerprint
+from longsafety.evaluation.judge import LABELLED
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
@@ -84,10 +85,15 @@ def keys(settings: Settings) -> Keys:
             settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
             settings.seed,
             code_version("data", "model"),
-            *([benchmark, settings.evaluation.model_dump()] if settings.training.curve_every_steps else []),
+            *(
+                [benchmark, settings.evaluation.model_dump(exclude={"judge"})]
+                if settings.training.curve_every_steps
+                else []
+            ),
         )
     asked = settings.evaluation.model_dump(
         include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}
+        | {"max_open_tokens", "open_prompts"}
     )
     answers = address(
         weights or model,
@@ -111,7 +117,9 @@ def keys(settings: Settings) -> Keys:
             code_version("evaluation/capability.py"),
         )
     frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
-    run = address(frozen, answers, capability, samples, long_align, code_version("tracking", "evaluation"))
+    judge = settings.evaluation.judge
+    measured = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
+    run = address(frozen, answers, capability, samples, long_align, measured, code_version("tracking", "evaluation"))
     audit = address(samples, benchmark)
     return Keys(
         seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, capability, run

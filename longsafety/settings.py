@@ -325,6 +325,26 @@ class Select(Section):
     """So many items at most, taken from the tasks in turn."""
 
 
+class Judge(Section):
+    """Who judges open replies: an OpenAI-compatible server, asked at temperature 0."""
+
+    model: str
+    """The name that the server gives its model."""
+    base_url: str
+    """The server's address up to ``/v1``."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key; ``None``: the server needs none."""
+    max_reply_tokens: PositiveInt = 200
+    budget_tokens: PositiveInt | None = None
+    """Prompt and reply tokens that may be spent in all; replies beyond them are left without a verdict."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    timeout_seconds: PositiveInt = 60
+    concurrency: PositiveInt = 4
+    """Replies under way at once."""
+    labelled: str | None = None
+    """A .jsonl file (reply, refusal; perhaps request, harmful) that the judge is measured on; ``None``: ours."""
+
+
 class Evaluation(Section):
     """How a model is asked."""
 
@@ -347,10 +367,11 @@ class Evaluation(Section):
     """Questions of a suite's task at most; ``None``: all."""
     allow_template_mismatch: bool = False
     """Asks weights in another chat template than that they were trained with."""
-    scorers: list[Literal["likelihood", "calibrated", "letter", "generate"]] = ["likelihood", "letter"]
+    scorers: list[Literal["likelihood", "calibrated", "letter", "generate", "open"]] = ["likelihood", "letter"]
     """The first is the headline's. ``likelihood``: of the options' texts, a token; ``calibrated``: what the question
     adds to it, over a chat that asks nothing; ``letter``: the likeliest of the shown letters; ``generate``: the letter
-    in a greedy reply, which may be *unparsed*."""
+    in a greedy reply, which may be *unparsed*; ``open``: the refusal detector's verdict, or the judge's, on a greedy
+    reply to the question alone."""
     orders: Literal["one", "cyclic", "all"] = "one"
     """Orders in which the options are shown: the item's seeded one, its rotations too, or all; an item counts as the
     mean over them."""
@@ -358,6 +379,12 @@ class Evaluation(Section):
     """Items are put together up to so many tokens; one item's family, however long, is never split."""
     max_new_tokens: PositiveInt = 32
     """Of a reply (``generate``)."""
+    max_open_tokens: PositiveInt = 128
+    """Of a reply (``open``)."""
+    open_prompts: Literal["one", "both"] = "one"
+    """``both``: the question is put before the context and after it; the strict metrics ask for both to be right."""
+    judge: Judge | None = None
+    """``None``: the refusal detector gives the verdicts on open replies."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -26,6 +26,9 @@ from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Evaluation, Settings
 from longsafety.showing import convert, export_built, show
 from longsafety.tracking.record import Example, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPLATE, CAPABILITY, OFFICIAL = "chat_template.json", "capability.parquet", "official"
 
@@ -326,17 +329,24 @@ class Worker:
         from longsafety.evaluation.answers import ANSWERS, read_answers
         from longsafety.evaluation.scoring import score
         from longsafety.evaluation.totals import totals
+        from longsafety.evaluation.verdicts import beside
 
         folder = self.store.folder("answers", self.keys.answers)
         if not folder.is_dir():
             raise DataError(
                 f"stages = [score]: no answers are kept for {self.settings.label} ({folder}); add evaluate to stages"
             )
-        answers = read_answers(folder / ANSWERS)
-        scores = score(answers, scoring=self.settings.scoring, confidence=self.settings.evaluation.confidence)
-        scores.to_parquet(self.folder / "scores.parquet")
         evaluation, facts = self.settings.evaluation, read_json(folder / "evaluation.json")
-        table = totals(answers, evaluation.scorers, scoring=self.settings.scoring, confidence=evaluation.confidence)
+        answers = read_answers(folder / ANSWERS)
+        opened = bool((answers["scorer"] == "open").any())
+        if opened:
+            answers, facts["open"] = self.verdicts(answers)
+        scoring, confidence = self.settings.scoring, evaluation.confidence
+        scores = score(answers, scoring=scoring, confidence=confidence)
+        table = totals(answers, evaluation.scorers, scoring=scoring, confidence=confidence)
+        if opened:
+            scores, table = beside(scores, facts["open"]), beside(table, facts["open"])
+        scores.to_parquet(self.folder / "scores.parquet")
         table.to_csv(self.folder / "scores.csv", index=False)
         if self.settings.rescores:
             self._show_totals(table, facts["recorded"])
@@ -365,6 +375,25 @@ class Worker:
 
         with (self.folder / TABLE).open("w", encoding="utf-8") as file:
             Console(file=file, width=120).print(totals_table(table, self.settings, counts))
+
+    def verdicts(self, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """The answers with verdicts on the open replies, kept in the run's folder, and what is to be said of them."""
+        from longsafety.evaluation.answers import read_answers
+        from longsafety.evaluation.judge import Judge
+        from longsafety.evaluation.verdicts import give_verdicts, request, write_verdicts
+        from longsafety.scenarios.recipe import SampleFile
+        from longsafety.tracking.verdict_view import verdict_line
+
+        evaluation = self.settings.evaluation
+        judged, facts = give_verdicts(
+            answers,
+            {item.id: request(item) for item in SampleFile(self.data.benchmark() / SAMPLES)},
+            judge=Judge(evaluation.judge, self.cache) if evaluation.judge else None,
+            scoring=self.settings.scoring,
+            confidence=evaluation.confidence,
+        )
+        print(f"  {verdict_line(facts)}", flush=True)
+        return read_answers(write_verdicts(judged, self.folder)), facts
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
         from longsafety.evaluation.curve import CURVE, read_curve

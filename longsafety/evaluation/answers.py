@@ -49,6 +49,10 @@ answers_schema = pa.schema(
         pa.field("chosen", pa.int64(), nullable=False),
         pa.field("margin", pa.float64()),
         pa.field("reply", pa.string()),
+        pa.field("verdict", pa.string()),
+        pa.field("verdict_by", pa.string()),
+        pa.field("detector", pa.bool_()),
+        pa.field("reason", pa.string()),
         pa.field("status", pa.string(), nullable=False),
     ]
 )
@@ -60,13 +64,20 @@ _SINCE = {
     "reply": pa.nulls(1, pa.string()),
     "cut_tokens": pa.nulls(1, pa.int64()),
     "needle_kept": pa.nulls(1, pa.bool_()),
+    "verdict": pa.nulls(1, pa.string()),
+    "verdict_by": pa.nulls(1, pa.string()),
+    "detector": pa.nulls(1, pa.bool_()),
+    "reason": pa.nulls(1, pa.string()),
 }
 """Columns that answers of earlier versions lack, and what they hold there."""
+
+REPLIES = ["generate", "open", RECORDED]
+"""Scorers whose answers have no scores, for they are read off a reply."""
 
 _ALLOWED = {
     "scenario": ["QH", "PH", "FH", "other"],
     "kind": ["harmful", "short", *BENIGN],
-    "scorer": ["likelihood", "calibrated", "letter", "generate", RECORDED],
+    "scorer": ["likelihood", "calibrated", "letter", "generate", "open", RECORDED],
     "status": ["ok", UNPARSED],
 }
 
@@ -220,8 +231,11 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     unparsed = (answers["status"] == UNPARSED).to_numpy()
     yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is unparsed, and only there"
     unscored = np.bincount(options.row[np.isnan(options.scores)], minlength=len(answers)) > 0
-    read = ~answers["scorer"].isin(["generate", RECORDED]).to_numpy()
-    yield "scores", read & ~unparsed & unscored, "must be numbers (all scorers but generate and recorded)"
+    read = ~answers["scorer"].isin(REPLIES).to_numpy()
+    yield "scores", read & ~unparsed & unscored, f"must be numbers (all scorers but {', '.join(REPLIES)})"
+    no_verdict = (answers["verdict"].isna() | (answers["verdict"] == "unscored")).to_numpy()
+    opened = (answers["scorer"] == "open").to_numpy()
+    yield "chosen", opened & no_verdict & ~unparsed, "must be -1 where an open reply has no verdict"
     own_pair = (answers["item_id"] == answers["pair_id"]).to_numpy()
     yield "pair_id", (answers["kind"] == "harmful").to_numpy() & ~own_pair, "must be a harmful item's own item_id"
     yield (

@@ -16,6 +16,7 @@ from longsafety.evaluation.parse import LETTERS, parsed
 from longsafety.evaluation.truncation import WHOLE, Cut
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
+from longsafety.scenarios.task import TWO_ROLES
 from longsafety.settings import Evaluation
 
 JOURNAL = "answers.jsonl"
@@ -31,10 +32,12 @@ class Backend(Protocol):
 
 SHOWN = ("letter", "generate")
 """Scorers that show the options; their answers may depend on the order."""
+REPLIES = ("generate", "open")
+"""Scorers that read a greedy reply."""
 
 
 class Ask(NamedTuple):
-    """One answer that is wanted: an item's, by a scorer, in an order of its options."""
+    """One answer that is wanted: an item's, by a scorer, in an order of its options (open: with the question there)."""
 
     item: Sample
     scorer: str
@@ -72,9 +75,23 @@ def wanted(item: Sample, evaluation: Evaluation) -> list[Ask]:
     for scorer in evaluation.scorers:
         if scorer in SHOWN:
             asks += [Ask(item, scorer, index, order) for index, order in enumerate(orders(item, evaluation.orders))]
+        elif scorer == "open":
+            asks += [Ask(one, scorer, index, None) for index, one in enumerate(placed(item, evaluation.open_prompts))]
         else:
             asks.append(Ask(item, scorer, 0, None))
     return asks
+
+
+def placed(item: Sample, prompts: str) -> list[Sample]:
+    """The item, and for ``both`` also with its question on the other side of the context, where it has a side."""
+    if prompts == "one" or not item.context or item.history:
+        return [item]
+    return [item, item.replace(goal="before" if item.goal == "after" else "after")]
+
+
+def reply_tokens(scorer: str, evaluation: Evaluation) -> int:
+    """Of a reply, at most."""
+    return evaluation.max_open_tokens if scorer == "open" else evaluation.max_new_tokens
 
 
 def letter_question(item: Sample, order: Sequence[int]) -> str:
@@ -141,15 +158,15 @@ def _answers(
     asks: Sequence[Ask], backend: Backend, encoder: ChatEncoder, evaluation: Evaluation
 ) -> Iterable[tuple[Ask, dict[str, Any]]]:
     """What can be read off log-likelihoods, from one pass; then the replies, one after the other."""
-    read = [one for one in asks if one.scorer != "generate"]
+    read = [one for one in asks if one.scorer not in REPLIES]
     parts = [_questions(one, encoder, evaluation) for one in read]
     values = iter(backend.loglikelihoods([question for part in parts for question in part]) if read else [])
     for one, questions in zip(read, parts, strict=True):
         found = list(islice(values, len(questions)))
         yield one, _letter(one, found) if one.scorer == "letter" else _likelihood(one, questions, found, evaluation)
     for one in asks:
-        if one.scorer == "generate":
-            yield one, _generate(one, backend, encoder, evaluation)
+        if one.scorer in REPLIES:
+            yield one, _reply(one, backend, encoder, evaluation)
 
 
 def _prompt(one: Ask, encoder: ChatEncoder) -> np.ndarray:
@@ -196,24 +213,27 @@ def _letter(one: Ask, found: Sequence[np.ndarray]) -> dict[str, Any]:
     return {"scores": scores.tolist(), "wording_scores": None, **_choice(scores)}
 
 
-def _generate(one: Ask, backend: Backend, encoder: ChatEncoder, evaluation: Evaluation) -> dict[str, Any]:
-    """The option that a greedy reply names; a reply that names none, or several, is *unparsed*."""
-    assert one.order is not None
+def _reply(one: Ask, backend: Backend, encoder: ChatEncoder, evaluation: Evaluation) -> dict[str, Any]:
+    """The option that a greedy reply names; a reply that names none, or several, is *unparsed*.
+
+    An open reply names none; its verdict is given where answers are scored (:mod:`longsafety.evaluation.verdicts`).
+    """
     tokenizer = encoder.tokenizer
     ids = backend.reply(
         _prompt(one, encoder),
-        max_new_tokens=evaluation.max_new_tokens,
+        max_new_tokens=reply_tokens(one.scorer, evaluation),
         end_ids=[int(tokenizer.eos_token_id)],
         pad_id=int(tokenizer.pad_token_id),
     )
     text = str(tokenizer.decode(ids, skip_special_tokens=True))
-    shown = parsed(text, [one.item.choices[role][0] for role in one.order])
+    order = one.order or ()
+    shown = parsed(text, [one.item.choices[role][0] for role in order])
     return {
-        "scores": [float("nan")] * len(one.order),
+        "scores": [float("nan")] * len(_roles(one)[0]),
         "wording_scores": None,
         "margin": None,
         "reply": text,
-        "chosen": -1 if shown is None else one.order[shown],
+        "chosen": -1 if shown is None else order[shown],
         "status": "unparsed" if shown is None else "ok",
     }
 
@@ -223,8 +243,16 @@ def _choice(scores: np.ndarray) -> dict[str, Any]:
     return {"chosen": int(scores.argmax()), "margin": float(best - second), "reply": None, "status": "ok"}
 
 
+def _roles(one: Ask) -> tuple[list[str], str]:
+    """The roles that an answer can have, and the complying one; an open reply has two."""
+    if one.scorer != "open":
+        return list(one.item.roles), one.item.comply_role
+    benign = one.item.kind.startswith("benign")
+    return (["refuses", "complies"], "complies") if benign else (list(TWO_ROLES), TWO_ROLES[0])
+
+
 def _about(one: Ask, max_tokens: int) -> dict[str, Any]:
-    item = one.item
+    item, (roles, comply_role) = one.item, _roles(one)
     return {
         "item_id": item.id,
         "pair_id": item.pair_id,
@@ -239,8 +267,8 @@ def _about(one: Ask, max_tokens: int) -> dict[str, Any]:
         "scorer": one.scorer,
         "order_index": one.order_index,
         "order": None if one.order is None else list(one.order),
-        "roles": list(item.roles),
-        "comply_role": item.comply_role,
+        "roles": roles,
+        "comply_role": comply_role,
     }
 
 

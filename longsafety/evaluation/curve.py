@@ -16,6 +16,7 @@ from longsafety.evaluation.answers import ALL_TASKS, ANSWERS, read_answers
 from longsafety.evaluation.ask import ask
 from longsafety.evaluation.backend import TransformersBackend
 from longsafety.evaluation.scoring import HEADLINES, score
+from longsafety.evaluation.verdicts import give_verdicts
 from longsafety.model.strategy import save
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
@@ -27,7 +28,8 @@ BALANCE = "safe_and_helpful"
 
 
 def curve_evaluation(evaluation: Evaluation, training: Training) -> Evaluation:
-    """The headline's scorer, one order of the options, ``training.curve_items`` items of all tasks in turn."""
+    """The headline's scorer (on open replies the detector's verdicts, whoever judges later), one order of the options,
+    ``training.curve_items`` items of all tasks in turn."""
     limit = min(evaluation.select.limit or training.curve_items, training.curve_items)
     select = evaluation.select.model_copy(update={"limit": limit})
     return evaluation.model_copy(update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one"})
@@ -91,6 +93,8 @@ class Curve(L.Callback):
                 max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
             )  # fmt: skip
             answers = read_answers(Path(folder) / ANSWERS)
+        if "open" in self.evaluation.scorers:
+            answers, _ = give_verdicts(answers, {}, judge=None, scoring="fixed", confidence=self.evaluation.confidence)
         if backend.causal.config._attn_implementation != attention:
             backend.causal.set_attn_implementation(attention)
         for part, mode in modes:

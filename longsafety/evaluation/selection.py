@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from longsafety.checks import OPTION_ROOM_TOKENS
 from longsafety.errors import ConfigError
-from longsafety.evaluation.ask import SHOWN, letter_question, selected
+from longsafety.evaluation.ask import SHOWN, letter_question, reply_tokens, selected
 from longsafety.evaluation.truncation import Fitting, fit
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
@@ -132,4 +132,4 @@ def _sizes(item: Sample, scorer: str, encoder: ChatEncoder, evaluation: Evaluati
     prompt = encoder.prompt_length(item.context, question, item.history, item.goal)
     if scorer in ("likelihood", "calibrated"):
         return prompt, max(len(encoder.literal_ids(text)) for wordings in item.choices for text in wordings)
-    return prompt, 1 if scorer == "letter" else evaluation.max_new_tokens
+    return prompt, 1 if scorer == "letter" else reply_tokens(scorer, evaluation)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError
@@ -84,6 +84,10 @@ def open_teacher(teacher: settings.Teacher, cache: Path) -> Teacher | None:
     return (OpenAITeacher if teacher.kind == "openai" else TransformersTeacher)(teacher, cache)
 
 
+class BudgetSpent(DataError):
+    """The tokens that may be spent are spent."""
+
+
 class CachedTeacher(ABC):
     """What both teachers share: the cache, the budget, and prompts under way at once.
 
@@ -93,13 +97,15 @@ class CachedTeacher(ABC):
     """
 
     concurrency = 1
+    section: ClassVar[str] = "teacher"
+    """The dotted key of its settings, for messages; its last part names the folder of the replies."""
 
     def __init__(self, teacher: settings.Teacher, cache: Path) -> None:
         self.settings = teacher
         self.cache = cache
         self.retries = teacher.retries
         self.model = str(teacher.model)
-        self.replies = ReplyCache(cache / "teacher")
+        self.replies = ReplyCache(cache / self.section.split(".")[-1])
         self.spent_tokens = 0
         self._spending = threading.Lock()
         local = Path(self.model).expanduser()
@@ -107,12 +113,17 @@ class CachedTeacher(ABC):
 
     def write(self, prompts: Sequence[Prompt]) -> list[Written]:
         """Asks what the cache does not hold; the same prompt once. Each reply is on disk as soon as it has come."""
+        return [Written(self.replies[key].text, self.writer) for key in self._asked(prompts)]
+
+    def _asked(self, prompts: Sequence[Prompt]) -> list[str]:
+        """The prompts' keys, once those that the cache did not hold were asked."""
         keys = [self._key(prompt) for prompt in prompts]
         missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if self.replies.get(key) is None}
         if missing:
-            logger.info("teacher %s: %d prompts, %d cached", self.writer, len(set(keys)), len(set(keys)) - len(missing))
+            asked = len(set(keys))
+            logger.info("%s %s: %d prompts, %d cached", self.section, self.writer, asked, asked - len(missing))
             self._ask_all(missing)
-        return [Written(self.replies[key].text, self.writer) for key in keys]
+        return keys
 
     def _ask_all(self, missing: dict[str, Prompt]) -> None:
         self._prepare()
@@ -138,8 +149,8 @@ class CachedTeacher(ABC):
         budget = self.settings.budget_tokens
         with self._spending:
             if budget is not None and self.spent_tokens >= budget:
-                raise DataError(
-                    f"teacher.budget_tokens = {budget}: {self.spent_tokens} tokens are spent; raise it, "
+                raise BudgetSpent(
+                    f"{self.section}.budget_tokens = {budget}: {self.spent_tokens} tokens are spent; raise it, "
                     "or run again to spend as many once more"
                 )
         reply = self._ask(prompt, self._temperature(prompt), int(key[:7], 16))

@@ -89,6 +89,14 @@ class TransformersTeacher(CachedTeacher):
         return Reply(tokenizer.decode(ids, skip_special_tokens=True), num_prompt, len(ids))
 
 
+class ServerFailure(DataError):
+    """A server did not answer; ``why`` says so in a few words, without anything that it or a prompt said."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 class OpenAITeacher(CachedTeacher):
     """A server with the chat completions of OpenAI: vLLM, llama.cpp, ``transformers serve``, or a paid one.
 
@@ -127,34 +135,38 @@ class OpenAITeacher(CachedTeacher):
             )
             text = completion.choices[0].message.content or ""
         except openai.OpenAIError as error:
-            raise DataError(self._failure(error)) from error
+            raise self._failure(error) from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:  # a page of another kind of server
-            raise DataError(
-                f"teacher.base_url = {self.settings.base_url}: what it answers is no chat completion; "
-                "give the address of an OpenAI-compatible server, up to /v1"
+            raise ServerFailure(
+                f"{self.section}.base_url = {self.settings.base_url}: what it answers is no chat completion; "
+                "give the address of an OpenAI-compatible server, up to /v1",
+                "its answer is no chat completion",
             ) from error
         if completion.usage is None:
             return Reply(text, len(prompt.text.encode()), len(text.encode("utf-8", "replace")))
         return Reply(text, completion.usage.prompt_tokens, completion.usage.completion_tokens)
 
-    def _failure(self, error: Exception) -> str:
+    def _failure(self, error: Exception) -> ServerFailure:
         import openai
 
-        section = self.settings
-        where = f"teacher.base_url = {section.base_url}, teacher.model = {self.model}"
+        section, key = self.settings, self.section
+        where = f"{key}.base_url = {section.base_url}, {key}.model = {self.model}"
         tries = f"{section.retries + 1} tries"
         if isinstance(error, openai.APITimeoutError):
-            return f"{where}: no answer within {section.timeout_seconds} s in {tries}; raise teacher.timeout_seconds"
+            fix = f"raise {key}.timeout_seconds"
+            message = f"{where}: no answer within {section.timeout_seconds} s in {tries}; {fix}"
+            return ServerFailure(message, "no answer in time")
         if isinstance(error, openai.APIConnectionError):
             cause = f"{type(error.__cause__).__name__}: {error.__cause__}" if error.__cause__ else str(error)
-            return f"{where}: the server cannot be reached in {tries} ({cause}); start it, or mend the address"
+            message = f"{where}: the server cannot be reached in {tries} ({cause}); start it, or mend the address"
+            return ServerFailure(message, "cannot be reached")
         status = getattr(error, "status_code", None)
         fix = "see the server's log"
         if status in (401, 403):
-            fix = f"put its key into the environment variable {section.api_key_env} (teacher.api_key_env)"
+            fix = f"put its key into the environment variable {section.api_key_env} ({key}.api_key_env)"
         elif status in (400, 404, 422):
-            fix = "mend teacher.model to a name that the server knows, or teacher.base_url, which ends with /v1"
+            fix = f"mend {key}.model to a name that the server knows, or {key}.base_url, which ends with /v1"
         elif status == 429:
-            fix = "lower teacher.concurrency, or raise teacher.retries"
+            fix = f"lower {key}.concurrency, or raise {key}.retries"
         message = " ".join(str(error).split())[:300]
-        return f"{where}: the server refuses ({message}); {fix}"
+        return ServerFailure(f"{where}: the server refuses ({message}); {fix}", f"HTTP {status or 'error'}")

@@ -15,6 +15,7 @@ from longsafety.tracking.headline import findings
 from longsafety.tracking.needles import needle_figure
 from longsafety.tracking.record import Example, RunRecord
 from longsafety.tracking.redact import redact as redacted
+from longsafety.tracking.verdict_view import verdict_lines
 from longsafety.tracking.view import (
     AWARE,
     COMPLIES,
@@ -87,6 +88,7 @@ def write_report(
         examples=_examples(records, redact=redact),
         redact=redact,
         notes=[*comparison.notes, *_item_notes(records)],
+        verdicts=verdict_lines(records),
     )  # fmt: skip
     temporary = path.with_name(f"{path.name}.partial")
     temporary.write_text(page, "utf-8")

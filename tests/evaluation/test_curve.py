@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 
 from longsafety.compose import compose_jobs, settle
 from longsafety.errors import ConfigError
+from longsafety.evaluation.backend import TransformersBackend
 from longsafety.evaluation.curve import BALANCE, CURVE, read_curve
 from longsafety.launch import freeze
 from longsafety.model.train import SUMMARY, WEIGHTS
@@ -54,6 +57,18 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
     same = all(torch.equal(value, other[name]) for name, value in arrays(best).items())
     assert same == (step == 8)
     assert not (best / "best").exists()
+
+
+def test_a_curve_of_open_replies_goes_by_the_detector(
+    tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("longsafety.evaluation.refusal")
+    module.is_refusal = lambda reply: True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(TransformersBackend, "reply", lambda self, prompt, **_: prompt[-5:])
+    curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
+    rows = read_curve(trained(tmp_path, tiny_cache, *curve) / CURVE)
+    assert [(row["safe_response"], row["compliance"]) for row in rows] == [(1, 0)] * 2
 
 
 def test_the_best_needs_a_curve() -> None:

@@ -101,7 +101,8 @@ def test_items_without_options_need_a_scorer_that_reads_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scorer", "shown", "reply"), [("likelihood", False, None), ("letter", True, 1), ("generate", True, 90)]
+    ("scorer", "shown", "reply"),
+    [("likelihood", False, None), ("letter", True, 1), ("generate", True, 90), ("open", False, 70)],
 )
 def test_room_is_left_for_the_options_and_for_what_is_written(
     tiny_encoder: ChatEncoder, scorer: str, shown: bool, reply: int | None
@@ -114,7 +115,7 @@ def test_room_is_left_for_the_options_and_for_what_is_written(
     behind = wording if reply is None else reply
 
     def fits(max_tokens: int, window: int) -> bool:
-        evaluation = Evaluation(scorers=[scorer], max_new_tokens=90)
+        evaluation = Evaluation(scorers=[scorer], max_new_tokens=90, max_open_tokens=70)
         try:
             asked([one], tiny_encoder, evaluation, max_tokens=max_tokens, window=window)
         except DataError:
