@@ -18,6 +18,7 @@ from transformers import DynamicCache
 from longsafety.data.trie import Trie
 from longsafety.model.attention import NAME as TRIE
 from longsafety.model.attention import PACKED
+from longsafety.model.last_layer import read_rows
 from longsafety.model.module import training_problem
 
 _MIN_SHARED = 16
@@ -94,6 +95,7 @@ class TransformersBackend:
         self._count(trie.num_tokens, sum(map(len, rows)) - trie.num_tokens)
         places = np.concatenate([trie.places(row)[start:] for row, start in enumerate(starts)])
         distinct, which = np.unique(places, return_inverse=True)
+        read = torch.from_numpy(distinct).to(self.device)
         self._attend(TRIE)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             hidden = self.causal.base_model(
@@ -101,7 +103,8 @@ class TransformersBackend:
                 position_ids=torch.from_numpy(trie.positions)[None].to(self.device),
                 nodes=trie.nodes,
                 use_cache=False,
-            ).last_hidden_state[0, torch.from_numpy(distinct).to(self.device)]
+                **read_rows(self.causal, read, trie.nodes, trie.num_tokens),
+            ).last_hidden_state[0, read]
             return self._read(hidden, which, np.concatenate(targets))
 
     def _read(self, hidden: torch.Tensor, which: np.ndarray, tokens: np.ndarray) -> np.ndarray:

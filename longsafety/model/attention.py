@@ -2,13 +2,15 @@
 
 Three ways to the same numbers: torch's fused attention node by node, which runs everywhere; torch's attention over
 variable lengths, for packs that share nothing, on GPUs; and FlexAttention with the trie as its block mask, on GPUs.
+In a network's last layer, where few positions are read, all three compute those alone.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
 from longsafety.data.trie import Node
+from longsafety.model.last_layer import ROWS, lay_rows
 
 NAME, VARLEN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_flex"
 PACKED = {"sdpa": NAME, "varlen": VARLEN, "flex": FLEX}
@@ -45,6 +48,8 @@ def trie_attention(
     A node without ancestors is one causal call of torch's fused attention. One below others sees their keys and its
     own; its mask has a row a query and is made in blocks.
     """
+    if (read := getattr(module, ROWS, None)) is not None:
+        return _attention_at(read, query, key, value, nodes, scale=scaling, dropout_p=dropout), None
     if query.device.type == "cpu" and not torch.is_grad_enabled() and not dropout:
         return _merged_attention(query, key, value, nodes, scaling), None
     sizes = [node.num_tokens for node in nodes]
@@ -76,6 +81,37 @@ def trie_attention(
                 )
             )
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attention_at(
+    read: tuple[torch.Tensor, int],
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    nodes: Sequence[Node],
+    **options: Any,
+) -> torch.Tensor:
+    """:func:`trie_attention` at the rows ``read`` (ascending, and of how many), zeros elsewhere. Each tree's rows see
+    its keys in a call, with a mask of rows × keys made in blocks."""
+    rows, size = read
+    query, key, value = _one_kind(query, key, value)
+    ends, places = _ends(nodes).to(query.device), rows.tolist()
+    stops = list(accumulate(node.num_tokens for node in nodes))
+    roots = [stop - node.num_tokens for stop, node in zip(stops, nodes, strict=True) if not node.ancestors]
+    outputs = []
+    for begin, stop in pairwise([*roots, size]):
+        low, high = bisect_left(places, begin), bisect_left(places, stop)
+        for start in range(low, high, _BLOCK):
+            at = rows[start : min(start + _BLOCK, high)]
+            seen = slice(begin, places[start + len(at) - 1] + 1)
+            keys = torch.arange(seen.start, seen.stop, device=query.device)
+            mask = (keys <= at[:, None]) & (at[:, None] < ends[seen])
+            k, v = key[:, :, seen], value[:, :, seen]
+            grouped = query.shape[1] != key.shape[1]
+            outputs.append(
+                scaled_dot_product_attention(query[:, :, at], k, v, attn_mask=mask, enable_gqa=grouped, **options)
+            )
+    return lay_rows(torch.cat(outputs, dim=2).transpose(1, 2), rows, size)
 
 
 def _merged_attention(
@@ -128,7 +164,7 @@ def varlen_attention(
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """As :func:`trie_attention`, in one call of torch's kernel where no node has ancestors (and nothing drops out)."""
-    if dropout or any(node.ancestors for node in nodes):
+    if dropout or getattr(module, ROWS, None) or any(node.ancestors for node in nodes):
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=scaling, dropout=dropout)
     bounds, longest = _bounds(tuple(nodes), query.device), max(node.num_tokens for node in nodes)
     q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in _one_kind(query, key, value))
@@ -151,6 +187,8 @@ def flex_attention(
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """As :func:`trie_attention`, by transformers' FlexAttention, which compiles it. Nothing may drop out."""
+    if getattr(module, ROWS, None):
+        return trie_attention(module, query, key, value, None, nodes=nodes, scaling=options.get("scaling"))
     mask = block_mask(tuple(nodes), query.device)
     query, key, value = _one_kind(query, key, value)
     output: tuple[torch.Tensor, torch.Tensor | None] = flex_attention_forward(

@@ -19,6 +19,7 @@ from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
 from longsafety.model.head import answer_loss
 from longsafety.model.kernels import chosen_attention
+from longsafety.model.last_layer import read_rows
 from longsafety.model.load import add_lora, load_model
 from longsafety.model.sequence import share_sequences
 from longsafety.settings import Settings, Training
@@ -39,6 +40,8 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
         inputs["attention_mask"] = None
     if causal.config._attn_implementation == "flash_attention_2":  # finds the chats by their positions
         inputs.pop("nodes", None)
+    if "nodes" in inputs:
+        inputs |= read_rows(causal, batch["positions"], inputs["nodes"], inputs["input_ids"].shape[1])
     hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
     hidden = hidden.flatten(0, 1)[batch["positions"]]
     return answer_loss(causal.get_output_embeddings(), hidden, batch["targets"], batch["weights"])

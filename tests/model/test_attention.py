@@ -14,7 +14,8 @@ from transformers.integrations import flex_attention as transformers_flex
 from longsafety.data.trie import Node, Trie
 from longsafety.errors import ConfigError
 from longsafety.model import attention
-from longsafety.model.attention import block_mask, trie_attention, varlen_attention
+from longsafety.model.attention import block_mask, flex_attention, trie_attention, varlen_attention
+from longsafety.model.last_layer import ROWS
 from longsafety.model.module import use_attention
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
@@ -86,6 +87,28 @@ def test_the_trie_against_a_dense_mask(name: str) -> None:
     assert_alike(
         results(trie_attention, nodes, tensors(nodes)), results(reference, nodes, tensors(nodes)), tolerance=1e-5
     )
+
+
+@pytest.mark.parametrize("name", TRIES)
+@pytest.mark.parametrize("block", [3, 512])
+def test_at_the_rows_that_are_read(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_BLOCK", block)
+    nodes = TRIES[name]
+    size = sum(node.num_tokens for node in nodes)
+    read = torch.tensor(sorted({0, 7, size // 3, size // 2, size // 2 + 1, size - 9, size - 1}))
+    chosen = Layer()
+    setattr(chosen, ROWS, (read, size))
+
+    def at_rows(way: Any, module: Any) -> list[torch.Tensor]:
+        made = tensors(nodes)
+        output, _ = way(module, *made, None, nodes=nodes, scaling=0.3)
+        weights = torch.linspace(-1, 1, output[:, read].numel()).view_as(output[:, read])
+        gradients = torch.autograd.grad((output[:, read] * weights).sum(), made)
+        return [output[:, read], *gradients]
+
+    expected = at_rows(trie_attention, Layer())
+    for way in (trie_attention, varlen_attention, flex_attention):
+        assert_alike(at_rows(way, chosen), expected, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", TRIES)

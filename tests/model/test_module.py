@@ -14,6 +14,7 @@ import torch
 from longsafety.data.module import Batch, Member, packed, padded
 from longsafety.data.tokens import TokenRow
 from longsafety.model.attention import NAME
+from longsafety.model.last_layer import ROWS
 from longsafety.model.load import add_lora, load_model
 from longsafety.model.module import CHECKPOINTING, learning_rate, supervised_loss, training_problem
 from longsafety.settings import Lora, Model, Training
@@ -128,6 +129,7 @@ def test_chats_of_one_context(
     batch = packed(family, share=True)
     assert batch["input_ids"].shape[1] == 700 + 150 + 140 + 140 + 30 + 25 + 28
     loss, expected = supervised_loss(shared, batch), reference(alone, family)
+    assert getattr(base.model.layers[-1].self_attn, ROWS)[1] == batch["input_ids"].shape[1]  # only what is read
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
     assert_close(gradients(shared, loss), gradients(alone, expected))
 
