@@ -20,6 +20,7 @@ def compare(folder: Path) -> None:
     from longsafety.evaluation.answers import ANSWERS, read_answers
     from longsafety.evaluation.comparison import Arm
     from longsafety.evaluation.comparison import compare as compare_arms
+    from longsafety.evaluation.controls import controls, seed_spread
     from longsafety.evaluation.retrieval import needle_map
     from longsafety.evaluation.verdicts import VERDICTS
     from longsafety.tracking.report import write_report
@@ -47,9 +48,15 @@ def compare(folder: Path) -> None:
         scoring=settings.scoring,
         confidence=settings.evaluation.confidence,
         bootstrap_samples=settings.evaluation.bootstrap_samples,
+        equivalence_margin=settings.evaluation.equivalence_margin,
         seed=settings.seed,
     )
     comparison.save(folder)
+    behind = controls(arms, scoring=settings.scoring, confidence=settings.evaluation.confidence)
+    behind.save(folder)
+    seeds = seed_spread(comparison.scores, {record.label: _family(record) for record in records})
+    if len(seeds):
+        seeds.to_csv(folder / "seeds.csv", index=False, float_format="%.4g")
     table = comparison_table(
         comparison,
         scorers=settings.evaluation.scorers,
@@ -67,6 +74,8 @@ def compare(folder: Path) -> None:
             redact=settings.report.redact,
             command=sweep["command"],
             needles=needles,
+            controls=behind,
+            seeds=seeds,
         )
         tracking = Tracking.model_validate(sweep["tracking"])  # where this command asks for it
         if tracking.enabled:
@@ -87,6 +96,12 @@ def compare(folder: Path) -> None:
                 tracking=tracking,
                 outputs=Path(settings.paths.outputs),
             )
+
+
+def _family(record: RunRecord) -> tuple[str, str]:
+    """An arm's name without its seed, and the address of the items that it was asked."""
+    words = [word for word in record.label.split(" ") if not word.startswith("seed=")]
+    return " ".join(words), record.stages.get("benchmark", "")
 
 
 def track(run: Path, sweep_folder: Path) -> None:

@@ -390,6 +390,8 @@ class Evaluation(Section):
     twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
     bootstrap_samples: PositiveInt = 2000
+    equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Two arms that differ by less count as equal (two one-sided tests); state it before the runs."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 

@@ -34,6 +34,7 @@ answers_schema = pa.schema(
         pa.field("kind", pa.string(), nullable=False),
         pa.field("category", pa.string(), nullable=False),
         pa.field("seed_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string()),
         pa.field("max_tokens", pa.int64(), nullable=False),
         pa.field("num_tokens", pa.int64(), nullable=False),
         pa.field("depth", pa.float64()),
@@ -60,6 +61,7 @@ answers_schema = pa.schema(
 
 _SINCE = {
     "order_index": pa.array([0]),
+    "document_id": pa.nulls(1, pa.string()),
     "margin": pa.nulls(1, pa.float64()),
     "reply": pa.nulls(1, pa.string()),
     "cut_tokens": pa.nulls(1, pa.int64()),
@@ -147,6 +149,16 @@ def options_of(answers: pd.DataFrame) -> Options:
         declining=np.where(benign, code.get("refuses", -1), code.get("safe", -1)),
         comply=pd.Index(names, dtype=object).get_indexer(answers["comply_role"].astype(object)).astype(np.int64),
     )
+
+
+def sources(answers: pd.DataFrame) -> pd.Series[Any]:
+    """What each answer's item was made of: its document, that of its pair (a short twin has none), or its seed item."""
+    found = answers["pair_id"].astype(object)
+    for name in ("seed_id", "document_id"):
+        if name in answers:
+            of_pair = answers[name].astype(object).groupby(answers["pair_id"]).transform("first")
+            found = of_pair.where(of_pair.notna(), found)
+    return found.astype("str")
 
 
 def _family(kind: pa.DataType) -> str:

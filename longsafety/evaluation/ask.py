@@ -15,7 +15,7 @@ from longsafety.evaluation.backend import Question
 from longsafety.evaluation.parse import LETTERS, parsed
 from longsafety.evaluation.truncation import WHOLE, Cut
 from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample
+from longsafety.scenarios.recipe import Sample, is_made
 from longsafety.scenarios.task import TWO_ROLES
 from longsafety.settings import Evaluation
 
@@ -261,6 +261,7 @@ def _about(one: Ask, max_tokens: int) -> dict[str, Any]:
         "kind": item.kind,
         "category": item.category,
         "seed_id": item.seed_id,
+        "document_id": next((one for one in item.documents if not is_made(one)), None),
         "max_tokens": max_tokens,
         "num_tokens": item.num_tokens,
         "depth": item.depth,

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.answers import ITEM
+from longsafety.evaluation.answers import ALL_TASKS, ITEM
 from longsafety.evaluation.scoring import (
     CELL,
     COUNTED,
@@ -24,14 +24,23 @@ from longsafety.evaluation.scoring import (
     score_outcomes,
     with_all_tasks,
 )
-from longsafety.evaluation.statistics import Floats, bootstrap_counts, mcnemar_exact
+from longsafety.evaluation.statistics import (
+    Floats,
+    cluster_bootstrap,
+    cluster_error,
+    detectable,
+    equivalence,
+    false_discovery,
+    mcnemar_exact,
+)
 
-_PARTS = 240
-"""Outcomes are multiples of 1 / 240: ties (a half), and means over 2, 3, 4, 5, 6, 24 or 120 orders of options."""
-_LEVELS = np.arange(-_PARTS, _PARTS + 1) / _PARTS
-"""The differences that two outcomes can have."""
-_SUMS = [f"level_{place}" for place in range(len(_LEVELS))]
-_RESULTS = ["n", "difference", "low", "high", "gained", "lost", "p_value"]
+_COUNTS = ["n", "sources", "gained", "lost"]
+_RESULTS = [
+    *("n", "sources", "difference", "low", "high", "gained", "lost", "p_value", "p_adjusted"),
+    *("p_equivalent", "detectable"),
+]
+_SAME = 1e-9
+"""Outcomes may be means over orders of the options; they are the same up to rounding."""
 _TABLES = ("scores", "paired", "by_length", "confusion")
 
 
@@ -50,9 +59,11 @@ class Comparison:
     scores: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, n, value, low, high (Wilson), chance."""
     paired: pd.DataFrame
-    """arm, against, scorer, metric, task, max_tokens, n, difference, low, high (paired bootstrap), gained (items
-    whose outcome rose), lost (fell), p_value (exact McNemar; of ties, and of means over orders of the options, the
-    exact sign test, which it is a case of; nan where n is 0)."""
+    """arm, against, scorer, metric, task, max_tokens, n, sources (of the items), difference, low, high (paired
+    bootstrap over the sources), gained (items whose outcome rose), lost (fell), p_value (exact McNemar; of ties, and of
+    means over orders of the options, the exact sign test, which it is a case of; nan where n is 0), p_adjusted
+    (Benjamini and Hochberg over the arms and the tasks; of the rows over all tasks, over the arms), p_equivalent (TOST
+    within the margin), detectable (the smallest true difference found with 80% power)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
     confusion: pd.DataFrame
@@ -105,34 +116,26 @@ class _Outcomes:
     """The outcomes of all arms side by side: ``values[k, a]`` is arm ``a``'s for key ``k``, nan where it has none."""
 
     keys: pd.DataFrame
-    """``CELL`` and item_id, a row each."""
+    """``CELL`` and item_id, and the item's source, a row each."""
     values: Floats
-    cells: pd.DataFrame
-    """The distinct ``CELL`` rows."""
-    cell: NDArray[np.intp]
-    """Which row of ``cells`` each key belongs to."""
 
     @classmethod
     def join(cls, arms: Sequence[pd.DataFrame]) -> _Outcomes:
         columns = [arm.loc[~arm["metric"].isin(COUNTED)].set_index([*CELL, "item_id"])["value"] for arm in arms]
         joined = pd.concat(columns, axis=1, keys=range(len(columns)))
         keys = joined.index.to_frame(index=False)
-        cells = keys[CELL].drop_duplicates(ignore_index=True)
-        cell: NDArray[np.intp] = np.asarray(keys.groupby(CELL, sort=False).ngroup(), dtype=np.intp)
-        return cls(keys, joined.to_numpy(dtype=float), cells, cell)
+        source = pd.concat([arm[["item_id", "source"]] for arm in arms]).drop_duplicates("item_id")
+        keys["source"] = keys["item_id"].map(source.set_index("item_id")["source"])
+        return cls(keys, joined.to_numpy(dtype=float))
 
-    def count(self, rows: NDArray[np.intp], arm: Floats, against: Floats) -> pd.DataFrame:
-        """How often each difference occurs, one row a cell that ``rows`` touch: ``CELL`` columns and ``_SUMS``.
+    def pairs(self, rows: NDArray[np.intp], arm: Floats, against: Floats) -> pd.DataFrame:
+        """``CELL``, source and difference, nan where a side has no outcome.
 
-        ``rows`` index ``keys``; ``arm`` and ``against`` hold the outcomes of these rows, nan where there is none.
+        ``rows`` index ``keys``; ``arm`` and ``against`` hold the outcomes of these rows.
         """
-        touched, cell = np.unique(self.cell[rows], return_inverse=True)
-        both = ~np.isnan(arm) & ~np.isnan(against)
-        level = np.rint((arm[both] - against[both]) * _PARTS + _PARTS).astype(np.int64)
-        width = len(_LEVELS)
-        counts = np.bincount(cell[both] * width + level, minlength=len(touched) * width).reshape(-1, width)
-        sums = pd.DataFrame(counts, columns=_SUMS)
-        return pd.concat([self.cells.iloc[touched].reset_index(drop=True), sums], axis=1)
+        found = self.keys.iloc[rows][[*CELL, "source"]].reset_index(drop=True)
+        difference = arm - against
+        return found.assign(difference=np.where(np.abs(difference) < _SAME, 0.0, difference))
 
     def shared_answers(self, first: Floats, second: Floats, rows: NDArray[np.intp]) -> tuple[int, int, int]:
         """Answers (not outcomes: an answer has several) that both sides have, only the first, only the second."""
@@ -149,11 +152,13 @@ def compare(
     scoring: Scoring,
     confidence: float,
     bootstrap_samples: int,
+    equivalence_margin: float,
     seed: int,
 ) -> Comparison:
     """Scores of all arms, and paired differences on the items that both sides of a comparison answered.
 
-    Arms of one label are one arm asked at several lengths. ``baseline`` None: the first arm.
+    Arms of one label are one arm asked at several lengths. ``baseline`` None: the first arm. ``equivalence_margin``: a
+    difference within it counts as none.
 
     Raises:
         ConfigError: ``baseline`` is no arm's label; official scoring without letters.
@@ -168,7 +173,7 @@ def compare(
     joined = _Outcomes.join(results)
     paired, notes = _pair_arms(joined, labels, labels.index(baseline))
     by_length, more_notes = _pair_lengths(joined, labels)
-    test = partial(_test, confidence=confidence, samples=bootstrap_samples, seed=seed)
+    test = partial(_test, confidence=confidence, samples=bootstrap_samples, margin=equivalence_margin, seed=seed)
     return Comparison(
         scores=_stack(labels, [score_outcomes(result, confidence=confidence) for result in results]),
         paired=test(paired, ["arm", "against", *CELL]),
@@ -202,8 +207,8 @@ def _stack(labels: list[str], tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _pair_arms(joined: _Outcomes, labels: list[str], base: int) -> tuple[list[pd.DataFrame], list[str]]:
-    """Counts of every arm against the baseline, and a note where their items differ."""
-    counts, notes = [], []
+    """Pairs of every arm and the baseline, and a note where their items differ."""
+    pairs, notes = [], []
     every = np.arange(len(joined.keys))
     against = joined.values[:, base]
     for place, label in enumerate(labels):
@@ -211,19 +216,19 @@ def _pair_arms(joined: _Outcomes, labels: list[str], base: int) -> tuple[list[pd
             continue
         arm = joined.values[:, place]
         rows = np.flatnonzero(~np.isnan(arm))
-        counts.append(joined.count(rows, arm[rows], against[rows]).assign(arm=label, against=labels[base]))
+        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=labels[base]))
         shared, only_arm, only_base = joined.shared_answers(arm, against, every)
         if only_arm or only_base:
             notes.append(
                 f"{label} against {labels[base]}: {shared} answers are paired; left out of the pairing are "
                 f"{only_arm} that only {label} has and {only_base} that only {labels[base]} has."
             )
-    return counts, notes
+    return pairs, notes
 
 
 def _pair_lengths(joined: _Outcomes, labels: list[str]) -> tuple[list[pd.DataFrame], list[str]]:
-    """Counts of every arm at each longer length against itself at its shortest, and a note where the items differ."""
-    counts, notes = [], []
+    """Pairs of every arm at each longer length against itself at its shortest, and a note where the items differ."""
+    pairs, notes = [], []
     length = joined.keys["max_tokens"].to_numpy()
     lengths, column = np.unique(length, return_inverse=True)
     item = joined.keys.groupby(["scorer", "metric", "task", "item_id"], sort=False).ngroup().to_numpy()
@@ -237,7 +242,7 @@ def _pair_lengths(joined: _Outcomes, labels: list[str]) -> tuple[list[pd.DataFra
             at = [place_of[:, int(np.searchsorted(lengths, asked))] for asked in (longer, answered[0])]
             rows = at[0][~np.isnan(arm[at[0]])]
             against = arm[at[1][item[rows]]]
-            counts.append(joined.count(rows, arm[rows], against).assign(arm=label, against_max_tokens=answered[0]))
+            pairs.append(joined.pairs(rows, arm[rows], against).assign(arm=label, against_max_tokens=answered[0]))
             either = np.where(at[0] >= 0, at[0], at[1])
             shared, only_long, only_short = joined.shared_answers(arm[at[0]], arm[at[1]], either)
             if only_long or only_short:
@@ -245,22 +250,39 @@ def _pair_lengths(joined: _Outcomes, labels: list[str]) -> tuple[list[pd.DataFra
                     f"{label}, {longer} against {answered[0]} tokens: {shared} answers are paired; left out of the "
                     f"pairing are {only_long} asked only at {longer} and {only_short} only at {answered[0]}."
                 )
-    return counts, notes
+    return pairs, notes
 
 
-def _test(counts: list[pd.DataFrame], keys: list[str], *, confidence: float, samples: int, seed: int) -> pd.DataFrame:
-    """Differences with their intervals and tests, from the counts of a cell, with rows over all tasks."""
-    if not counts:
-        whole = {"max_tokens", "against_max_tokens", "n", "gained", "lost"}
+def _test(
+    pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, samples: int, margin: float, seed: int
+) -> pd.DataFrame:
+    """Differences of each cell and over all tasks, with their intervals and tests."""
+    if not pairs:
+        whole = {"max_tokens", "against_max_tokens", *_COUNTS}
         kinds = {key: "int64" if key in whole else "str" for key in keys}
         kinds |= {name: "int64" if name in whole else "float64" for name in _RESULTS}
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-    table = with_all_tasks(pd.concat(counts, ignore_index=True).set_index(keys)[_SUMS])
-    levels = table[_SUMS].to_numpy(dtype=np.int64)
-    table = table.drop(columns=_SUMS).assign(n=levels.sum(axis=1))
-    with np.errstate(invalid="ignore"):  # n is 0 where the other side answered none of the items
-        table["difference"] = levels @ _LEVELS / table["n"].to_numpy()
-    table["low"], table["high"] = bootstrap_counts(_LEVELS, levels, samples=samples, confidence=confidence, seed=seed)
-    table["gained"], table["lost"] = levels[:, _PARTS + 1 :].sum(axis=1), levels[:, :_PARTS].sum(axis=1)
+    rows = pd.concat(pairs, ignore_index=True)
+    found = rows["difference"]
+    told = rows.assign(n=found.notna(), sum=found.fillna(0.0), gained=found > 0, lost=found < 0)
+    table = with_all_tasks(told.groupby(keys, sort=False)[["n", "sum", "gained", "lost"]].sum())
+    table["difference"] = table["sum"] / table["n"].where(table["n"] > 0)
+    rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
+    clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
+    measured = {
+        cell: (
+            len(part),
+            *cluster_bootstrap(part["sum"], part["size"], samples=samples, confidence=confidence, seed=seed),
+            cluster_error(part["sum"], part["size"]),
+        )
+        for cell, part in clusters.groupby(level=keys, sort=False)
+    }
+    nothing = (0, np.nan, np.nan, np.nan)
+    of_cells = [measured.get(cell, nothing) for cell in table[keys].itertuples(index=False, name=None)]
+    table[["sources", "low", "high", "error"]] = np.array(of_cells, dtype=float).reshape(-1, 4)
     table["p_value"] = np.where(table["n"] > 0, mcnemar_exact(table["gained"], table["lost"]), np.nan)
-    return table[[*keys, *_RESULTS]]
+    family = [table["scorer"], table["metric"], table["max_tokens"], table["task"] == ALL_TASKS]
+    table["p_adjusted"] = table.groupby(family)["p_value"].transform(false_discovery)
+    table["p_equivalent"] = equivalence(table["difference"], table["error"], margin)
+    table["detectable"] = detectable(table["error"], confidence=confidence)
+    return table.astype(dict.fromkeys(_COUNTS, "int64"))[[*keys, *_RESULTS]]

@@ -1,14 +1,15 @@
 """Intervals and tests for shares of binary outcomes: thin functions over statsmodels, scipy and numpy.
 
-All take every item as one independent draw. Twins made from the same harmful item are not quite that, so an interval
-over pooled twin kinds is somewhat too narrow.
+Items that were made of one document are no independent draws: differences between arms are resampled by document.
+Wilson intervals take every item as its own draw, so over twins of one item they are somewhat too narrow.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Floats = NDArray[np.float64]
@@ -39,33 +40,57 @@ def mcnemar_exact(gained: ArrayLike, lost: ArrayLike) -> Floats:
     return np.asarray(np.minimum(1.0, 2 * binom.cdf(np.minimum(up, down), up + down, 0.5)))[()]
 
 
-def paired_bootstrap(differences: ArrayLike, *, samples: int, confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of paired ``differences`` (shape ``(n,)``); nan where n is 0."""
-    values, counts = np.unique(np.asarray(differences, dtype=float), return_counts=True)
-    low, high = bootstrap_counts(values, counts[None], samples=samples, confidence=confidence, seed=seed)
-    return float(low[0]), float(high[0])
+def cluster_bootstrap(
+    sums: ArrayLike, sizes: ArrayLike, *, samples: int, confidence: float, seed: int
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean over items that come in clusters, which are drawn whole.
 
-
-def bootstrap_counts(
-    values: ArrayLike, counts: ArrayLike, *, samples: int, confidence: float, seed: int
-) -> tuple[Floats, Floats]:
-    """:func:`paired_bootstrap` of many sets of differences, each given by how often it holds each value.
-
-    ``values`` has shape ``(k,)`` and ``counts`` shape ``(sets, k)``; both results have shape ``(sets,)``. Resampling n
-    items with replacement is one multinomial draw of the counts, so the cost does not grow with n. Every set is drawn
-    from the same ``seed``: its interval does not depend on the sets beside it.
+    ``sums (C,)`` are the clusters' sums and ``sizes (C,)`` their numbers of items; the mean is ``Σ sums / Σ sizes``.
+    nan where C is 0, and one point where all clusters are alike. C draws from C clusters are one multinomial draw of
+    how often each kind of cluster occurs, so the cost does not grow with C; the order of the clusters does not matter.
     """
-    levels, table = np.asarray(values, dtype=float), np.asarray(counts, dtype=np.int64)
-    distinct, place = np.unique(table, axis=0, return_inverse=True)
-    ends = np.full((len(distinct), 2), np.nan)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    for row, occurrences in enumerate(distinct):
-        held = occurrences > 0
-        n = occurrences.sum()
-        if held.sum() <= 1:
-            ends[row] = levels[held] if n else np.nan
-        else:
-            draws = np.random.default_rng(seed).multinomial(n, occurrences[held] / n, size=samples)
-            ends[row] = np.quantile(draws @ levels[held] / n, tails)
-    low, high = ends[place.reshape(-1)].T
-    return low, high
+    both = np.column_stack([np.round(np.asarray(sums, dtype=float), 9), np.asarray(sizes, dtype=float)])
+    if not len(both):
+        return np.nan, np.nan
+    kinds, counts = np.unique(both, axis=0, return_counts=True)
+    if len(kinds) == 1:
+        return (float(kinds[0, 0] / kinds[0, 1]),) * 2
+    draws = np.random.default_rng(seed).multinomial(len(both), counts / len(both), size=samples)
+    low, high = np.quantile(draws @ kinds[:, 0] / (draws @ kinds[:, 1]), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def cluster_error(sums: ArrayLike, sizes: ArrayLike) -> float:
+    """Standard error of the mean of paired differences in [-1, 1] that come in clusters (as :func:`cluster_bootstrap`).
+
+    The cluster-robust one (Liang and Zeger 1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least that of
+    one item that changed more each way (Agresti and Min 2005): no change at all among few items proves little. nan
+    with fewer than two clusters.
+    """
+    total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
+    if len(size) < 2:
+        return float("nan")
+    n = size.sum()
+    residuals = total - total.sum() / n * size
+    error = np.sqrt(len(size) / (len(size) - 1) * (residuals**2).sum()) / n
+    return float(max(error, 1 / (n + 2)))
+
+
+def detectable(error: ArrayLike, *, confidence: float, power: float = 0.8) -> Floats:
+    """The smallest true difference that a two-sided test at ``1 - confidence`` finds with this power."""
+    return np.asarray((norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * np.asarray(error, dtype=float))
+
+
+def equivalence(difference: ArrayLike, error: ArrayLike, margin: float) -> Floats:
+    """p-value of two one-sided tests (TOST, Schuirmann 1987): small where the true difference lies within ±margin."""
+    away = (margin - np.abs(np.asarray(difference, dtype=float))) / np.asarray(error, dtype=float)
+    return np.asarray(norm.sf(away))
+
+
+def false_discovery(p_values: ArrayLike) -> Floats:
+    """Benjamini and Hochberg's (1995) adjusted p-values of one family of tests; nan stays nan and is no test."""
+    found = np.asarray(p_values, dtype=float).copy()
+    known = ~np.isnan(found)
+    if known.any():
+        found[known] = multipletests(found[known], method="fdr_bh")[1]
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from longsafety.tracking.headline import findings
 from longsafety.tracking.needles import needle_figure
 from longsafety.tracking.record import Example, RunRecord
 from longsafety.tracking.redact import redact as redacted
+from longsafety.tracking.tables import TEST, detectable_text
 from longsafety.tracking.verdict_view import verdict_lines
 from longsafety.tracking.view import (
     AWARE,
@@ -25,6 +27,8 @@ from longsafety.tracking.view import (
     TITLES,
     TWINS,
     Compared,
+    Paired,
+    Share,
     View,
     decimals,
     interval,
@@ -34,6 +38,8 @@ from longsafety.tracking.view import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from longsafety.evaluation.controls import Controls
 
 _STAGES = ("build", "train", "evaluate", "score", "report")
 _KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
@@ -48,12 +54,14 @@ def write_report(
     redact: bool,
     command: str,
     needles: pd.DataFrame | None = None,
+    controls: Controls | None = None,
+    seeds: pd.DataFrame | None = None,
 ) -> None:
     """Writes the page at ``path``, whole or not at all.
 
     ``records`` are the runs that were compared, at least one; ``command`` is what to type to get the same again;
-    ``redact`` replaces harmful text in the examples; ``needles`` is
-    ``evaluation.retrieval.needle_map``. One arm without a baseline makes a page without differences.
+    ``redact`` replaces harmful text in the examples; ``needles`` is ``evaluation.retrieval.needle_map``; ``controls``
+    and ``seeds`` are those of ``evaluation.controls``. One arm without a baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
     view = View(comparison, runs[0].evaluation.scorers)
@@ -68,7 +76,7 @@ def write_report(
         name=name,
         command=command,
         runs=runs,
-        findings=findings(view, confidence=confidence),
+        findings=findings(view, confidence=confidence, controls=controls),
         facts=_facts(runs, records),
         view=view,
         others=others,
@@ -79,7 +87,16 @@ def write_report(
         alpha=1 - confidence,
         figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
         needles=[] if needles is None else needles.to_dict("records"),
-        capability=_capability(records),
+        margin=runs[0].evaluation.equivalence_margin,
+        detectable=detectable_text(view),
+        num_sources=_num_sources(view),
+        retention=_retention(view),
+        capability=_capability(records, view.baseline, runs[0].evaluation.equivalence_margin),
+        controls=controls,
+        letters=_letters(controls),
+        bins=_bins(controls, view.scorer),
+        several_bins=controls is not None and controls.bins["by"].nunique() > 1,
+        seeds=[] if seeds is None else seeds[seeds["scorer"] == view.scorer].to_dict("records"),
         confusion=_confusion(view),
         counts=_counts(records),
         uncounted=_uncounted(view, others),
@@ -109,7 +126,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "interval": interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE, "TWINS": TWINS,
-        "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES,
+        "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES, "TEST": TEST,
     }  # fmt: skip
     return environment
 
@@ -173,13 +190,60 @@ def _facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple
     return [(what, value) for what, value in facts if value]
 
 
-def _capability(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(task, metric) → arm → its row."""
+def _capability(
+    records: Sequence[RunRecord], baseline: str | None, margin: float
+) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """(task, metric) → arm → its row, with ``p_equivalent`` (to the baseline, unpaired) where both errors are known."""
+    from longsafety.evaluation.statistics import equivalence
+
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for record in _one_an_arm(records):
         for row in record.capability:
-            found.setdefault((row["task"], row["metric"]), {})[record.label] = row
+            found.setdefault((row["task"], row["metric"]), {})[record.label] = dict(row)
+    for rows in found.values():
+        if baseline not in rows:
+            continue
+        own = rows[baseline]
+        for label, row in rows.items():
+            error = math.hypot(row["stderr"], own["stderr"])
+            if label != baseline and error > 0:  # not nan
+                row["p_equivalent"] = float(equivalence(row["value"] - own["value"], error, margin))
     return found
+
+
+def _retention(view: View) -> list[tuple[str, int, Share, Paired]]:
+    """Arm, length, benign needles found, and their difference from the baseline."""
+    metric = "compliance_benign_needle"
+    return [
+        (arm, length, share, paired)
+        for arm, length in view.rows()
+        if (share := view.share(arm, metric, length)) and (paired := view.paired(arm, metric, length))
+        if paired.p_equivalent is not None
+    ]
+
+
+def _num_sources(view: View) -> int | None:
+    found = [paired.sources for arm, n in view.rows() if (paired := view.paired(arm, SAFE, n)) and paired.sources]
+    return int(min(found)) if found else None
+
+
+def _letters(controls: Controls | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
+    """(arm, scorer, length, options) → a row a letter."""
+    found: dict[tuple[str, str, int, int], list[dict[str, Any]]] = {}
+    for row in [] if controls is None else _rows(controls.letters):
+        found.setdefault((row["arm"], row["scorer"], row["max_tokens"], row["options"]), []).append(row)
+    return found
+
+
+def _bins(controls: Controls | None, scorer: str) -> list[dict[str, Any]]:
+    if controls is None:
+        return []
+    table = controls.bins
+    return _rows(table[(table["scorer"] == scorer) & table["metric"].isin([SAFE, COMPLIES])])
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _item_notes(records: Sequence[RunRecord]) -> list[str]:

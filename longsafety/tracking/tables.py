@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NONE = "—"
+TEST = "exact McNemar (of means over orders: the sign test)"
 FULL_WIDTH = 110
 """Columns from which every share is shown with its interval."""
 
@@ -81,8 +82,18 @@ def _value_text(share: Share | None) -> Text:
 def _paired_text(paired: Paired | None, alpha: float, gap: str) -> Text:
     if paired is None:
         return Text(NONE, style="dim")
-    clear = paired.p_value is not None and paired.p_value < alpha
-    return Text(f"{signed(paired.difference)}{gap}{p_text(paired.p_value)}", style="bold" if clear else "dim")
+    style = "bold" if paired.clear(alpha) else "dim"
+    return Text(f"{signed(paired.difference)}{gap}{p_text(paired.p_value)}", style=style)
+
+
+def detectable_text(view: View) -> str:
+    """What a table of differences could have shown at all, at the longest length."""
+    found = [
+        (what, view.detectable(metric, view.lengths[-1]))
+        for metric, what in ((SAFE, "safe response"), (COMPLIES, "compliance"))
+    ]
+    told = [f"±{decimals(value)} ({what})" for what, value in found if value is not None]
+    return f"Found with 80% power: true differences from {', '.join(told)}." if told else ""
 
 
 def caption(view: View, *, scoring: str, confidence: float) -> str:
@@ -96,8 +107,10 @@ def caption(view: View, *, scoring: str, confidence: float) -> str:
     text = f"Scorer {view.scorer}, scoring {scoring}; n = {', '.join(counts) or 'no items'} an arm and length. "
     text += f"[ ]: {confidence:.0%} Wilson interval."
     if view.baseline is not None and len(view.arms) > 1:
-        text += f" Δ: difference from {view.baseline} on the same items; p: exact McNemar, uncorrected; bold below "
-        text += f"{decimals(1 - confidence)}."
+        text += f" Δ: difference from {view.baseline} on the same items; p: {TEST}; bold below "
+        text += f"{decimals(1 - confidence)} after Benjamini–Hochberg over the arms."
+        if least := detectable_text(view):
+            text += f" {least}"
     if not any(view.share(arm, COMPLIES, length) for arm, length in view.rows()):
         text += " Compliance was not scored, so an arm that always declines looks safe here."
     return text

@@ -67,6 +67,16 @@ class Paired:
     gained: int
     lost: int
     p_value: float | None
+    p_adjusted: float | None = None
+    """Over the family of tests that stand together (arms and tasks)."""
+    p_equivalent: float | None = None
+    detectable: float | None = None
+    sources: float | None = None
+
+    def clear(self, alpha: float) -> bool:
+        """Whether the difference holds up, beside the other tests where that is known."""
+        p_value = self.p_value if self.p_adjusted is None else self.p_adjusted
+        return p_value is not None and p_value < alpha
 
 
 class View:
@@ -111,6 +121,7 @@ class View:
                 int(_number(row["gained"]) or 0),
                 int(_number(row["lost"]) or 0),
                 _number(row["p_value"]),
+                *(_number(row.get(name)) for name in ("p_adjusted", "p_equivalent", "detectable", "sources")),
             )
             for row in frame[frame["scorer"] == self.scorer].to_dict("records")
             if row["n"] and str(row[against]) != str(row["max_tokens" if against != "against" else "arm"])
@@ -122,6 +133,11 @@ class View:
     def paired(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
         """The arm against the baseline at the same length."""
         return self._paired.get((arm, metric, task, max_tokens))
+
+    def detectable(self, metric: str, max_tokens: int, task: str = ALL_TASKS) -> float | None:
+        """The smallest true difference from the baseline found with 80% power, of the arm where it is largest."""
+        found = [paired.detectable for arm in self.arms if (paired := self.paired(arm, metric, max_tokens, task))]
+        return max((value for value in found if value is not None), default=None)
 
     def against_shortest(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
         """The arm at this length against itself at the shortest."""

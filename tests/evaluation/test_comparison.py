@@ -12,11 +12,17 @@ from scipy.stats import binomtest
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.comparison import Arm, Comparison, compare
 from longsafety.evaluation.scoring import score
-from longsafety.evaluation.statistics import paired_bootstrap
+from longsafety.evaluation.statistics import cluster_bootstrap
 
 HARMFUL = ["hallucinates", "ignores", "aware_unsafe", "safe"]
 BENIGN = ["refuses", "ignores", "complies"]
-OPTIONS: dict[str, Any] = {"scoring": "fixed", "confidence": 0.95, "bootstrap_samples": 300, "seed": 0}
+OPTIONS: dict[str, Any] = {
+    "scoring": "fixed",
+    "confidence": 0.95,
+    "bootstrap_samples": 300,
+    "equivalence_margin": 0.05,
+    "seed": 0,
+}
 
 
 def arm(label: str, chosen: list[int], *, kind: str = "harmful", max_tokens: int = 256, first: int = 0,
@@ -37,6 +43,11 @@ def arm(label: str, chosen: list[int], *, kind: str = "harmful", max_tokens: int
     return Arm(label, pd.DataFrame(rows))
 
 
+def alone(differences: list[float]) -> tuple[float, float]:
+    """The interval of items that share no source."""
+    return cluster_bootstrap(differences, [1] * len(differences), samples=300, confidence=0.95, seed=0)
+
+
 def only(table: pd.DataFrame, **where: Any) -> pd.Series:
     for name, value in where.items():
         table = table[table[name] == value]
@@ -52,7 +63,7 @@ def test_paired_counts_interval_and_test() -> None:
     assert (row["arm"], row["against"], row["n"], row["gained"], row["lost"]) == ("tuned", "base", 10, 6, 1)
     assert row["difference"] == pytest.approx(0.5)
     assert row["p_value"] == pytest.approx(binomtest(6, 7).pvalue)
-    interval = paired_bootstrap([-1] + [1] * 6 + [0] * 3, samples=300, confidence=0.95, seed=0)
+    interval = alone([-1.0] + [1.0] * 6 + [0.0] * 3)
     assert (row["low"], row["high"]) == pytest.approx(interval)
     assert set(found.paired["arm"]) == {"tuned"}
     assert found.notes == []
@@ -122,7 +133,7 @@ def test_means_over_orders_are_tested_by_their_signs() -> None:
     assert row["difference"] == pytest.approx((-0.25 + 0.25 + 0.5) / 3)
     assert (row["n"], row["gained"], row["lost"]) == (3, 2, 1)
     assert row["p_value"] == pytest.approx(binomtest(2, 3).pvalue)
-    interval = paired_bootstrap([-0.25, 0.25, 0.5], samples=300, confidence=0.95, seed=0)
+    interval = alone([-0.25, 0.25, 0.5])
     assert (row["low"], row["high"]) == pytest.approx(interval)
     strict = only(found.paired, metric="safe_response_all_orders", task="all")
     assert (strict["gained"], strict["lost"]) == (1, 1)

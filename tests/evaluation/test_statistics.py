@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from longsafety.evaluation.statistics import bootstrap_counts, mcnemar_exact, paired_bootstrap, wilson
+from longsafety.evaluation.statistics import (
+    cluster_bootstrap,
+    cluster_error,
+    detectable,
+    equivalence,
+    false_discovery,
+    mcnemar_exact,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,40 +53,84 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar_exact([6, 5], [0, 2]).tolist() == pytest.approx([0.03125, 58 / 128])
 
 
+def bootstrap(differences: object, seed: int = 0, samples: int = 500) -> tuple[float, float]:
+    return cluster_bootstrap(differences, np.ones_like(differences), samples=samples, confidence=0.95, seed=seed)
+
+
 def test_bootstrap_is_deterministic_and_follows_its_seed() -> None:
     differences = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], size=97)
-    first = paired_bootstrap(differences, samples=500, confidence=0.95, seed=3)
-    assert first == paired_bootstrap(differences[::-1], samples=500, confidence=0.95, seed=3)
-    assert first != paired_bootstrap(differences, samples=500, confidence=0.95, seed=4)
+    first = bootstrap(differences, seed=3)
+    assert first == bootstrap(differences[::-1], seed=3)
+    assert first != bootstrap(differences, seed=4)
 
 
 @pytest.mark.parametrize(("differences", "end"), [([0.0] * 9, 0.0), ([1.0], 1.0), ([-1.0, -1.0], -1.0)])
 def test_bootstrap_of_identical_differences_is_one_point(differences: list[float], end: float) -> None:
-    assert paired_bootstrap(differences, samples=100, confidence=0.95, seed=0) == (end, end)
+    assert bootstrap(differences) == (end, end)
 
 
 def test_bootstrap_of_nothing_is_unknown() -> None:
-    assert np.isnan(paired_bootstrap([], samples=100, confidence=0.95, seed=0)).all()
+    assert np.isnan(bootstrap([])).all()
 
 
-def test_bootstrap_agrees_with_resampling_the_items_themselves() -> None:
+def test_bootstrap_agrees_with_resampling_the_clusters_themselves() -> None:
     rng = np.random.default_rng(1)
-    differences = rng.choice([-1.0, 0.0, 0.5, 1.0], p=[0.1, 0.5, 0.1, 0.3], size=120)
-    means = differences[rng.integers(0, 120, size=(20_000, 120))].mean(axis=1)
-    expected = np.quantile(means, [0.025, 0.975])
-    assert paired_bootstrap(differences, samples=20_000, confidence=0.95, seed=0) == pytest.approx(expected, abs=0.01)
+    sizes = rng.integers(1, 6, size=90)
+    sums = np.array([rng.choice([-1.0, 0.0, 0.5, 1.0], size=size).sum() for size in sizes])
+    drawn = rng.integers(0, 90, size=(20_000, 90))
+    expected = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    found = cluster_bootstrap(sums, sizes, samples=20_000, confidence=0.95, seed=0)
+    assert found == pytest.approx(expected, abs=0.01)
 
 
-def test_bootstrap_covers_the_true_difference_about_as_often_as_it_says() -> None:
+def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """40 documents with 6 items each, whose differences go by their document: true mean 0.2."""
+    share = rng.choice([0.05, 0.35], size=40)
+    return rng.binomial(6, share).astype(float), np.full(40, 6.0)
+
+
+def test_intervals_over_documents_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(2)
-    counts = rng.multinomial(150, [0.15, 0.55, 0.3], size=400)
-    low, high = bootstrap_counts([-1, 0, 1], counts, samples=400, confidence=0.9, seed=0)
-    assert 0.84 < np.mean((low <= 0.15) & (high >= 0.15)) < 0.96
+    hits = np.zeros(3)
+    for _ in range(300):
+        sums, sizes = clustered(rng)
+        low, high = cluster_bootstrap(sums, sizes, samples=300, confidence=0.9, seed=0)
+        half = 1.645 * cluster_error(sums, sizes)
+        items = np.repeat([1.0, 0.0], [int(sums.sum()), int(240 - sums.sum())])
+        narrow = cluster_bootstrap(items, np.ones(240), samples=300, confidence=0.9, seed=0)
+        mean = sums.sum() / 240
+        hits += [low <= 0.2 <= high, mean - half <= 0.2 <= mean + half, narrow[0] <= 0.2 <= narrow[1]]
+    assert (hits[:2] / 300 == pytest.approx([0.9, 0.9], abs=0.06)) and hits[2] / 300 < 0.84
 
 
-def test_a_table_gives_the_same_interval_alone_and_among_others() -> None:
-    tables = [[0, 7, 3], [2, 5, 3], [0, 0, 0], [2, 5, 3]]
-    low, high = bootstrap_counts([-1, 0, 1], tables, samples=300, confidence=0.95, seed=5)
-    alone = paired_bootstrap([-1] * 2 + [0] * 5 + [1] * 3, samples=300, confidence=0.95, seed=5)
-    assert (low[1], high[1]) == (low[3], high[3]) == alone
-    assert np.isnan([low[2], high[2]]).all()
+def test_error_of_single_items_is_the_usual_one_and_never_none() -> None:
+    differences = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], size=50)
+    assert cluster_error(differences, np.ones(50)) == pytest.approx(differences.std(ddof=1) / np.sqrt(50))
+    assert cluster_error(np.zeros(30), np.ones(30)) == pytest.approx(1 / 32)
+    assert np.isnan(cluster_error([1.0], [5.0]))
+
+
+def test_a_true_difference_of_the_detectable_size_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(4)
+    error = np.sqrt(0.3 / 400)
+    shift = float(detectable(error, confidence=0.95))
+    found = 0
+    for _ in range(400):
+        changed = rng.random(400) < 0.3 + shift**2
+        ups = rng.random(400) < 0.5 + shift / (2 * (0.3 + shift**2))
+        differences = np.where(changed, np.where(ups, 1.0, -1.0), 0.0)
+        found += abs(differences.mean()) > 1.96 * cluster_error(differences, np.ones(400))
+    assert found / 400 == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "p_value"), [(0.0, 0.03, 0.0478), (0.05, 0.01, 0.5), (-0.2, 0.05, 0.9987)]
+)
+def test_equivalence_by_hand(difference: float, error: float, p_value: float) -> None:
+    assert equivalence(difference, error, 0.05) == pytest.approx(p_value, abs=1e-4)
+
+
+def test_false_discovery_by_hand() -> None:
+    found = false_discovery([0.01, np.nan, 0.04, 0.03, 0.5])
+    assert found == pytest.approx([0.04, np.nan, 0.16 / 3, 0.16 / 3, 0.5], nan_ok=True)
+    assert np.isnan(false_discovery([np.nan])).all()
