@@ -211,9 +211,7 @@ def test_adapters_train_in_a_sharded_training(
 
 @pytest.mark.slow
 @needs_deepspeed
-@pytest.mark.parametrize(
-    ("stage", "model"), [(2, {"tune": "lora"}), (3, {"gradient_checkpointing": "full"})]
-)
+@pytest.mark.parametrize(("stage", "model"), [(2, {"tune": "lora"}), (3, {"gradient_checkpointing": "full"})])
 def test_two_ranks_that_share_each_pack_train_as_one(
     stage: int, model: dict[str, Any], make: Make, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:
