@@ -12,6 +12,7 @@ from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import shape_of
 from longsafety.scenarios.language import texts
 from longsafety.scenarios.teacher import teacher_problems
+from longsafety.server import SCORERS, server_problems
 from longsafety.settings import Settings
 
 OPTION_ROOM_TOKENS = 256
@@ -34,6 +35,7 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _hardware(settings)
     yield from _recorded(settings)
     yield from _open(settings)
+    yield from _asked_of(settings)
 
 
 def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -338,6 +340,40 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         below = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.jsonl")))
         fix = f"give one of its models: {', '.join(below)}" if below else "give a model's folder"
         yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")
+
+
+def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation, key = settings.evaluation, "evaluation.server"
+    if evaluation.backend != "openai":
+        if evaluation.server is not None:
+            yield (
+                (key, "evaluation.backend"),
+                f"{key}.model = {evaluation.server.model}: evaluation.backend = {evaluation.backend} asks the model "
+                "here; set evaluation.backend=openai, or leave the server out",
+            )
+        return
+    if evaluation.server is None:
+        yield (
+            (key, "evaluation.backend"),
+            "evaluation.backend = openai: there is no server; give evaluation.server.model and "
+            "evaluation.server.base_url",
+        )
+    elif "evaluate" in settings.stages:
+        for problem in server_problems(evaluation.server, key):
+            yield ((problem.split(" ", 1)[0],), problem)
+    unread = [scorer for scorer in evaluation.scorers if scorer not in SCORERS]
+    if unread:
+        yield (
+            ("evaluation.scorers", "evaluation.backend"),
+            f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server tells no likelihood of given "
+            f"texts; choose of {', '.join(SCORERS)}",
+        )
+    if settings.data_mix.sources:
+        yield (
+            ("data_mix", "evaluation.backend"),
+            f"data_mix = {settings.data_mix.name}: a server answers with the model that it serves, not with what is "
+            "trained here; set data_mix=base, or evaluation.backend=transformers (vllm)",
+        )
 
 
 def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -12,7 +12,7 @@ from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
 from longsafety.scenarios.rows import rows_fingerprint
 from longsafety.scenarios.seeds import seeds_fingerprint
-from longsafety.settings import Settings
+from longsafety.settings import Evaluation, Settings
 from longsafety.stages import address, code_version
 
 
@@ -32,6 +32,13 @@ class Keys:
     capability: str
     """Empty where no suite is asked."""
     run: str
+
+
+def _who(evaluation: Evaluation) -> object:
+    server = evaluation.server
+    if evaluation.backend != "openai" or server is None:
+        return evaluation.backend
+    return server.model_dump(include={"model", "base_url", "top_logprobs"})
 
 
 def keys(settings: Settings) -> Keys:
@@ -99,10 +106,16 @@ def keys(settings: Settings) -> Keys:
         weights or model,
         benchmark,
         asked,
+        _who(settings.evaluation),
         (length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
-        code_version(*(f"evaluation/{name}.py" for name in ("ask", "backend", "parse", "selection", "truncation"))),
+        code_version(
+            *(
+                f"evaluation/{name}.py"
+                for name in ("ask", "backend", "parse", "selection", "server", "truncation", "vllm_backend")
+            )
+        ),
     )
     suites = settings.evaluation.capability
     capability = ""

@@ -325,8 +325,8 @@ class Select(Section):
     """So many items at most, taken from the tasks in turn."""
 
 
-class Judge(Section):
-    """Who judges open replies: an OpenAI-compatible server, asked at temperature 0."""
+class Endpoint(Section):
+    """An OpenAI-compatible server, asked at temperature 0."""
 
     model: str
     """The name that the server gives its model."""
@@ -334,13 +334,28 @@ class Judge(Section):
     """The server's address up to ``/v1``."""
     api_key_env: str | None = None
     """The environment variable that holds the key; ``None``: the server needs none."""
-    max_reply_tokens: PositiveInt = 200
     budget_tokens: PositiveInt | None = None
-    """Prompt and reply tokens that may be spent in all; replies beyond them are left without a verdict."""
+    """Prompt and reply tokens that may be spent in a run; what is left is not asked."""
     retries: Annotated[int, Field(ge=0)] = 3
-    timeout_seconds: PositiveInt = 60
+    timeout_seconds: PositiveInt = 600
     concurrency: PositiveInt = 4
-    """Replies under way at once."""
+    """Requests under way at once."""
+
+
+class Server(Endpoint):
+    """Who answers in the model's place. Where the budget is spent the run ends, and goes on when run again."""
+
+    requests_per_minute: PositiveInt | None = None
+    """``None``: as many as ``concurrency`` allows."""
+    top_logprobs: Annotated[int, Field(ge=2)] | None = 20
+    """Of the first token of a reply with a letter; ``None``: the server offers none, and the letter is parsed."""
+
+
+class Judge(Endpoint):
+    """Who judges open replies; replies beyond the budget are left without a verdict."""
+
+    max_reply_tokens: PositiveInt = 200
+    timeout_seconds: PositiveInt = 60
     labelled: str | None = None
     """A .jsonl file (reply, refusal; perhaps request, harmful) that the judge is measured on; ``None``: ours."""
 
@@ -389,6 +404,12 @@ class Evaluation(Section):
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
+    backend: Literal["transformers", "vllm", "openai"] = "transformers"
+    """Who answers: the model here, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
+    ``evaluation.server``."""
+    server: Server | None = None
+    """Answers with ``backend=openai``. It applies its own chat template; the model here gives only the tokenizer that
+    lengths are counted with."""
     bootstrap_samples: PositiveInt = 2000
     equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Two arms that differ by less count as equal (two one-sided tests); state it before the runs."""

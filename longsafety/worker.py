@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -182,20 +183,9 @@ class Worker:
             from rich.progress import Progress
 
             from longsafety.evaluation.ask import ask, wanted
-            from longsafety.evaluation.backend import TransformersBackend
-            from longsafety.model.device import chosen_precision, use_threads
-            from longsafety.model.load import template_hash
 
-            settings = self.settings
-            use_threads(settings.trainer.num_threads)
-            items = self.asked.items
-            if settings.data_mix.sources:
-                self._check_template(self.weights())
-            network = self.network()
-            precision, device = chosen_precision(
-                settings.evaluation.precision, settings.trainer.accelerator, trains=False
-            )
-            backend = TransformersBackend(network, precision=precision, accelerator=settings.trainer.accelerator)
+            settings, items = self.settings, self.asked.items
+            backend, about = self.backend()
             began = time.perf_counter()
             with Progress(transient=True) as bar:
                 task = bar.add_task(f"{settings.label}: asking", total=len(items))
@@ -213,16 +203,46 @@ class Worker:
                 "items": len({item.pair_id for item in items}),
                 "answers": sum(len(wanted(item, settings.evaluation)) for item in items),
                 "seconds": time.perf_counter() - began,
-                "prefilled_tokens": backend.prefilled_tokens,
-                "reused_tokens": backend.reused_tokens,
-                "chat_template": template_hash(self.data.tokenizer),
                 "counts": self.asked.counts,
-                "precision": precision,
-                "device": device,
+                **about(),
             }
             write_json(folder / "evaluation.json", facts)
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
+
+    def backend(self) -> tuple[Any, Callable[[], dict[str, Any]]]:
+        """Who answers, and what is to be told of it once it has."""
+        settings, server = self.settings, self.settings.evaluation.server
+        if server is not None and settings.evaluation.backend == "openai":
+            from longsafety.evaluation.server import ServerBackend
+
+            asked = ServerBackend(server)
+            told = {"chat_template": "the server's", "precision": "unknown", "device": f"server {server.base_url}"}
+            return asked, lambda: {"prompt_tokens": asked.prompt_tokens, "reply_tokens": asked.reply_tokens, **told}
+        from longsafety.evaluation.backend import TransformersBackend
+        from longsafety.model.device import chosen_precision, use_threads
+        from longsafety.model.load import template_hash
+
+        use_threads(settings.trainer.num_threads)
+        if settings.data_mix.sources:
+            self._check_template(self.weights())
+        precision, device = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
+        told = {"chat_template": template_hash(self.data.tokenizer), "precision": precision, "device": device}
+        backend: Any
+        if settings.evaluation.backend == "vllm":
+            from longsafety.evaluation.vllm_backend import VllmBackend
+
+            backend = VllmBackend(
+                self.network(), self.data.tokenizer, precision=precision, window=settings.model.window
+            )
+        else:
+            accelerator = settings.trainer.accelerator
+            backend = TransformersBackend(self.network(), precision=precision, accelerator=accelerator)
+        return backend, lambda: {
+            "prefilled_tokens": backend.prefilled_tokens,
+            "reused_tokens": backend.reused_tokens,
+            **told,
+        }
 
     def recorded(self) -> Path:
         """Answers that others recorded, as ours."""

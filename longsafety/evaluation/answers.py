@@ -243,8 +243,9 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     unparsed = (answers["status"] == UNPARSED).to_numpy()
     yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is unparsed, and only there"
     unscored = np.bincount(options.row[np.isnan(options.scores)], minlength=len(answers)) > 0
-    read = ~answers["scorer"].isin(REPLIES).to_numpy()
-    yield "scores", read & ~unparsed & unscored, f"must be numbers (all scorers but {', '.join(REPLIES)})"
+    read = (answers["scorer"].isin(REPLIES) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
+    rule = f"must be numbers (all scorers but {', '.join(REPLIES)}, and letters that were read off a reply)"
+    yield "scores", ~read & ~unparsed & unscored, rule
     no_verdict = (answers["verdict"].isna() | (answers["verdict"] == "unscored")).to_numpy()
     opened = (answers["scorer"] == "open").to_numpy()
     yield "chosen", opened & no_verdict & ~unparsed, "must be -1 where an open reply has no verdict"

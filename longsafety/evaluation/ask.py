@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby, islice, permutations
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,11 +25,22 @@ JOURNAL = "answers.jsonl"
 
 
 class Backend(Protocol):
-    """What can be asked. Token ids are 1-D int64 arrays."""
+    """A model that is asked in tokens: 1-D int64 arrays of their ids."""
 
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]: ...
 
-    def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray: ...
+    def replies(
+        self, prompts: Sequence[np.ndarray], *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int
+    ) -> Iterable[np.ndarray]: ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """Whoever gives answers by itself: each is yielded as soon as it is there, in any order."""
+
+    def answers(
+        self, asks: Sequence[Ask], encoder: ChatEncoder, evaluation: Evaluation
+    ) -> Iterable[tuple[Ask, dict[str, Any]]]: ...
 
 
 SHOWN = ("letter", "generate")
@@ -107,7 +120,7 @@ def letter_question(item: Sample, order: Sequence[int]) -> str:
 
 def ask(
     items: Sequence[Sample],
-    backend: Backend,
+    backend: Backend | Answerer,
     encoder: ChatEncoder,
     evaluation: Evaluation,
     *,
@@ -119,22 +132,27 @@ def ask(
     """Answers go to a journal in ``folder``, a line each, and at the end to ``answers.parquet``.
 
     Items of one pair stand beside each other and are put in one pass, with those of other pairs up to
-    ``evaluation.batch_tokens``. ``cuts`` tells what the items lost (by id) to fit. A journal that
-    a killed run left is gone on with: nothing is asked twice.
+    ``evaluation.batch_tokens``; an ``Answerer`` is given all at once. ``progress`` is called once an item. ``cuts``
+    tells what the items lost (by id) to fit. A journal that a killed run left is gone on with: nothing is asked twice.
     """
     journal = folder / JOURNAL
     answered = _read_journal(journal)
+    left = Counter({item.id: sum(one.key not in answered for one in wanted(item, evaluation)) for item in items})
+    for _ in range(sum(not count for count in left.values())):
+        progress()
     with journal.open("a", encoding="utf-8") as file:
-        for batch in _batches(items, evaluation.batch_tokens):
+        for batch in [items] if isinstance(backend, Answerer) else _batches(items, evaluation.batch_tokens):
             asks = [one for item in batch for one in wanted(item, evaluation) if one.key not in answered]
-            for one, scored in _answers(asks, backend, encoder, evaluation):
+            answers = backend.answers if isinstance(backend, Answerer) else partial(answers_of, backend)
+            for one, scored in answers(asks, encoder, evaluation):
                 cut = (cuts or {}).get(one.item.id, WHOLE)
                 row = {**_about(one, max_tokens), **cut._asdict(), **scored}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
                 answered[one.key] = row
-            for _ in batch:
-                progress()
+                left[one.item.id] -= 1
+                if not left[one.item.id]:
+                    progress()
     rows = [answered[one.key] for item in items for one in wanted(item, evaluation)]
     from longsafety.evaluation.answers import ANSWERS, write_answers
 
@@ -154,25 +172,38 @@ def _batches(items: Sequence[Sample], batch_tokens: int) -> Iterator[list[Sample
         yield batch
 
 
-def _answers(
-    asks: Sequence[Ask], backend: Backend, encoder: ChatEncoder, evaluation: Evaluation
+def answers_of(
+    backend: Backend, asks: Sequence[Ask], encoder: ChatEncoder, evaluation: Evaluation
 ) -> Iterable[tuple[Ask, dict[str, Any]]]:
-    """What can be read off log-likelihoods, from one pass; then the replies, one after the other."""
+    """What can be read off log-likelihoods, from one pass; then the replies."""
     read = [one for one in asks if one.scorer not in REPLIES]
     parts = [_questions(one, encoder, evaluation) for one in read]
     values = iter(backend.loglikelihoods([question for part in parts for question in part]) if read else [])
     for one, questions in zip(read, parts, strict=True):
         found = list(islice(values, len(questions)))
         yield one, _letter(one, found) if one.scorer == "letter" else _likelihood(one, questions, found, evaluation)
-    for one in asks:
-        if one.scorer in REPLIES:
-            yield one, _reply(one, backend, encoder, evaluation)
+    for scorer in REPLIES:
+        replied = [one for one in asks if one.scorer == scorer]
+        if not replied:
+            continue
+        tokenizer = encoder.tokenizer
+        said = backend.replies(
+            [_prompt(one, encoder) for one in replied],
+            max_new_tokens=reply_tokens(scorer, evaluation),
+            end_ids=[int(tokenizer.eos_token_id)],
+            pad_id=int(tokenizer.pad_token_id),
+        )
+        for one, ids in zip(replied, said, strict=True):
+            yield one, read_reply(one, str(tokenizer.decode(ids, skip_special_tokens=True)))
+
+
+def question_of(one: Ask) -> str:
+    """The question as it is put: with its options, where they are shown."""
+    return one.item.question if one.order is None else letter_question(one.item, one.order)
 
 
 def _prompt(one: Ask, encoder: ChatEncoder) -> np.ndarray:
-    item = one.item
-    question = item.question if one.order is None else letter_question(item, one.order)
-    return encoder.prompt_ids(item.context, question, item.history, item.goal)
+    return encoder.prompt_ids(one.item.context, question_of(one), one.item.history, one.item.goal)
 
 
 def _questions(one: Ask, encoder: ChatEncoder, evaluation: Evaluation) -> list[Question]:
@@ -207,25 +238,22 @@ def _likelihood(
 
 def _letter(one: Ask, found: Sequence[np.ndarray]) -> dict[str, Any]:
     """The log-probability of each shown letter as the first token of the reply, by role."""
+    return read_letters(one, found[0])
+
+
+def read_letters(one: Ask, values: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    """Log-probabilities of the letters as they are shown, as an answer."""
     assert one.order is not None
     scores = np.empty(len(one.order))
-    scores[list(one.order)] = found[0]
+    scores[list(one.order)] = values
     return {"scores": scores.tolist(), "wording_scores": None, **_choice(scores)}
 
 
-def _reply(one: Ask, backend: Backend, encoder: ChatEncoder, evaluation: Evaluation) -> dict[str, Any]:
-    """The option that a greedy reply names; a reply that names none, or several, is *unparsed*.
+def read_reply(one: Ask, text: str) -> dict[str, Any]:
+    """A reply as an answer: the option that it names. One that names none, or several, is *unparsed*.
 
     An open reply names none; its verdict is given where answers are scored (:mod:`longsafety.evaluation.verdicts`).
     """
-    tokenizer = encoder.tokenizer
-    ids = backend.reply(
-        _prompt(one, encoder),
-        max_new_tokens=reply_tokens(one.scorer, evaluation),
-        end_ids=[int(tokenizer.eos_token_id)],
-        pad_id=int(tokenizer.pad_token_id),
-    )
-    text = str(tokenizer.decode(ids, skip_special_tokens=True))
     order = one.order or ()
     shown = parsed(text, [one.item.choices[role][0] for role in order])
     return {

@@ -7,7 +7,7 @@ applied only where a log-probability is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -62,9 +62,16 @@ class TransformersBackend:
         sums = np.array([values[start:stop].sum() for start, stop in pairwise(ends)])
         return np.split(sums, np.cumsum([len(q.continuations) for q in questions])[:-1])
 
+    def replies(
+        self, prompts: Sequence[np.ndarray], *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int
+    ) -> Iterator[np.ndarray]:
+        """Each greedy reply's token ids, its end token left out, one after the other."""
+        for prompt in prompts:
+            yield self._reply(prompt, max_new_tokens, end_ids, pad_id)
+
     @torch.no_grad()
-    def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
-        """The greedy reply's token ids, its end token left out. A prompt that begins as the last reuses its cache."""
+    def _reply(self, prompt: np.ndarray, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
+        """A prompt that begins as the last reuses its cache."""
         self._attend("sdpa" if self._plain in PACKED.values() else self._plain)
         size = min(len(prompt) - 1, len(self._cached))
         differ = np.flatnonzero(prompt[:size] != self._cached[:size])

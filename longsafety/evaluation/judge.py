@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import secrets
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longsafety import settings
 from longsafety.errors import DataError
 from longsafety.scenarios.replies import Reply
-from longsafety.scenarios.teacher import BudgetSpent, Prompt
-from longsafety.scenarios.teacher_kinds import OpenAITeacher, ServerFailure
+from longsafety.scenarios.teacher import Prompt
+from longsafety.scenarios.teacher_kinds import OpenAITeacher
+from longsafety.server import BudgetSpent, ServerFailure, server_problems
 
 LABELLED = Path(__file__).with_name("replies_labelled.jsonl")
 PATIENCE = 8
@@ -106,18 +105,7 @@ class _Labelled(BaseModel):
 
 def judge_problems(judge: settings.Judge) -> list[str]:
     """What is wrong with the section ``evaluation.judge``, a line each (cheap, for the checks before a run)."""
-    problems = []
-    url = urlsplit(judge.base_url)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        problems.append(
-            f"evaluation.judge.base_url = {judge.base_url!r}: must be the server's address, such as "
-            "http://127.0.0.1:8000/v1; mend it"
-        )
-    if judge.api_key_env and not os.environ.get(judge.api_key_env):
-        problems.append(
-            f"evaluation.judge.api_key_env = {judge.api_key_env}: the environment has no such variable; set it to the "
-            "server's key, or leave the option out for a server without keys"
-        )
+    problems = server_problems(judge, "evaluation.judge")
     labelled = Path(judge.labelled or LABELLED).expanduser()
     if judge.labelled and not labelled.is_file():
         problems.append(

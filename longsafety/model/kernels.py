@@ -32,6 +32,12 @@ def missing_packages(settings: Settings) -> list[str]:
         found.append("trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]")
     if settings.model.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         found.append(_FLASH_MISSING)
+    asks = "evaluate" in settings.stages and settings.evaluation.backend == "vllm"
+    if asks and importlib.util.find_spec("vllm") is None:
+        found.append(
+            "evaluation.backend = vllm: vllm is not installed; install longsafety[vllm] on a machine with a CUDA GPU, "
+            "or set evaluation.backend=transformers"
+        )
     return found
 
 

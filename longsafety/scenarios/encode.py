@@ -68,6 +68,12 @@ class ChatEncoder:
             )
         return full[len(prompt) :].rstrip()
 
+    def messages(
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+    ) -> list[dict[str, str]]:
+        """The chat up to the question, for a server that applies its own template."""
+        return _messages(render_context(context, self.store), question, history, goal)
+
     def prompt_text(
         self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
     ) -> str:
@@ -170,18 +176,22 @@ class ChatEncoder:
     ) -> tuple[str, str]:
         """What stands before and after the context in the prompt's text; the context opens the first user turn."""
         mark = _CONTEXT_MARK if has_context else ""
-        users = [*(user for user, _ in history), question]
-        users[0] = user_content(mark, users[0], goal)
-        messages = []
-        for user, reply in zip(users, [*(assistant for _, assistant in history), ""], strict=True):
-            messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
-        text = self._template(messages[:-1], generate=True)
+        text = self._template(_messages(mark, question, history, goal), generate=True)
         if not has_context:
             return text, ""
         before, found, after = text.partition(_CONTEXT_MARK)
         if not found:
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
         return before, after
+
+
+def _messages(context: str, question: str, history: History, goal: Goal) -> list[dict[str, str]]:
+    users = [*(user for user, _ in history), question]
+    users[0] = user_content(context, users[0], goal)
+    messages = []
+    for user, reply in zip(users, [*(assistant for _, assistant in history), ""], strict=True):
+        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
+    return messages[:-1]
 
 
 def _splits_at_marks(core: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import ClassVar, Protocol
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError
 from longsafety.scenarios.replies import Reply, ReplyCache
+from longsafety.server import BudgetSpent
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,6 @@ def open_teacher(teacher: settings.Teacher, cache: Path) -> Teacher | None:
     from longsafety.scenarios.teacher_kinds import OpenAITeacher, TransformersTeacher
 
     return (OpenAITeacher if teacher.kind == "openai" else TransformersTeacher)(teacher, cache)
-
-
-class BudgetSpent(DataError):
-    """The tokens that may be spent are spent."""
 
 
 class CachedTeacher(ABC):

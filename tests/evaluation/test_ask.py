@@ -66,6 +66,9 @@ class Backend:
         lengths = [len(ids) for ids in question.continuations]
         return np.array([self.text(one) * size for one, size in zip(said, lengths, strict=True)])
 
+    def replies(self, prompts: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
+        return [self.reply(prompt, **options) for prompt in prompts]
+
     def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
         self.asked.append(("generate", str(self.tokenizer.decode(prompt))))
         shown = [line for line in self.asked[-1][1].split("\n") if line[1:3] == ". "]

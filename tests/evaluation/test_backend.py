@@ -30,6 +30,10 @@ def backend(network: Any) -> TransformersBackend:
     return TransformersBackend(network, precision="32-true", accelerator="cpu")
 
 
+def said(backend: TransformersBackend, prompt: np.ndarray, size: int, end_ids: list[int]) -> np.ndarray:
+    return next(iter(backend.replies([prompt], max_new_tokens=size, end_ids=end_ids, pad_id=0)))
+
+
 def ids(size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(3, 1900, size)
 
@@ -115,7 +119,7 @@ def test_replies_are_the_greedy_ones_whatever_was_asked_before(
     for number, prompt in enumerate(FAMILIES[family]):
         if number % 2:
             backend.loglikelihoods([Question(prompt, CONTINUATIONS)])
-        found = backend.reply(prompt, max_new_tokens=6, end_ids=[0], pad_id=0)
+        found = said(backend, prompt, 6, [0])
         whole = prompt
         for _ in range(6):
             with torch.inference_mode():
@@ -127,13 +131,13 @@ def test_replies_are_the_greedy_ones_whatever_was_asked_before(
 
 
 def test_a_reply_ends_at_its_end_token(backend: TransformersBackend) -> None:
-    first = backend.reply(LONG, max_new_tokens=6, end_ids=[0], pad_id=0)[0]
-    assert backend.reply(LONG, max_new_tokens=6, end_ids=[int(first)], pad_id=0).tolist() == []
+    first = said(backend, LONG, 6, [0])[0]
+    assert said(backend, LONG, 6, [int(first)]).tolist() == []
 
 
 def test_replies_reuse_what_the_last_prompt_had(backend: TransformersBackend) -> None:
-    backend.reply(LONG, max_new_tokens=3, end_ids=[0], pad_id=0)
-    backend.reply(np.append(LONG[:90], ids(9, 2)), max_new_tokens=3, end_ids=[0], pad_id=0)
+    said(backend, LONG, 3, [0])
+    said(backend, np.append(LONG[:90], ids(9, 2)), 3, [0])
     assert (backend.prefilled_tokens, backend.reused_tokens) == (120 + 9, 90)
 
 

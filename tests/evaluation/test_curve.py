@@ -65,7 +65,7 @@ def test_a_curve_of_open_replies_goes_by_the_detector(
     module = ModuleType("longsafety.evaluation.refusal")
     module.is_refusal = lambda reply: True  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(TransformersBackend, "reply", lambda self, prompt, **_: prompt[-5:])
+    monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])
     curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
     rows = read_curve(trained(tmp_path, tiny_cache, *curve) / CURVE)
     assert [(row["safe_response"], row["compliance"]) for row in rows] == [(1, 0)] * 2

@@ -515,6 +515,9 @@ class Backend:
     def loglikelihoods(self, questions: Sequence[Any]) -> list[np.ndarray]:
         raise AssertionError("nothing is read off log-likelihoods")
 
+    def replies(self, prompts: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
+        return [self.reply(prompt, **options) for prompt in prompts]
+
     def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
         self.prompts.append(str(self.tokenizer.decode(prompt)))
         self.limits.add(max_new_tokens)
