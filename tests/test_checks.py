@@ -246,3 +246,34 @@ def test_mistakes_of_every_part_are_told_together() -> None:
     lines = problems("scale=smoke", "length.lengths=[300]", "teacher=openai", "export.path=x", "read.path=y", "seed=-1")
     keys = ["seed", "length.lengths.0", "teacher.model", "export.path", "read.path"]
     assert sorted(line.split(" ")[0] for line in lines) == sorted(keys)
+
+
+SERVER = ("evaluation.server.model=m", "evaluation.server.base_url=http://127.0.0.1:8000/v1")
+LETTERS = "evaluation.scorers=[letter]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "rest"),
+    [
+        (["data_mix=base", LETTERS], "evaluation.backend", " = openai: there is no server; give .*server.model and .*"),
+        (
+            ["data_mix=base", *SERVER],
+            "evaluation.scorers",
+            r" = \[likelihood\]: .* no likelihood .*; choose of .*",
+        ),
+        ([LETTERS, *SERVER], "data_mix", " = longsafety: a server answers with the model that it serves, .*; set .*"),
+        (
+            ["data_mix=base", LETTERS, SERVER[0], "evaluation.server.base_url=localhost"],
+            "evaluation.server.base_url",
+            " = 'localhost': must be the server's address, such as .*",
+        ),
+        (["data_mix=base", "evaluation.backend=vllm", *SERVER], "evaluation.server.model", " = m: .* set .*=openai.*"),
+    ],
+)
+def test_a_server_that_cannot_answer(arguments: list[str], key: str, rest: str) -> None:
+    line = only(problems("evaluation.backend=openai", *arguments), key)
+    assert re.fullmatch(re.escape(key) + rest, line), line
+
+
+def test_a_server_that_can_answer() -> None:
+    settle(compose_jobs(["evaluation.backend=openai", "data_mix=base", LETTERS, *SERVER]))
