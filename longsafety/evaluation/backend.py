@@ -123,8 +123,9 @@ class TransformersBackend:
             logits = head(hidden[start : start + block]).float()
             here = np.flatnonzero((which >= start) & (which < start + block))
             at = torch.from_numpy(which[here] - start).to(self.device)
-            read = logits[at, torch.from_numpy(tokens[here]).to(self.device)] - logits.logsumexp(dim=-1)[at]
-            values[here] = read.cpu().numpy()
+            wanted = torch.from_numpy(tokens[here]).to(self.device)
+            read = _exact(head, hidden[start + at], wanted)
+            values[here] = ((logits[at, wanted] if read is None else read) - logits.logsumexp(dim=-1)[at]).cpu().numpy()
         return values
 
     def _apart(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
@@ -149,3 +150,14 @@ class TransformersBackend:
     def _count(self, prefilled: int, reused: int) -> None:
         self.prefilled_tokens += prefilled
         self.reused_tokens += reused
+
+
+def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | None:
+    """The logits of ``tokens [N]`` after ``hidden [N, H]`` in float32; None where that is no plain matrix here.
+
+    bfloat16 has steps of an eighth at the size of logits: letters would tie, and a tie be decided by their place.
+    """
+    if type(head) is not torch.nn.Linear or head.weight.ndim != 2:
+        return None
+    exact = (hidden.float() * head.weight[tokens].float()).sum(dim=-1)
+    return exact if head.bias is None else exact + head.bias[tokens].float()

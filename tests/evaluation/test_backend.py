@@ -147,3 +147,14 @@ def test_other_precisions_stay_near(reference: Any) -> None:
         assert_equal(backend, reference, [LONG], tolerance=1.5)
         exact = naive(reference, LONG, CONTINUATIONS)
         assert backend.loglikelihoods([Question(LONG, CONTINUATIONS)])[0].tolist() != exact
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_half_precision_does_not_make_letters_tie(network: Any, precision: str) -> None:
+    letters = [np.array([token]) for token in range(3, 1003)]
+    copied = copy.deepcopy(network)
+    (found,) = TransformersBackend(copied, precision=precision, accelerator="cpu").loglikelihoods(
+        [Question(LONG, letters)]
+    )
+    rounded = torch.from_numpy(found).to(torch.bfloat16)
+    assert len(np.unique(found)) > 990 > 2 * len(rounded.unique())
