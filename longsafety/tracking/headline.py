@@ -85,16 +85,21 @@ def _liked_letters(controls: Controls | None, length: int) -> list[Finding]:
     if controls is None:
         return []
     table = controls.letters
-    liked = table[(table["max_tokens"] == length) & (table["low"] > table["chance"] + LIKED)].to_dict("records")
-    return [
-        Finding(
-            "warning",
-            f"{row['arm']} names the letter {row['letter']} in {decimals(row['value'])} of its {row['n']} answers "
-            f"among {row['options']} options ({decimals(row['chance'])} if it went by their texts): to the scorer "
-            f"{row['scorer']} it tells the place. Read the scores over all orders, or the scorer likelihood.",
+    table = table[(table["max_tokens"] == length) & (table["low"] > table["chance"] + LIKED)]
+    found = []
+    for scorer, liked in table.groupby("scorer", sort=False):
+        arms = [str(arm) for arm in liked["arm"].unique()]
+        many = len(arms) > 1
+        found.append(
+            Finding(
+                "warning",
+                f"By the scorer {scorer}, {_listed(arms)} name{'' if many else 's'} one letter in "
+                f"{'at least ' if many else ''}{decimals(float(liked['value'].min()))} of the answers, whatever it stands "
+                f"for ({decimals(float(liked['chance'].max()))} at most would be its turn): that tells of the place, not "
+                "of the text. Read the scores over all orders, or the scorer likelihood.",
+            )
         )
-        for row in liked
-    ]
+    return found
 
 
 def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Finding]:
