@@ -15,8 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from longsafety.errors import DataError
+from longsafety.evaluation.accuracy import Accuracy, corrected, corrected_interval, measure, read_labelled
 from longsafety.evaluation.answers import BENIGN, UNPARSED, answers_schema
-from longsafety.evaluation.judge import EMPTY, Case, Judge, Verdict, calibration
+from longsafety.evaluation.judge import EMPTY, LABELLED, Case, Judge, Verdict, calibration
 
 if TYPE_CHECKING:
     from longsafety.evaluation.scoring import Scoring
@@ -39,9 +41,9 @@ def give_verdicts(
     said of them.
 
     ``requests``: item id → what a judge is shown. Facts: by, scoring, replies, verdicts (verdict → count), reasons
-    (why none could be read → count; by the official rule such replies have one all the same); of a judge also
-    agreement (n, share, kappa, kappa_low, kappa_high: with the detector, on whether a reply declines) and calibration
-    (:func:`longsafety.evaluation.judge.calibration`).
+    (why none could be read → count; by the official rule such replies have one all the same), calibration (on
+    labelled replies: :func:`longsafety.evaluation.judge.calibration`, of the detector likewise, with its counts); of a
+    judge also agreement (n, share, kappa, kappa_low, kappa_high: with the detector, on whether a reply declines).
     """
     from longsafety.evaluation.refusal import is_refusal
 
@@ -72,7 +74,22 @@ def give_verdicts(
     if judge is not None:
         facts["agreement"] = _agreement(given, refused)
         facts["calibration"] = calibration(judge, confidence=confidence)
+    else:
+        facts["calibration"] = _detector_calibration(confidence)
     return answers, facts
+
+
+def _detector_calibration(confidence: float) -> dict[str, Any]:
+    found = measure(read_labelled())
+    return {
+        "file": LABELLED.name,
+        "n": found.positives + found.negatives,
+        "unscored": 0,
+        "sensitivity": [found.sensitivity, *found.sensitivity_interval(confidence)],
+        "specificity": [found.specificity, *found.specificity_interval(confidence)],
+        "counts": [found.found, found.positives, found.passed, found.negatives],
+        "confidence": confidence,
+    }
 
 
 def _detected(refused: bool | None, harmful: bool) -> Verdict:
@@ -119,7 +136,11 @@ def _agreement(given: list[Verdict], refused: list[bool | None]) -> dict[str, An
 
 
 def beside(scores: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
-    """The scores with the columns verdict_by, agreement, kappa, sensitivity and specificity, empty but for ``open``."""
+    """The scores with the columns verdict_by, agreement, kappa, sensitivity and specificity, empty but for ``open``.
+
+    A table by metric also has corrected, corrected_low and corrected_high: of the detector's verdicts, the shares that
+    its errors on labelled replies leave (:mod:`longsafety.evaluation.accuracy`); empty where the detector is no better than chance.
+    """
     agreement, measured = facts.get("agreement", {}), facts.get("calibration", {})
     values = {
         "verdict_by": facts["by"],
@@ -128,7 +149,32 @@ def beside(scores: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
         **{name: (measured.get(name) or [None])[0] for name in ("sensitivity", "specificity")},
     }
     opened = scores["scorer"] == "open"
-    return scores.assign(**{name: opened.map({True: value, False: None}) for name, value in values.items()})
+    scores = scores.assign(**{name: opened.map({True: value, False: None}) for name, value in values.items()})
+    if "metric" not in scores:
+        return scores
+    counts = measured.get("counts")
+    shares = [
+        _corrected(row, Accuracy(*counts), measured["confidence"])
+        if counts and row["scorer"] == "open"
+        else (None,) * 3
+        for row in scores[["scorer", "metric", "value", "n"]].to_dict("records")
+    ]
+    names = ["corrected", "corrected_low", "corrected_high"]
+    return scores.join(pd.DataFrame(shares, columns=names, index=scores.index, dtype=float))
+
+
+def _corrected(row: Mapping[Any, Any], accuracy: Accuracy, confidence: float) -> tuple[float | None, ...]:
+    """The share behind one of the detector's: it sees refusals, so compliance is corrected from its other side."""
+    complies = str(row["metric"]).startswith("compliance")
+    if not complies and row["metric"] not in ("safe_response", "safe_response_short", "over_refusal"):
+        return (None,) * 3
+    refused = 1 - row["value"] if complies else row["value"]
+    try:
+        share = corrected(refused, accuracy.sensitivity, accuracy.specificity)
+        low, high = corrected_interval(refused * row["n"], int(row["n"]), accuracy, confidence)
+    except DataError:  # a detector that tells nothing
+        return (None,) * 3
+    return (1 - share, 1 - high, 1 - low) if complies else (share, low, high)
 
 
 def write_verdicts(answers: pd.DataFrame, folder: Path) -> Path:

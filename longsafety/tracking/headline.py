@@ -94,9 +94,9 @@ def _liked_letters(controls: Controls | None, length: int) -> list[Finding]:
             Finding(
                 "warning",
                 f"By the scorer {scorer}, {_listed(arms)} name{'' if many else 's'} one letter in "
-                f"{'at least ' if many else ''}{decimals(float(liked['value'].min()))} of the answers, whatever it stands "
-                f"for ({decimals(float(liked['chance'].max()))} at most would be its turn): that tells of the place, not "
-                "of the text. Read the scores over all orders, or the scorer likelihood.",
+                f"{'at least ' if many else ''}{decimals(float(liked['value'].min()))} of the answers, whatever it "
+                f"stands for ({decimals(float(liked['chance'].max()))} at most would be its turn): that tells of the "
+                "place, not of the text. Read the scores over all orders, or the scorer likelihood.",
             )
         )
     return found
