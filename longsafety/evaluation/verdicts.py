@@ -139,7 +139,8 @@ def beside(scores: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
     """The scores with the columns verdict_by, agreement, kappa, sensitivity and specificity, empty but for ``open``.
 
     A table by metric also has corrected, corrected_low and corrected_high: of the detector's verdicts, the shares that
-    its errors on labelled replies leave (:mod:`longsafety.evaluation.accuracy`); empty where the detector is no better than chance.
+    its errors on labelled replies leave (:mod:`longsafety.evaluation.accuracy`); empty where the detector is no better
+    than chance.
     """
     agreement, measured = facts.get("agreement", {}), facts.get("calibration", {})
     values = {
