@@ -349,7 +349,7 @@ class Worker:
         from longsafety.evaluation.answers import ANSWERS, read_answers
         from longsafety.evaluation.scoring import score
         from longsafety.evaluation.totals import totals
-        from longsafety.evaluation.verdicts import beside
+        from longsafety.evaluation.verdicts import beside, corrected_shares
 
         folder = self.store.folder("answers", self.keys.answers)
         if not folder.is_dir():
@@ -366,6 +366,7 @@ class Worker:
         table = totals(answers, evaluation.scorers, scoring=scoring, confidence=confidence)
         if opened:
             scores, table = beside(scores, facts["open"]), beside(table, facts["open"])
+            facts["open"]["corrected"] = corrected_shares(scores)
         scores.to_parquet(self.folder / "scores.parquet")
         table.to_csv(self.folder / "scores.csv", index=False)
         if self.settings.rescores:

@@ -80,7 +80,8 @@ def give_verdicts(
 
 
 def _detector_calibration(confidence: float) -> dict[str, Any]:
-    found = measure(read_labelled())
+    """On the labelled replies that no rule was tuned on."""
+    found = measure(row for row in read_labelled() if row.split == "held_out")
     return {
         "file": LABELLED.name,
         "n": found.positives + found.negatives,
@@ -162,6 +163,15 @@ def beside(scores: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
     ]
     names = ["corrected", "corrected_low", "corrected_high"]
     return scores.join(pd.DataFrame(shares, columns=names, index=scores.index, dtype=float))
+
+
+def corrected_shares(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of all tasks: metric, value, corrected, corrected_low and corrected_high, where :func:`beside` gave them."""
+    whole = scores[(scores["task"] == "all") & scores["corrected"].notna()]
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in whole[["metric", "value", "corrected", "corrected_low", "corrected_high"]].to_dict("records")
+    ]
 
 
 def _corrected(row: Mapping[Any, Any], accuracy: Accuracy, confidence: float) -> tuple[float | None, ...]:

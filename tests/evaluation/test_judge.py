@@ -24,7 +24,7 @@ from longsafety.evaluation.answers import ANSWERS, answers_schema, read_answers
 from longsafety.evaluation.ask import ask, placed
 from longsafety.evaluation.judge import PATIENCE, Case, Judge, Verdict, calibration, judge_problems, read_verdict
 from longsafety.evaluation.scoring import confusion, score
-from longsafety.evaluation.verdicts import VERDICTS, beside, give_verdicts, request, write_verdicts
+from longsafety.evaluation.verdicts import VERDICTS, beside, corrected_shares, give_verdicts, request, write_verdicts
 from longsafety.keys import keys
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
@@ -668,6 +668,14 @@ def test_the_detectors_rates_are_corrected_for_its_errors() -> None:
     found = beside(table, facts).set_index("metric")
     # (.4 + .8 - 1) / (.9 + .8 - 1) = .2857; (.2 + .8 - 1) / .7 = 0
     assert found["corrected"].tolist() == pytest.approx([0.2 / 0.7, 0.0, 1.0, np.nan], nan_ok=True)
+    shown = corrected_shares(beside(table.assign(task="all"), facts))
+    assert [row["metric"] for row in shown] == ["safe_response", "over_refusal", "compliance"]
+    line = verdict_line({
+        "by": "detector", "replies": 9, "verdicts": {}, "scoring": "fixed", "reasons": {}, "corrected": shown,
+    })  # fmt: skip
+    assert "corrected for that, safe response is not .40 but .29 [" in line
+    assert "compliance (benign) is not .80 but 1.00 [" in line
+    assert "over-refusal" not in line
     row = found.loc["safe_response"]
     assert 0 < row["corrected_low"] < 0.2857 < row["corrected_high"] < 0.6
     assert found.loc["compliance", "corrected_low"] == pytest.approx(1 - found.loc["over_refusal", "corrected_high"])

@@ -33,15 +33,15 @@ from longsafety.model import train as training
 from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Settings
 
-folder, kill_at, fail_in = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+folder, kill_at, fail_in, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], signal.Signals[sys.argv[4]]
 if not first_rank():
     end_with_parent()
 original = training.History.on_train_batch_end
 
 def end(self, *args, **kwargs):
     original(self, *args, **kwargs)
-    if self.step == kill_at:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if self.step == kill_at and (how == signal.SIGKILL or not first_rank()):
+        os.kill(os.getpid(), how)
     if os.environ.get("LOCAL_RANK", "none") in fail_in.split("+"):
         raise ValueError("a mistake in " + fail_in)
 
@@ -70,16 +70,16 @@ def deepspeed(stage: int, **changes: Any) -> dict[str, Any]:
 
 
 def run(
-    folder: Path, settings: Settings, *, kill_at: int = -1, fail_in: str = "", beginning: int = 0
+    folder: Path, settings: Settings, *, kill_at: int = -1, how: str = "SIGKILL", fail_in: str = "", beginning: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """A training in a process of its own, which starts the other ranks."""
     rows(folder / ROWS, beginning)
     (folder / "settings.json").write_text(settings.model_dump_json())
     (folder / "script.py").write_text(SCRIPT)
     return subprocess.run(
-        [sys.executable, str(folder / "script.py"), str(folder), str(kill_at), fail_in],
+        [sys.executable, str(folder / "script.py"), str(folder), str(kill_at), fail_in, how],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -186,12 +186,19 @@ def test_two_ranks_train_as_one(hardware: str, make: Make, alone: Callable[[str]
 
 @pytest.mark.slow
 @needs_deepspeed
-@pytest.mark.parametrize("stage", [2, 3])
-def test_a_sharded_training_that_was_killed_goes_on(
-    stage: int, make: Make, alone: Callable[[str], Path], tmp_path: Path
+@pytest.mark.parametrize(("stage", "how"), [(2, "SIGTERM"), (3, "SIGKILL")])
+def test_a_sharded_training_that_was_ended_goes_on(
+    stage: int, how: str, make: Make, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    """Every rank is killed, or the second alone is told to end: all stop after that step, with a checkpoint of it."""
     settings = make(**deepspeed(stage))
-    assert run(tmp_path, settings, kill_at=3).returncode == -9
+    if how == "SIGTERM":  # no checkpoint but the one that the signal asks for
+        settings = settings.model_copy(
+            update={"training": settings.training.model_copy(update={"checkpoint_every_steps": 100})}
+        )
+    ended = run(tmp_path, settings, kill_at=3, how=how)
+    assert ended.returncode == (-9 if how == "SIGKILL" else 1), ended.stderr
+    assert ("KeyboardInterrupt" in ended.stderr) == (how == "SIGTERM")
     assert not (tmp_path / WEIGHTS).exists() and len(read_history(tmp_path / HISTORY)) == 3
     ended = run(tmp_path, settings)
     assert ended.returncode == 0, ended.stderr
