@@ -250,12 +250,13 @@ def read_letters(one: Ask, values: Sequence[float] | np.ndarray) -> dict[str, An
 
 
 def read_reply(one: Ask, text: str) -> dict[str, Any]:
-    """A reply as an answer: the option that it names. One that names none, or several, is *unparsed*.
+    """A reply as an answer: the option that it names. One that names none, or several, is *unparsed*; by ``letter``,
+    which reads a reply where no log-probabilities can be had, a letter that opens it is its first token and counts.
 
     An open reply names none; its verdict is given where answers are scored (:mod:`longsafety.evaluation.verdicts`).
     """
     order = one.order or ()
-    shown = parsed(text, [one.item.choices[role][0] for role in order])
+    shown = parsed(text, [one.item.choices[role][0] for role in order], first_token=one.scorer == "letter")
     return {
         "scores": [float("nan")] * len(_roles(one)[0]),
         "wording_scores": None,

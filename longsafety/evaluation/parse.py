@@ -8,6 +8,8 @@ from collections.abc import Sequence
 LETTERS = "ABCDEFGHIJ"
 
 _ALONE = re.compile(r"^[\s\"'“‘(\[*_`]*([A-J])[\s\"'”’)\]*_`]*(?:$|[.:,;)\n]|[-–—]\s)")
+_ANOTHER = re.compile(r"^[,;、/&\s]*(?:(?:and|or|和|或)\s*)?[\"'“‘(\[*_`]*([A-J])[\"'”’)\]*_`]*(?:$|[.:,;、)\n])")
+"""What follows an opening "A," where a reply lists letters."""
 _NAMED = re.compile(
     r"(?:\b(?:answer|option|choice|choose|select|pick)\b(?:\s+(?:is|would\s+be|option|answer))*|答案(?:是|为)?|选项?)"
     r"[\s:：=\"'“‘(（\[*_`]*([A-J])(?![A-Za-z])",
@@ -15,16 +17,20 @@ _NAMED = re.compile(
 )
 
 
-def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | None:
+def parsed(reply: str, options: Sequence[str], letters: str = LETTERS, *, first_token: bool = False) -> int | None:
     """The place of the option that the reply names, or ``None`` where it names none of them, or more than one.
 
     A letter that opens the reply, or that follows "the answer is" and its like, or the one option whose text the reply
-    repeats. ``letters``: those of the options, in their order; any other letter names none.
+    repeats. ``letters``: those of the options, in their order; any other letter names none. ``first_token``: an opening
+    letter counts even where others are listed after it ("A, B, C").
     """
     valid = letters[: len(options)]
     named = {letter for letter in _NAMED.findall(reply) if letter in LETTERS}  # a small "a" is an article
     alone = _ALONE.match(reply.strip())
     found = {alone[1]} if alone else named
+    if alone and not first_token:
+        another = _ANOTHER.match(reply.strip()[alone.end() :])
+        found |= {another[1]} & {*valid} if another else set()
     if found:
         letter = found.pop()
         return valid.index(letter) if not found and letter in valid else None
