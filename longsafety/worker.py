@@ -263,8 +263,7 @@ class Worker:
             self._check_template(self.weights())
         shared = devices(settings.evaluation, settings.trainer.accelerator)
         precision, device = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
-        told: dict[str, Any] = {"chat_template": template_hash(self.data.tokenizer), "precision": precision}
-        told |= {"device": device, "processes": len(shared)}
+        about = {"chat_template": template_hash(self.data.tokenizer), "precision": precision, "device": device}
         backend: Any
         if settings.evaluation.backend == "vllm":
             from longsafety.evaluation.vllm_backend import VllmBackend
@@ -280,7 +279,8 @@ class Worker:
         return backend, lambda: {
             "prefilled_tokens": backend.prefilled_tokens,
             "reused_tokens": backend.reused_tokens,
-            **told,
+            "processes": len(shared),
+            **about,
         }
 
     def recorded(self) -> Path:

@@ -176,8 +176,8 @@ def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tenso
 def _in_chunks(causal: Any) -> Iterator[None]:
     """Within it the feed-forward parts that go row by row see at most ``_FEED_FORWARD`` tokens at a time, without
     gradients; hooks see all, and afterwards the network is as it was."""
-    parts = [getattr(layer, "mlp", None) for layer in getattr(causal.base_model, "layers", None) or []]
-    parts = [part for part in parts if part is not None and _by_row(part)]
+    layers = getattr(causal.base_model, "layers", None) or []
+    parts: list[Any] = [layer.mlp for layer in layers if hasattr(layer, "mlp") and _by_row(layer.mlp)]
     for part in parts:
         part.forward = _chunked(part.forward)
     try:

@@ -136,12 +136,12 @@ def devices(evaluation: Evaluation, accelerator: str) -> list[str | None]:
         return [None] * (1 if wanted == "auto" else wanted)
     count = torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-    found: list[str | None] = [name.strip() for name in visible.split(",")][:count]
+    found = [name.strip() for name in visible.split(",")][:count]
     if wanted == "auto":
-        return found
+        return [*found]
     if wanted > count:
         raise ConfigError([f"evaluation.processes = {wanted}: each has a GPU, and {count} are visible; give auto"])
-    return found[:wanted]
+    return [*found[:wanted]]
 
 
 def _free_memory() -> None:
@@ -149,5 +149,4 @@ def _free_memory() -> None:
     import torch
 
     gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # nothing where CUDA was not used
