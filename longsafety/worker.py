@@ -2,7 +2,7 @@
 
 python -m longsafety.worker run <folder with settings.yaml>
 python -m longsafety.worker compare <folder with sweep.yaml>
-python -m longsafety.worker ask <folder with settings.yaml> <folder with a share of the questions>
+python -m longsafety.worker ask <folder with settings.yaml> <folder with a share of the questions> <asking process>
 """
 
 from __future__ import annotations
@@ -222,7 +222,6 @@ class Worker:
         from longsafety.evaluation.processes import SHARE, TOLD
 
         share = read_json(folder / SHARE)
-        end_with_parent(share["parent"])
         settings, found = self.settings, self._asked(self.settings.evaluation)
         evaluation = settings.evaluation.model_copy(update={"processes": 1})
         trainer = settings.trainer.model_copy(update={"num_threads": share["threads"]})
@@ -545,6 +544,8 @@ class Worker:
 
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
+    if what == "ask":
+        end_with_parent(int(sys.argv[4]))
     quiet()
     try:
         if what == "run":

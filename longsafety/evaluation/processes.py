@@ -25,7 +25,7 @@ _WORKER = (sys.executable, "-m", "longsafety.worker", "ask")
 
 
 class Processes:
-    """An ``Answerer``: ``python -m longsafety.worker ask <run> <folder>`` for each share, with folders in ``folder``.
+    """An ``Answerer``: ``python -m longsafety.worker ask`` for each share, with folders in ``folder``.
 
     ``devices`` has an entry a process: what it finds in CUDA_VISIBLE_DEVICES, or None on the CPU. The processes share
     ``threads``. The first that fails ends the others and is the one that is told.
@@ -90,11 +90,11 @@ class _Process:
         self.folder = group.folder / f"{PROCESS}{number}"
         self.folder.mkdir()
         keys = [[one.key for one in batch] for batch in share]
-        about = {"parent": os.getpid(), "threads": group.threads, "batches": keys}
+        about = {"threads": group.threads, "batches": keys}
         (self.folder / SHARE).write_text(json.dumps(about, ensure_ascii=False), "utf-8")
         device = group.devices[number]
         environment = {**os.environ, **({} if device is None else {"CUDA_VISIBLE_DEVICES": device})}
-        command = [*_WORKER, str(group.run), str(self.folder)]
+        command = [*_WORKER, str(group.run), str(self.folder), str(os.getpid())]
         with (self.folder / _LOG).open("wb") as log:
             self.popen = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self._read = 0
