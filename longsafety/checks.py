@@ -344,6 +344,12 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, key = settings.evaluation, "evaluation.server"
+    if evaluation.backend != "transformers" and evaluation.processes != 1:
+        yield (
+            ("evaluation.processes", "evaluation.backend"),
+            f"evaluation.processes = {evaluation.processes}: is for evaluation.backend = transformers, and "
+            f"{evaluation.backend} asks many at once by itself; set it to 1",
+        )
     if evaluation.backend != "openai":
         if evaluation.server is not None:
             yield (

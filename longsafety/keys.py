@@ -93,7 +93,7 @@ def keys(settings: Settings) -> Keys:
             settings.seed,
             code_version("data", "model"),
             *(
-                [benchmark, settings.evaluation.model_dump(exclude={"judge"})]
+                [benchmark, settings.evaluation.model_dump(exclude={"judge", "processes"})]
                 if settings.training.curve_every_steps
                 else []
             ),
@@ -113,7 +113,17 @@ def keys(settings: Settings) -> Keys:
         code_version(
             *(
                 f"evaluation/{name}.py"
-                for name in ("ask", "backend", "parse", "selection", "server", "truncation", "vllm_backend")
+                for name in (
+                    "ask",
+                    "backend",
+                    "journal",
+                    "parse",
+                    "processes",
+                    "selection",
+                    "server",
+                    "truncation",
+                    "vllm_backend",
+                )
             )
         ),
     )
@@ -129,7 +139,8 @@ def keys(settings: Settings) -> Keys:
             (settings.model.window, settings.seed),
             code_version("evaluation/capability.py"),
         )
-    frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
+    evaluation = settings.evaluation.model_dump(exclude={"processes"})
+    frozen = {**settings.model_dump(exclude={"paths", "tracking", "limits"}), "evaluation": evaluation}
     judge = settings.evaluation.judge
     measured = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
     run = address(frozen, answers, capability, samples, long_align, measured, code_version("tracking", "evaluation"))

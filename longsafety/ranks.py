@@ -23,10 +23,15 @@ def first_rank() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in _VARIABLES)
 
 
-def end_with_parent() -> None:
-    """Has Linux kill this process when the one that started it ends, even by SIGKILL or within a collective call."""
+def end_with_parent(parent: int | None = None) -> None:
+    """Has Linux kill this process when the one that started it ends, even by SIGKILL or within a collective call.
+
+    Exits at once where that was ``parent`` (a process id), and it has ended already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        raise SystemExit(1)
 
 
 @contextmanager

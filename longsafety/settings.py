@@ -407,6 +407,10 @@ class Evaluation(Section):
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """Who answers: the model here, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
     ``evaluation.server``."""
+    processes: PositiveInt | Literal["auto"] = 1
+    """Of ``backend=transformers``, which share the items: each has a GPU of its own, or a part of the processor's
+    threads and a copy of the model. ``auto``: as many as GPUs are visible, and one on the CPU. The answers are the
+    same."""
     server: Server | None = None
     """Answers with ``backend=openai``. It applies its own chat template; the model here gives only the tokenizer that
     lengths are counted with."""

@@ -1,7 +1,8 @@
-"""Executes one frozen file, in a process of its own: a run's pipeline, or a sweep's comparison.
+"""Executes one frozen file, in a process of its own: a run's pipeline, a sweep's comparison, or a share of the asking.
 
 python -m longsafety.worker run <folder with settings.yaml>
 python -m longsafety.worker compare <folder with sweep.yaml>
+python -m longsafety.worker ask <folder with settings.yaml> <folder with a share of the questions> <asking process>
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class Worker:
             if "export" in settings.stages and not settings.exports_weights:
                 export_built(self.data)
         if "evaluate" in settings.stages and not self.store.folder("answers", self.keys.answers).is_dir():
+            if settings.evaluation.processes != 1:
+                from longsafety.evaluation.processes import devices
+
+                devices(settings.evaluation, settings.trainer.accelerator)
             _ = self.asked  # what cannot be asked is told before anything is trained
         if "train" in settings.stages and settings.data_mix.sources:
             self.weights()
@@ -185,7 +190,7 @@ class Worker:
             from longsafety.evaluation.ask import ask, wanted
 
             settings, items = self.settings, self.asked.items
-            backend, about = self.backend()
+            backend, about = self.backend(folder)
             began = time.perf_counter()
             with Progress(transient=True) as bar:
                 task = bar.add_task(f"{settings.label}: asking", total=len(items))
@@ -210,8 +215,34 @@ class Worker:
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
 
-    def backend(self) -> tuple[Any, Callable[[], dict[str, Any]]]:
-        """Who answers, and what is to be told of it once it has."""
+    def ask_share(self, folder: Path) -> None:
+        """What a process of :mod:`longsafety.evaluation.processes` does: it asks the share that lies in ``folder``."""
+        from longsafety.evaluation.ask import put, wanted
+        from longsafety.evaluation.journal import JOURNAL
+        from longsafety.evaluation.processes import SHARE, TOLD
+
+        share = read_json(folder / SHARE)
+        settings, found = self.settings, self._asked(self.settings.evaluation)
+        evaluation = settings.evaluation.model_copy(update={"processes": 1})
+        trainer = settings.trainer.model_copy(update={"num_threads": share["threads"]})
+        self.settings = settings.model_copy(update={"evaluation": evaluation, "trainer": trainer})
+        backend, about = self.backend(folder)
+        known = {one.key: one for item in found.items for one in wanted(item, evaluation)}
+        passes = ([known[tuple(key)] for key in keys] for keys in share["batches"])
+        for _ in put(
+            passes,
+            backend,
+            self.data.bench_encoder,
+            evaluation,
+            max_tokens=settings.length.bench_tokens,
+            journal=folder / JOURNAL,
+            cuts=found.cuts,
+        ):
+            pass
+        write_json(folder / TOLD, about())
+
+    def backend(self, folder: Path) -> tuple[Any, Callable[[], dict[str, Any]]]:
+        """Who answers, and what is to be told of it once it has; processes that do work in ``folder``."""
         settings, server = self.settings, self.settings.evaluation.server
         if server is not None and settings.evaluation.backend == "openai":
             from longsafety.evaluation.server import ServerBackend
@@ -219,15 +250,19 @@ class Worker:
             asked = ServerBackend(server)
             told = {"chat_template": "the server's", "precision": "unknown", "device": f"server {server.base_url}"}
             return asked, lambda: {"prompt_tokens": asked.prompt_tokens, "reply_tokens": asked.reply_tokens, **told}
+        import torch
+
         from longsafety.evaluation.backend import TransformersBackend
+        from longsafety.evaluation.processes import Processes, devices
         from longsafety.model.device import chosen_precision, use_threads
         from longsafety.model.load import template_hash
 
         use_threads(settings.trainer.num_threads)
         if settings.data_mix.sources:
             self._check_template(self.weights())
+        shared = devices(settings.evaluation, settings.trainer.accelerator)
         precision, device = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
-        told = {"chat_template": template_hash(self.data.tokenizer), "precision": precision, "device": device}
+        about = {"chat_template": template_hash(self.data.tokenizer), "precision": precision, "device": device}
         backend: Any
         if settings.evaluation.backend == "vllm":
             from longsafety.evaluation.vllm_backend import VllmBackend
@@ -235,13 +270,16 @@ class Worker:
             backend = VllmBackend(
                 self.network(), self.data.tokenizer, precision=precision, window=settings.model.window
             )
+        elif len(shared) > 1:
+            backend = Processes(self.folder, folder, shared, torch.get_num_threads())
         else:
             accelerator = settings.trainer.accelerator
             backend = TransformersBackend(self.network(), precision=precision, accelerator=accelerator)
         return backend, lambda: {
             "prefilled_tokens": backend.prefilled_tokens,
             "reused_tokens": backend.reused_tokens,
-            **told,
+            "processes": len(shared),
+            **about,
         }
 
     def recorded(self) -> Path:
@@ -507,6 +545,8 @@ class Worker:
 
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
+    if what == "ask":
+        end_with_parent(int(sys.argv[4]))
     quiet()
     try:
         if what == "run":
@@ -517,6 +557,8 @@ def main() -> None:
             worker.run()
             if worker.reports and len(sys.argv) > 3:
                 track(folder, Path(sys.argv[3]))
+        elif what == "ask":
+            Worker(folder).ask_share(Path(sys.argv[3]))
         else:
             compare(folder)
     except LongSafetyError as error:

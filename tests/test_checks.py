@@ -267,6 +267,8 @@ LETTERS = "evaluation.scorers=[letter]"
             "evaluation.server.base_url",
             " = 'localhost': must be the server's address, such as .*",
         ),
+        (["data_mix=base", LETTERS, *SERVER, "evaluation.processes=2"], "evaluation.processes", " = 2: .* set it to 1"),
+        (["evaluation.backend=vllm", "evaluation.processes=auto"], "evaluation.processes", " = auto: is for .* to 1"),
         (["data_mix=base", "evaluation.backend=vllm", *SERVER], "evaluation.server.model", " = m: .* set .*=openai.*"),
     ],
 )

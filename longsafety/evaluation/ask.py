@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,14 +13,13 @@ import numpy as np
 
 from longsafety.errors import DataError
 from longsafety.evaluation.backend import Question
+from longsafety.evaluation.journal import JOURNAL, Key, gathered, note
 from longsafety.evaluation.parse import LETTERS, parsed
 from longsafety.evaluation.truncation import WHOLE, Cut
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, is_made
 from longsafety.scenarios.task import TWO_ROLES
 from longsafety.settings import Evaluation
-
-JOURNAL = "answers.jsonl"
 
 
 class Backend(Protocol):
@@ -59,7 +57,7 @@ class Ask(NamedTuple):
     """The roles as they are shown; ``None`` where no options are."""
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         return self.item.id, self.scorer, self.order_index
 
 
@@ -131,45 +129,69 @@ def ask(
 ) -> None:
     """Answers go to a journal in ``folder``, a line each, and at the end to ``answers.parquet``.
 
-    Items of one pair stand beside each other and are put in one pass, with those of other pairs up to
-    ``evaluation.batch_tokens``; an ``Answerer`` is given all at once. ``progress`` is called once an item. ``cuts``
-    tells what the items lost (by id) to fit. A journal that a killed run left is gone on with: nothing is asked twice.
+    An ``Answerer`` is given all at once, any other backend :func:`batches`. ``progress`` is called once an item.
+    ``cuts`` tells what the items lost (by id) to fit. A journal that a killed run left is gone on with: nothing is
+    asked twice.
     """
-    journal = folder / JOURNAL
-    answered = _read_journal(journal)
-    left = Counter({item.id: sum(one.key not in answered for one in wanted(item, evaluation)) for item in items})
-    for _ in range(sum(not count for count in left.values())):
+    answered = gathered(folder)
+    asks = [one for item in items for one in wanted(item, evaluation)]
+    left = Counter(one.item.id for one in asks if one.key not in answered)
+    for _ in range(len(items) - len(left)):
         progress()
-    with journal.open("a", encoding="utf-8") as file:
-        for batch in [items] if isinstance(backend, Answerer) else _batches(items, evaluation.batch_tokens):
-            asks = [one for item in batch for one in wanted(item, evaluation) if one.key not in answered]
-            answers = backend.answers if isinstance(backend, Answerer) else partial(answers_of, backend)
-            for one, scored in answers(asks, encoder, evaluation):
-                cut = (cuts or {}).get(one.item.id, WHOLE)
-                row = {**_about(one, max_tokens), **cut._asdict(), **scored}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-                answered[one.key] = row
-                left[one.item.id] -= 1
-                if not left[one.item.id]:
-                    progress()
-    rows = [answered[one.key] for item in items for one in wanted(item, evaluation)]
+    together = [asks] if isinstance(backend, Answerer) else batches(asks, evaluation.batch_tokens)
+    passes = ([one for one in batch if one.key not in answered] for batch in together)
+    for one, row in put(
+        passes, backend, encoder, evaluation, max_tokens=max_tokens, journal=folder / JOURNAL, cuts=cuts or {}
+    ):
+        answered[one.key] = row
+        left[one.item.id] -= 1
+        if not left[one.item.id]:
+            progress()
     from longsafety.evaluation.answers import ANSWERS, write_answers
 
-    write_answers(rows, folder / ANSWERS)
+    write_answers([answered[one.key] for one in asks], folder / ANSWERS)
 
 
-def _batches(items: Sequence[Sample], batch_tokens: int) -> Iterator[list[Sample]]:
-    """Whole pairs, as many as have ``batch_tokens`` tokens together, and one at least."""
-    batch: list[Sample] = []
-    for _, pair in groupby(items, key=lambda item: item.pair_id):
+def put(
+    passes: Iterable[Sequence[Ask]],
+    backend: Backend | Answerer,
+    encoder: ChatEncoder,
+    evaluation: Evaluation,
+    *,
+    max_tokens: int,
+    journal: Path,
+    cuts: Mapping[str, Cut],
+) -> Iterator[tuple[Ask, dict[str, Any]]]:
+    """Asks pass by pass; each answer is appended to ``journal`` as soon as it is there, and then yielded."""
+    answers = backend.answers if isinstance(backend, Answerer) else partial(answers_of, backend)
+    with journal.open("a", encoding="utf-8") as file:
+        for asks in passes:
+            for one, scored in answers(asks, encoder, evaluation):
+                row = {**_about(one, max_tokens), **cuts.get(one.item.id, WHOLE)._asdict(), **scored}
+                note(file, row)
+                yield one, row
+
+
+def batches(asks: Sequence[Ask], batch_tokens: int) -> Iterator[list[Ask]]:
+    """What is put in one pass: whole pairs, which stand beside each other, as many as have ``batch_tokens`` tokens
+    together, and one at least."""
+    batch: list[Ask] = []
+    size = 0
+    for _, pair in groupby(asks, key=lambda one: one.item.pair_id):
         members = list(pair)
-        if batch and sum(item.num_tokens for item in (*batch, *members)) > batch_tokens:
+        tokens = num_tokens(members)
+        if batch and size + tokens > batch_tokens:
             yield batch
-            batch = []
+            batch, size = [], 0
         batch += members
+        size += tokens
     if batch:
         yield batch
+
+
+def num_tokens(asks: Sequence[Ask]) -> int:
+    """Tokens of the items that are asked, each counted once."""
+    return sum({one.item.id: one.item.num_tokens for one in asks}.values())
 
 
 def answers_of(
@@ -300,18 +322,3 @@ def _about(one: Ask, max_tokens: int) -> dict[str, Any]:
         "roles": roles,
         "comply_role": comply_role,
     }
-
-
-def _read_journal(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Complete lines; a line that a kill cut off is removed from the file, so that the next begins on its own."""
-    if not path.exists():
-        return {}
-    text = path.read_text("utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, "utf-8")
-    return {(row["item_id"], row["scorer"], row["order_index"]): row for row in _lines(whole)}
-
-
-def _lines(text: str) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in text.split("\n") if line)

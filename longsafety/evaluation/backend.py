@@ -7,7 +7,8 @@ applied only where a log-probability is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ _MIN_SHARED = 16
 """Tokens that questions must have in common to share them: a node costs a call of attention in each layer."""
 _LOGITS = 1 << 26
 """Logits that are held at a time."""
+_FEED_FORWARD = 8192
+"""Tokens that a layer's feed-forward part is given at a time: its states are several times as wide as all others."""
 
 
 class Question(NamedTuple):
@@ -82,7 +85,7 @@ class TransformersBackend:
         elif surplus:
             self._cache.crop(-surplus)
         self._count(len(prompt) - shared, shared)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with self._forward():
             found = self.network.generate(
                 input_ids=torch.from_numpy(prompt)[None].to(self.device),
                 attention_mask=torch.ones(1, len(prompt), dtype=torch.int64, device=self.device),
@@ -104,7 +107,7 @@ class TransformersBackend:
         distinct, which = np.unique(places, return_inverse=True)
         read = torch.from_numpy(distinct).to(self.device)
         self._attend(TRIE)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with self._forward():
             hidden = self.causal.base_model(
                 input_ids=torch.from_numpy(trie.ids.astype(np.int64))[None].to(self.device),
                 position_ids=torch.from_numpy(trie.positions)[None].to(self.device),
@@ -133,7 +136,7 @@ class TransformersBackend:
         parts = []
         for row, start, tokens in zip(rows, starts, targets, strict=True):
             self._count(len(row), 0)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            with self._forward():
                 logits = self.network(
                     input_ids=torch.from_numpy(row)[None].to(self.device),
                     use_cache=False,
@@ -142,6 +145,12 @@ class TransformersBackend:
             logprobs = torch.log_softmax(logits.float(), dim=-1)
             parts.append(logprobs.gather(1, torch.from_numpy(tokens)[:, None].to(self.device))[:, 0].cpu().numpy())
         return np.concatenate(parts).astype(np.float64)
+
+    @contextmanager
+    def _forward(self) -> Iterator[None]:
+        """In the precision that was asked for, the feed-forward parts a chunk of tokens at a time."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast), _in_chunks(self.causal):
+            yield
 
     def _attend(self, name: str) -> None:
         if self.causal.config._attn_implementation != name:
@@ -161,3 +170,44 @@ def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tenso
         return None
     exact = (hidden.float() * head.weight[tokens].float()).sum(dim=-1)
     return exact if head.bias is None else exact + head.bias[tokens].float()
+
+
+@contextmanager
+def _in_chunks(causal: Any) -> Iterator[None]:
+    """Within it the feed-forward parts that go row by row see at most ``_FEED_FORWARD`` tokens at a time, without
+    gradients; hooks see all, and afterwards the network is as it was."""
+    layers = getattr(causal.base_model, "layers", None) or []
+    parts: list[Any] = [layer.mlp for layer in layers if hasattr(layer, "mlp") and _by_row(layer.mlp)]
+    for part in parts:
+        part.forward = _chunked(part.forward)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward  # the class's own shows again
+
+
+def _by_row(part: torch.nn.Module) -> bool:
+    """Whether each token's output follows from that token alone, as far as one can tell: all weights are plain linear
+    layers'. Experts may return more than their output; shards would be gathered anew for every chunk."""
+    if "forward" in vars(part) or hasattr(part, "experts") or any(hasattr(one, "ds_id") for one in part.parameters()):
+        return False
+    holders = (one for one in part.modules() if next(one.parameters(recurse=False), None) is not None)
+    return all(isinstance(one, torch.nn.Linear) for one in holders)
+
+
+def _chunked(forward: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``[B, T, H]`` → ``[B, T, H]``."""
+
+    def run(states: torch.Tensor) -> torch.Tensor:
+        if states.shape[1] <= _FEED_FORWARD:
+            return forward(states)
+        whole: torch.Tensor | None = None
+        for start in range(0, states.shape[1], _FEED_FORWARD):
+            part = forward(states[:, start : start + _FEED_FORWARD])
+            whole = part.new_empty(*states.shape[:2], part.shape[2]) if whole is None else whole
+            whole[:, start : start + _FEED_FORWARD] = part
+        assert whole is not None
+        return whole
+
+    return run

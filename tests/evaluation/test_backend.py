@@ -105,6 +105,42 @@ def test_a_network_that_cannot_share_gives_the_same(
     assert backend.reused_tokens == 0
 
 
+@pytest.mark.parametrize("shares", [True, False])
+def test_feed_forward_parts_in_chunks_give_the_same_and_are_put_back(
+    monkeypatch: pytest.MonkeyPatch, reference: Any, shares: bool
+) -> None:
+    network = copy.deepcopy(reference)
+    backend = TransformersBackend(network, precision="32-true", in_place=True)
+    backend.shares = shares
+    questions = [Question(prompt, CONTINUATIONS) for prompt in FAMILIES["another end"]]
+    whole, reply = backend.loglikelihoods(questions), said(backend, LONG, 6, [0])
+    seen: list[int] = []
+    kinds = {type(layer.mlp) for layer in network.model.layers}
+    for kind in kinds:
+        plain = kind.forward
+        monkeypatch.setattr(kind, "forward", lambda part, x, plain=plain: seen.append(x.shape[1]) or plain(part, x))
+    monkeypatch.setattr(backend_module, "_FEED_FORWARD", 7)
+    chunked = backend.loglikelihoods(questions)
+    np.testing.assert_allclose(np.concatenate(chunked), np.concatenate(whole), atol=1e-5, rtol=0)
+    assert said(backend, LONG[::-1].copy(), 1, [0]).size and said(backend, LONG, 6, [0]).tolist() == reply.tolist()
+    assert seen and max(seen) == 7
+    assert not any("forward" in vars(part) for part in network.modules())
+
+
+def test_feed_forward_parts_of_experts_are_left_whole() -> None:
+    class Mixes(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+    by_row = backend_module._by_row
+    plain, experts = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.SiLU()), torch.nn.Linear(2, 2)
+    experts.experts = torch.nn.Linear(2, 2)
+    assert by_row(plain)
+    assert not by_row(experts)
+    assert not by_row(torch.nn.Sequential(plain, Mixes()))
+
+
 def test_what_is_in_common_is_computed_once(backend: TransformersBackend) -> None:
     letters = [np.array([token]) for token in (3, 99, 1500)]
     backend.loglikelihoods([Question(np.append(LONG, ids(20, seed)), letters) for seed in range(4)])
