@@ -1,6 +1,6 @@
 """The optimiser: torch's AdamW, or torchao's with 8-bit states (a byte a state and parameter, scaled by blocks of 256).
 
-Weights in bfloat16 are rounded stochastically by the 8-bit one: of 256 steps between two powers of 2, most updates are
+Weights in bfloat16 are rounded stochastically by the 8-bit one: of 128 steps between two powers of 2, most updates are
 smaller than half of one, and rounding to the nearest would lose them.
 """
 
