@@ -277,6 +277,18 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("model.attention", "trainer.accelerator"),
             f"model.attention = {attention}: needs a GPU; set model.attention=auto",
         )
+    if training.optimizer == "adamw_8bit" and trainer.strategy == "deepspeed":
+        yield (
+            ("training.optimizer", "trainer.strategy"),
+            "training.optimizer = adamw_8bit: DeepSpeed keeps float32 weights and states of its own, and shards them; "
+            "set training.optimizer=adamw, or trainer.strategy=auto",
+        )
+    if settings.model.mlp_tile_tokens and trainer.strategy == "deepspeed" and trainer.zero.stage == 3:
+        yield (
+            ("model.mlp_tile_tokens", "trainer.strategy", "trainer.zero"),
+            f"model.mlp_tile_tokens = {settings.model.mlp_tile_tokens}: was not tried with ZeRO-3, which would gather "
+            "the weights for each tile; set it to null, or trainer.zero.stage=2",
+        )
     if attention == "flex" and settings.model.gradient_checkpointing == "selective":
         yield (
             ("model.attention", "model.gradient_checkpointing"),

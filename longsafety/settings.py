@@ -190,6 +190,9 @@ class Model(Section):
     knows no shared beginnings (such packs go by ``sdpa``); ``flex``: FlexAttention, shared beginnings as its mask."""
     gradient_checkpointing: Literal["none", "full", "selective"] = "none"
     """What is computed again in the backward pass: nothing, whole layers, or all of a layer but its attention."""
+    mlp_tile_tokens: PositiveInt | None = None
+    """A training's feed-forward parts take so many tokens at once and are computed again in the backward pass, in
+    memory for one tile: for very long packs. ``None``: all at once. Not with ZeRO-3 or mixtures of experts."""
     assumed: list[str] = []
     """Keys whose values the paper does not give."""
 
@@ -252,6 +255,9 @@ class Training(Section):
     share_prefixes: bool = True
     """With ``packed``: what samples have in common from their beginning on is computed once, forward and backward;
     samples of one context are kept in one optimiser step for it. The gradients are the same."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """``adamw_8bit``: torchao's, whose states take a byte each instead of the weights' bytes; with ``bf16-true`` it
+    rounds stochastically, where ``adamw`` loses updates below half a step of bfloat16. Not with DeepSpeed."""
     lr_peak: Annotated[float, Field(gt=0)] = 2e-5
     betas: list[Fraction] = [0.9, 0.95]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

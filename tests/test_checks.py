@@ -65,6 +65,16 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             "training.batch_size",
             " = 6: not a multiple of .*; change one of them",
         ),
+        (
+            ["trainer=deepspeed_zero2_cpu", "training.optimizer=adamw_8bit"],
+            "training.optimizer",
+            " = adamw_8bit: DeepSpeed keeps .*; set training.optimizer=adamw, or trainer.strategy=auto",
+        ),
+        (
+            ["trainer=deepspeed_zero3_cpu", "model.mlp_tile_tokens=64"],
+            "model.mlp_tile_tokens",
+            " = 64: was not tried with ZeRO-3.*; set it to null, or trainer.zero.stage=2",
+        ),
         (["tracking.uri=mlruns"], "tracking.uri", r" = 'mlruns': is a plain path.*; give sqlite:///PATH\.db .*"),
         (["length.train_tokens=9999"], "length.train_tokens", " = 9999: .*; give at most 1792 or another model"),
         (

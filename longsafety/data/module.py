@@ -113,7 +113,7 @@ def part(batch: Batch, number: int, parts: int, pad_id: int) -> Batch:
         "nodes": [*batch["nodes"], Node(fill)] if fill else batch["nodes"],
         "positions": batch["positions"][mine] - start,
         "targets": batch["targets"][mine],
-        "weights": batch["weights"][mine],
+        "weights": batch["weights"][mine.numpy()],
         "num_tokens": batch["num_tokens"] / parts,
     }
 
@@ -142,6 +142,6 @@ def _supervision(members: Sequence[Member], places: Sequence[np.ndarray]) -> Bat
     return {
         "positions": torch.from_numpy(before),
         "targets": torch.from_numpy(targets.astype(np.int64)),
-        "weights": torch.from_numpy(weights.astype(np.float32)),
+        "weights": weights.astype(np.float32),  # no tensor: Lightning would round it to a training's bfloat16
         "num_tokens": sum(len(chat.ids) for chat, _ in members),
     }

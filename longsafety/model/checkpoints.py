@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from longsafety.errors import DataError
 from longsafety.settings import Settings
@@ -80,6 +81,14 @@ class Checkpoints(L.Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+class LoadedOnProcessor(TorchCheckpointIO):
+    """Lightning's, for states that are tensors of a kind of their own: torch then wants a device's name."""
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        device: Any = "cpu"
+        return super().load_checkpoint(path, map_location=device, weights_only=weights_only)
 
 
 def requeue() -> None:

@@ -1,4 +1,4 @@
-"""Which attention a training computes with, and what must be there for it: decided once, before anything is loaded."""
+"""Which attention a training computes with, and which packages it needs: decided once, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _FLASH_MISSING = (
     f"machine with a CUDA GPU, or {_FIX}"
 )
 
+EIGHT_BIT_MISSING = "training.optimizer = adamw_8bit: torchao is not installed; install longsafety[optim]"
+
 
 def loaded_attention(attention: str) -> str:
     """What transformers loads a network with; packs get their attention afterwards, and asking needs none of theirs."""
@@ -30,6 +32,8 @@ def missing_packages(settings: Settings) -> list[str]:
     trains = bool(settings.data_mix.sources)
     if trains and settings.trainer.strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
         found.append("trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]")
+    if trains and settings.training.optimizer == "adamw_8bit" and importlib.util.find_spec("torchao") is None:
+        found.append(EIGHT_BIT_MISSING)
     if settings.model.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         found.append(_FLASH_MISSING)
     asks = "evaluate" in settings.stages and settings.evaluation.backend == "vllm"

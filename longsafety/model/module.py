@@ -21,7 +21,9 @@ from longsafety.model.head import answer_loss
 from longsafety.model.kernels import chosen_attention
 from longsafety.model.last_layer import read_rows
 from longsafety.model.load import add_lora, load_model
+from longsafety.model.optimizer import optimizer
 from longsafety.model.sequence import share_sequences
+from longsafety.model.tiles import tile_mlps, tiles_problem
 from longsafety.settings import Settings, Training
 
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -44,7 +46,8 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
         inputs |= read_rows(causal, batch["positions"], inputs["nodes"], inputs["input_ids"].shape[1])
     hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
     hidden = hidden.flatten(0, 1)[batch["positions"]]
-    return answer_loss(causal.get_output_embeddings(), hidden, batch["targets"], batch["weights"])
+    weights = torch.as_tensor(batch["weights"], device=hidden.device)
+    return answer_loss(causal.get_output_embeddings(), hidden, batch["targets"], weights)
 
 
 def training_problem(network: Any, packing: str) -> str | None:
@@ -116,7 +119,12 @@ class CausalTuner(L.LightningModule):
         if self.network is not None:
             return
         model, seed = self.settings.model, self.settings.seed
-        network: Any = load_model(model, Path(self.settings.paths.cache), seed=seed, rope=self.settings.length.rope)
+        network = load_model(model, Path(self.settings.paths.cache), seed=seed, rope=self.settings.length.rope)
+        self.network = self.prepared(network)
+
+    def prepared(self, network: Any) -> Any:
+        """``network`` as it is trained: with its attention, what is computed again, and adapters. In place."""
+        model = self.settings.model
         problem = training_problem(network, self.settings.training.packing)
         if problem:
             raise ConfigError([f"training.packing = {self.settings.training.packing}: {problem}"])
@@ -124,12 +132,16 @@ class CausalTuner(L.LightningModule):
             use_attention(network, PACKED[self.attention])
         if self.settings.trainer.sequence_parallel > 1:
             share_sequences(network, PACKED[self.attention], self.settings.trainer.sequence_parallel)
+        if model.mlp_tile_tokens is not None:
+            if problem := tiles_problem(network):
+                raise ConfigError([f"model.mlp_tile_tokens = {model.mlp_tile_tokens}: {problem}"])
+            tile_mlps(network, model.mlp_tile_tokens)
         recomputed = CHECKPOINTING[model.gradient_checkpointing]
         if recomputed is not None:
             network.gradient_checkpointing_enable(recomputed)
         if model.tune == "lora":
-            network = add_lora(network, model.lora, seed)
-        self.network = network.train()
+            network = add_lora(network, model.lora, self.settings.seed)
+        return network.train()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         with save_on_cpu() if self.settings.trainer.offload_activations else nullcontext():
@@ -139,14 +151,10 @@ class CausalTuner(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.settings.training
-        optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.network.parameters() if parameter.requires_grad],
-            lr=settings.lr_peak,
-            betas=(settings.betas[0], settings.betas[1]),
-            weight_decay=settings.weight_decay,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate(settings, self.num_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        chosen = optimizer(trained, settings, self.settings.seed)
+        schedule = torch.optim.lr_scheduler.LambdaLR(chosen, learning_rate(settings, self.num_steps))
+        return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is trained: frozen weights come from the base model again."""

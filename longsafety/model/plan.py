@@ -30,6 +30,7 @@ ANSWER_TOKENS = 64
 """Supervised tokens of a chat whose answer is a template's (at most 62); a teacher's and other sources' are longer."""
 _GATHERED = 1_000_000_000
 """Parameters that ZeRO-3 keeps gathered at once (DeepSpeed's default)."""
+_EIGHT_BIT, _TILE = "training.optimizer=adamw_8bit", 8192
 PARTS = ("weights", "gradients", "optimiser", "activations", "logits")
 
 
@@ -82,9 +83,11 @@ def plan(settings: Settings) -> Plan:
             alone = change(settings)
             if _plan(alone).fits:
                 return replace(made, fix=name)
-        names = []
+        names: list[str] = []
         for name, change in _changes(settings):
             changed = change(changed)
+            if name.startswith("trainer=deepspeed"):  # which neither goes with
+                names = [kept for kept in names if not kept.startswith((_EIGHT_BIT, "model.mlp_tile_tokens"))]
             names.append(name)
             if _plan(changed).fits:
                 return replace(made, fix=" ".join(names))
@@ -191,16 +194,17 @@ def _memory(
             optimiser = 0.0
         if trainer.zero.offload_parameters:
             weights = low * min(number, _GATHERED)
-    elif precision == "bf16-true":
-        weights, gradients, optimiser = 2 * number, 2.0 * trainable, 4.0 * trainable
     else:
-        weights, gradients, optimiser = 4 * number, 4.0 * trainable, 8.0 * trainable
+        low = 2.0 if precision == "bf16-true" else 4.0
+        weights, gradients, optimiser = low * number, low * trainable, 2 * low * trainable
         if precision == "bf16-mixed":
             weights += 2 * shape.matrices  # the bfloat16 copies that the backward pass takes
+        if settings.training.optimizer == "adamw_8bit":
+            optimiser = 2 * (1 + 4 / 256) * trainable  # a byte each, and a float32 scale for 256
     logits, gradient = _logits(settings, shape, precision, pack)
     # The logits are gone before the layers' backward passes begin.
     low = 4.0 if precision == "32-true" else 2.0
-    backward = low * (3 * shape.intermediate + 2 * shape.hidden) * pack
+    backward = low * (3 * shape.intermediate * _tile(settings, pack) + 2 * shape.hidden * pack)
     return {
         "weights": weights,
         "gradients": gradients,
@@ -243,9 +247,11 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
         + taken * shape.hidden
         + attention
         + 4 * shape.heads  # of each query, the logarithm of its sum
-        + low * 4 * shape.intermediate  # gate, its activation, up, their product
         + (low * settings.model.lora.r * 7 if lora else 0)
     )
+    wide, tile = low * 4 * shape.intermediate, _tile(settings, tokens)  # gate, its activation, up, their product
+    if tile == tokens:
+        per_layer += wide
     beside = stream * 3 * shape.hidden + 8.0 * shape.head_dim  # last norm and embedding; cosines and sines
     kept = per_layer * shape.layers
     if settings.model.gradient_checkpointing == "full":
@@ -254,7 +260,12 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
         kept = (stream * shape.hidden + low * shape.query + 4 * shape.heads) * shape.layers + per_layer
     if settings.trainer.offload_activations:
         kept = per_layer
-    return (kept + beside) * tokens
+    return (kept + beside) * tokens + (wide * tile if tile < tokens else 0.0)
+
+
+def _tile(settings: Settings, tokens: int) -> int:
+    """Tokens of a feed-forward part whose intermediates exist at once."""
+    return min(settings.model.mlp_tile_tokens or tokens, tokens)
 
 
 def _disk(shape: Shape, trainable: int, lora: bool, tokens: int) -> dict[str, float]:
@@ -264,6 +275,12 @@ def _disk(shape: Shape, trainable: int, lora: bool, tokens: int) -> dict[str, fl
         "exported weights": 4.0 * (shape.parameters + (trainable if lora else 0)),
         "token rows": 4.0 * tokens,
     }
+
+
+def _eight_bit(settings: Settings) -> Settings:
+    training = settings.training.model_copy(update={"optimizer": "adamw_8bit"})
+    trainer = settings.trainer.model_copy(update={"precision": "bf16-true"})
+    return settings.model_copy(update={"training": training, "trainer": trainer})
 
 
 def _changes(settings: Settings) -> Iterator[tuple[str, Any]]:
@@ -280,20 +297,27 @@ def _changes(settings: Settings) -> Iterator[tuple[str, Any]]:
         yield "training.micro_batch_size=1", changed("training", micro_batch_size=1)
     if settings.model.gradient_checkpointing != "full":
         yield "model.gradient_checkpointing=full", changed("model", gradient_checkpointing="full")
+    tile = settings.model.mlp_tile_tokens
+    if tile is None and length > _TILE and trainer.strategy != "deepspeed" and not _on_cpu(settings):
+        yield f"model.mlp_tile_tokens={_TILE}", changed("model", mlp_tile_tokens=_TILE)
+    full, alone = settings.model.tune == "full", trainer.strategy != "deepspeed" and not _on_cpu(settings)
+    if full and alone and (settings.training.optimizer, trainer.precision) != ("adamw_8bit", "bf16-true"):
+        yield f"{_EIGHT_BIT} trainer.precision=bf16-true", _eight_bit
     if trainer.strategy == "deepspeed":
-        for stage in range(trainer.zero.stage + 1, 4):
+        for stage in range(trainer.zero.stage + 1, 4 if tile is None else 3):
             yield (
                 f"trainer.zero.stage={stage}",
                 changed("trainer", zero=trainer.zero.model_copy(update={"stage": stage})),
             )
     elif trainer.accelerator == "gpu":
-        yield (
-            "trainer=deepspeed_zero3",
-            changed("trainer", strategy="deepspeed", devices=8, zero=trainer.zero.model_copy(update={"stage": 3})),
-        )
+        sharded = changed("trainer", strategy="deepspeed", devices=8, zero=trainer.zero.model_copy(update={"stage": 3}))
+        again = "" if settings.training.optimizer == "adamw" else " training.optimizer=adamw"
+        again += "" if tile is None else " model.mlp_tile_tokens=null"
+        untiled, plain = changed("model", mlp_tile_tokens=None), changed("training", optimizer="adamw")
+        yield f"trainer=deepspeed_zero3{again}", lambda whole: plain(untiled(sharded(whole)))
     if trainer.strategy == "deepspeed" and isinstance(trainer.devices, int) and trainer.devices < 8:
         yield "trainer.devices=8", changed("trainer", devices=8)
-    if trainer.strategy == "deepspeed" and not trainer.zero.offload_optimizer:
+    if trainer.strategy == "deepspeed" and not trainer.zero.offload_optimizer and tile is None:
         zero = trainer.zero.model_copy(update={"stage": 3, "offload_optimizer": True})
         yield "trainer.zero.offload_optimizer=true", changed("trainer", zero=zero)
     ranks = trainer.devices * trainer.num_nodes if isinstance(trainer.devices, int) else 1

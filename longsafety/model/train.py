@@ -21,7 +21,7 @@ from longsafety.data.schedule import Schedule
 from longsafety.data.tokens import TokenRows
 from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
-from longsafety.model.checkpoints import Checkpoints, newest, requeue
+from longsafety.model.checkpoints import Checkpoints, LoadedOnProcessor, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import base_folder, load_model, read_network
@@ -164,6 +164,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int, curve: Any = None) -
             checkpoints,
             Saving(folder / WEIGHTS, len(schedule.steps)),
         ],
+        plugins=[LoadedOnProcessor()] if training.optimizer == "adamw_8bit" else None,
         enable_checkpointing=False,
         logger=False,
         use_distributed_sampler=False,

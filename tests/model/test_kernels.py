@@ -99,6 +99,10 @@ def test_packages_that_are_missing_are_all_named_and_none_is_imported() -> None:
     assert missing_packages(asked.model_copy(update={"stages": ["plan"]})) == []
     untrained = asked.model_copy(update={"data_mix": settings(data_mix={"sources": {}}).data_mix})
     assert missing_packages(untrained) == [second]
+    eight_bit = settings(training={"optimizer": "adamw_8bit"})
+    assert missing_packages(eight_bit) == [
+        "training.optimizer = adamw_8bit: torchao is not installed; install longsafety[optim]"
+    ]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="flash-attn is installed")

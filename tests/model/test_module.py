@@ -17,6 +17,7 @@ from longsafety.model.attention import NAME
 from longsafety.model.last_layer import ROWS
 from longsafety.model.load import add_lora, load_model
 from longsafety.model.module import CHECKPOINTING, learning_rate, supervised_loss, training_problem
+from longsafety.model.tiles import tile_mlps, tiles_problem
 from longsafety.settings import Lora, Model, Training
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
@@ -132,6 +133,36 @@ def test_chats_of_one_context(
     assert getattr(base.model.layers[-1].self_attn, ROWS)[1] == batch["input_ids"].shape[1]  # only what is read
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
     assert_close(gradients(shared, loss), gradients(alone, expected))
+
+
+@pytest.mark.parametrize("recomputed", CHECKPOINTING)
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_feed_forward_parts_in_tiles(original: Any, family: list[Member], recomputed: str, tune: str) -> None:
+    """In the last layer, of what is read; nowhere more than a tile at once."""
+    tiled, whole = (copy.deepcopy(original) for _ in range(2))
+    widest: list[int] = []
+    for layer in tiled.model.layers:
+        layer.mlp.act_fn.register_forward_hook(lambda _, __, output: widest.append(output.shape[-2]))
+    tile_mlps(tiled, 16)
+    for network in (tiled, whole):
+        network.set_attn_implementation(NAME)
+        if CHECKPOINTING[recomputed] is not None:
+            network.gradient_checkpointing_enable(CHECKPOINTING[recomputed])
+    if tune == "lora":
+        tiled, whole = (add_lora(network, Lora(), 0).train() for network in (tiled, whole))
+    batch = packed(family, share=True)
+    losses = [supervised_loss(network, batch) for network in (tiled, whole)]
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-6)
+    assert_close(gradients(tiled, losses[0]), gradients(whole, losses[1]))
+    rows = batch["input_ids"].shape[1]
+    assert max(widest) == 16 and len(widest) > 2 * (rows // 16)
+
+
+def test_tiles_need_a_plain_feed_forward_part(original: Any) -> None:
+    assert tiles_problem(original) is None
+    broken = copy.deepcopy(original)
+    broken.model.layers[0].mlp.experts = torch.nn.ModuleList()
+    assert "has no layers with a plain mlp" in str(tiles_problem(broken))
 
 
 def test_a_long_end_is_computed_in_blocks(trie_network: Any, original: Any) -> None:

@@ -85,8 +85,25 @@ def test_what_does_not_fit_is_told_with_the_smallest_change() -> None:
     made = plan(settings("model.gradient_checkpointing=none"))
     assert made.fix == "model.gradient_checkpointing=full"
     alone = plan(settings("trainer=gpu"))
-    assert alone.fits is False and alone.fix is not None
-    assert "trainer=deepspeed_zero3" in alone.fix
+    assert alone.fits is False
+    assert alone.fix == "training.optimizer=adamw_8bit trainer.precision=bf16-true"
+    long = plan(settings("trainer=gpu", "trainer.gpu=H200-141G", "length.max_tokens=180000", "model.window=262144"))
+    assert long.fix == "model.mlp_tile_tokens=8192 training.optimizer=adamw_8bit trainer.precision=bf16-true"
+    longer = plan(settings("trainer=gpu", "length.max_tokens=120000"))
+    assert longer.fix is not None and "trainer=deepspeed_zero3" in longer.fix
+    assert "adamw_8bit" not in longer.fix and "mlp_tile" not in longer.fix
+
+
+def test_states_of_eight_bits_and_tiles() -> None:
+    small, whole = (plan(settings("trainer=h200_1", f"training.optimizer={name}")) for name in ("adamw_8bit", "adamw"))
+    assert small.memory is not None and whole.memory is not None
+    number = 8_030_261_248
+    assert small.memory["optimiser"] == pytest.approx((2 + 2 * 4 / 256) * number)
+    assert whole.memory == {**small.memory, "optimiser": 4.0 * number}
+    tiled = plan(settings("trainer=h200_1", "model.mlp_tile_tokens=2048"))
+    assert tiled.memory is not None
+    saved = 2 * (4 + 3) * 14336 * (LENGTH - 2048) - (64 * 10) * 128_256  # the logits are gone before
+    assert small.memory["activations"] - tiled.memory["activations"] == pytest.approx(saved, rel=0.1)
 
 
 def test_the_untrained_arm_only_asks() -> None:

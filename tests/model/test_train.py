@@ -231,6 +231,25 @@ def test_a_training_cut_off_and_gone_on_with_ends_bit_for_bit_the_same(
     assert summary["tokens"] == json.loads((whole[tune] / SUMMARY).read_text())["tokens"]
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+def test_so_does_one_with_eight_bit_states(
+    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """In bfloat16 it rounds stochastically."""
+    pytest.importorskip("torchao")
+    settings = make(optimizer="adamw_8bit", epochs=1, lr_peak=2e-3)
+    settings = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"precision": precision})})
+    run(settings, mix, tiny_encoder, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, 3)
+        run(settings, mix, tiny_encoder, tmp_path / "cut")
+    torch.manual_seed(99)
+    run(settings, mix, tiny_encoder, tmp_path / "cut")
+    assert_same(weights(tmp_path / "cut", "full"), weights(tmp_path / "whole", "full"))
+    losses = [row["loss"] for row in read_history(tmp_path / "whole" / HISTORY)]
+    assert losses[-1] < losses[0]
+
+
 def test_what_a_checkpoint_has_behind_it_is_not_done_again(
     make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

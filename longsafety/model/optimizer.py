@@ -1,0 +1,61 @@
+"""The optimiser: torch's AdamW, or torchao's with 8-bit states (a byte a state and parameter, scaled by blocks of 256).
+
+Weights in bfloat16 are rounded stochastically by the 8-bit one: of 128 steps between two powers of 2, most updates are
+smaller than half of one, and rounding to the nearest would lose them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from longsafety.errors import ConfigError
+from longsafety.model.kernels import EIGHT_BIT_MISSING
+from longsafety.settings import Training
+
+
+def optimizer(parameters: Iterable[torch.nn.Parameter], training: Training, seed: int) -> torch.optim.Optimizer:
+    """Over ``parameters``, at the peak rate. Raises ConfigError where its package is not installed."""
+    kind = torch.optim.AdamW if training.optimizer == "adamw" else _eight_bit(seed)
+    return kind(
+        list(parameters),
+        lr=training.lr_peak,
+        betas=(training.betas[0], training.betas[1]),
+        weight_decay=training.weight_decay,
+    )
+
+
+def _eight_bit(seed: int) -> Any:
+    logging.getLogger("torchao").setLevel(logging.ERROR)  # it names kernels of its own that this machine cannot load
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError:
+        raise ConfigError([EIGHT_BIT_MISSING]) from None
+
+    class Seeded(AdamW8bit):  # type: ignore[misc]
+        """Rounds by ``seed`` and the step alone: a resumed training ends with the same bits, and ranks stay equal."""
+
+        def __init__(self, parameters: Any, **options: Any) -> None:
+            super().__init__(parameters, **options, bf16_stochastic_round=True)
+
+        def step(self, closure: Callable[[], Any] | None = None) -> Any:
+            loss = None
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            done = max((int(state["step"]) for state in self.state.values()), default=0)
+            device = self.param_groups[0]["params"][0].device
+            # torchao compiles the step for each shape: worth it on a GPU; a processor's compiler takes minutes.
+            stance = "default" if device.type == "cuda" else "force_eager"
+            with (
+                torch.random.fork_rng([device] if device.type == "cuda" else []),
+                torch.compiler.set_stance(stance),
+            ):
+                torch.manual_seed((1_000_003 * seed + done) % 2**32)  # all that a processor's generator takes
+                super().step()
+            return loss
+
+    return Seeded
