@@ -19,7 +19,8 @@ from longsafety.settings import Training
 Batch = dict[str, Any]
 """``input_ids``, ``position_ids`` ``[B, T]``; padded batches an ``attention_mask [B, T]``, packed ones (B = 1) the
 ``nodes`` of their trie. ``positions [N]``: where, in B·T, the logits of a supervised token stand; ``targets [N]``: that
-token; ``weights [N]``: what it counts in its optimiser step. ``num_tokens``: of the chats, none counted as shared."""
+token; ``weights [N]`` (float32, NumPy): what it counts in its optimiser step. ``num_tokens``: of the chats, none
+counted as shared."""
 
 Member = tuple[TokenRow, float]
 

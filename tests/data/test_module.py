@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins import DeepSpeedPrecision, HalfPrecision
 
 from longsafety.data.module import Batch, MixModule, packed, part
 from longsafety.data.schedule import Schedule
@@ -47,7 +49,7 @@ def module(rows: TokenRows, packing: str, start: int = 0, **changes: Any) -> Mix
 
 def same(one: Batch, other: Batch) -> bool:
     return one.keys() == other.keys() and all(
-        torch.equal(one[name], other[name]) if torch.is_tensor(one[name]) else one[name] == other[name] for name in one
+        one[name] == other[name] if name == "nodes" else np.array_equal(one[name], other[name]) for name in one
     )
 
 
@@ -141,9 +143,20 @@ def test_the_parts_of_a_pack(rows: TokenRows, parts: int) -> None:
     where = torch.cat([each["positions"] + number * size for number, each in enumerate(split)])
     order = whole["positions"].argsort(stable=True)
     for name in ("targets", "weights"):
-        found = torch.cat([each[name] for each in split])
-        assert torch.equal(found[where.argsort(stable=True)], whole[name][order])
+        found = torch.cat([torch.as_tensor(each[name]) for each in split])
+        assert torch.equal(found[where.argsort(stable=True)], torch.as_tensor(whole[name])[order])
     assert sum(each["num_tokens"] for each in split) == pytest.approx(whole["num_tokens"])
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_no_precision_rounds_what_a_token_counts(rows: TokenRows, precision: str) -> None:
+    """Lightning casts a batch's float tensors, for ``bf16-true`` and for DeepSpeed."""
+    batch = module(rows, "packed").collate([(rows[0], 1 / 3), (rows[1], 2 / 3)])
+    plugins = {"bf16-true": HalfPrecision("bf16-true"), "bf16-mixed": DeepSpeedPrecision("bf16-mixed")}
+    cast = plugins[precision].convert_input({**batch, "another": torch.ones(1)})
+    assert cast["another"].dtype == torch.bfloat16
+    assert cast["weights"].dtype == np.float32
+    assert cast["weights"].sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_ranks_that_share_packs_have_those_of_their_group(rows: TokenRows) -> None:
