@@ -102,16 +102,23 @@ class Worker:
 
     def weights(self) -> Path:
         def make(folder: Path) -> None:
+            from rich.console import Console
+
+            from longsafety.data.lengths import length_rows
+            from longsafety.data.tokens import TokenRows
             from longsafety.model.load import template_hash
-            from longsafety.model.train import encode, train
+            from longsafety.model.train import ROWS, encode, train
+            from longsafety.tracking.tables import lengths_table
 
             mix, curve = self.data.mix(), self.curve()
             self._show_mix(mix.rows)
-            for what, count in encode(mix.samples, self.data.encoder, self.settings, folder).items():
-                print(f"  over-long samples {what}: {count} of {len(mix.samples)}", flush=True)
+            lost = encode(mix.samples, self.data.encoder, self.settings, folder)
+            lengths = length_rows(mix.sources, TokenRows(folder / ROWS), lost)
+            Console().print(lengths_table(lengths))
             with together(folder):
                 train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id), curve=curve)
-            write_json(folder / "mix.json", mix.rows)
+            told = {row["source"]: row for row in lengths}
+            write_json(folder / "mix.json", [{**row, **told[row["source"]]} for row in mix.rows])
             write_json(folder / TEMPLATE, template_hash(self.data.tokenizer))
 
         return self.data.stage("weights", self.keys.weights, make, resumable=True)

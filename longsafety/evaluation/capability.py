@@ -1,8 +1,8 @@
 """Standard suites, asked by lm-evaluation-harness where it is installed: what safety training must not cost.
 
 A suite is ``icl`` (ours: :mod:`longsafety.evaluation.in_context`), ``lm_eval:NAME`` (a task or group that the harness
-knows) or ``lm_eval:FILE.yaml`` (a task file; what lies beside it may belong to it). Prompts are the suite's own, without
-the chat template, as the published numbers are.
+knows) or ``lm_eval:FILE.yaml`` (a task file; what lies beside it may belong to it). Prompts are the suite's own,
+without the chat template, as the published numbers are.
 """
 
 from __future__ import annotations
