@@ -23,8 +23,8 @@ from longsafety.evaluation.backend import Question
 from longsafety.evaluation.capability import IN_CONTEXT
 from longsafety.scenarios.seeds import SHIPPED, load_seeds
 
-CLASSES = ("benign_request", "benign_answer", "benign_statement", "question")
-"""Fields of a seed item: somebody's request, a reply, a statement, and a question about a text."""
+CLASSES = ("benign_request", "benign_topic", "benign_statement", "question")
+"""Fields of a seed item: a request, its topic, a statement, and a question about what a text says."""
 LABELS = (" K", " R", " T", " M")
 QUESTIONS = 60
 SETS = 4
