@@ -74,7 +74,9 @@ def test_a_judge_has_bounds_and_a_budget(place: Place) -> None:
 
 def test_a_teacher_has_bounds_or_is_unknown(place: Place, tmp_path: Path) -> None:
     teacher = ["teacher=openai", "teacher.model=t", "teacher.base_url=http://127.0.0.1:1/v1", "data_mix=long_align"]
-    made = place.settings(*COMMAND, *teacher, "teacher.retries=1", "scenario.train_samples=10", "data_mix.budget=8")
+    made = place.settings(
+        "scenario=longsafety", *teacher, "teacher.retries=1", "scenario.train_samples=10", "data_mix.budget=8"
+    )
     [calls] = asking(made).others
     assert (calls.who, calls.calls) == ("teacher t", 2 * 10 * 2)
     (tmp_path / "own.jsonl").write_text('{"request": "x"}\n' * 3, "utf-8")
