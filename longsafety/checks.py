@@ -386,6 +386,12 @@ def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server tells no likelihood of given "
             f"texts; choose of {', '.join(SCORERS)}",
         )
+    if evaluation.capability:
+        yield (
+            ("evaluation.capability", "evaluation.backend"),
+            f"evaluation.capability = [{', '.join(evaluation.capability)}]: suites ask the model here, not the server; "
+            "set it to [], or evaluation.backend=transformers (vllm)",
+        )
     if settings.data_mix.sources:
         yield (
             ("data_mix", "evaluation.backend"),

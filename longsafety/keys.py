@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from longsafety.evaluation.capability import suites_fingerprint
+from longsafety.evaluation.capability import IN_CONTEXT, suites_fingerprint
 from longsafety.evaluation.judge import LABELLED
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.load import identity
 from longsafety.scenarios.corpus import fingerprint
 from longsafety.scenarios.rows import rows_fingerprint
-from longsafety.scenarios.seeds import seeds_fingerprint
+from longsafety.scenarios.seeds import SHIPPED, seeds_fingerprint
 from longsafety.settings import Evaluation, Settings
 from longsafety.stages import address, code_version
+
+_IN_CONTEXT = ("evaluation/in_context.py", "evaluation/backend.py")
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,11 @@ def keys(settings: Settings) -> Keys:
             settings.length.rope.model_dump(),
             (settings.model.window, settings.seed),
             code_version("evaluation/capability.py"),
+            *(
+                [length.bench_tokens, scenario.language, seeds_fingerprint(SHIPPED), code_version(*_IN_CONTEXT)]
+                if IN_CONTEXT in suites
+                else []
+            ),
         )
     evaluation = settings.evaluation.model_dump(exclude={"processes"})
     frozen = {**settings.model_dump(exclude={"paths", "tracking", "limits"}), "evaluation": evaluation}

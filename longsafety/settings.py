@@ -383,7 +383,9 @@ class Evaluation(Section):
     window): an error that names it, leaving it and its twins out, or a context that loses its middle or its beginning.
     All of it is counted; question, options and earlier turns are never cut."""
     capability: list[str] = []
-    """Standard suites beside the items: ``lm_eval:TASK`` or ``lm_eval:FILE.yaml``; needs ``longsafety[capability]``."""
+    """Suites beside the items: ``icl`` (in-context learning, from few examples and from as many as the benchmark's
+    length holds), and of lm-evaluation-harness (``longsafety[capability]``) ``lm_eval:TASK`` or ``lm_eval:FILE.yaml``.
+    With ``backend=vllm`` they are asked by transformers."""
     capability_limit: PositiveInt | None = None
     """Questions of a suite's task at most; ``None``: all."""
     allow_template_mismatch: bool = False

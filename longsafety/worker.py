@@ -107,16 +107,23 @@ class Worker:
 
     def weights(self) -> Path:
         def make(folder: Path) -> None:
+            from rich.console import Console
+
+            from longsafety.data.lengths import length_rows
+            from longsafety.data.tokens import TokenRows
             from longsafety.model.load import template_hash
-            from longsafety.model.train import encode, train
+            from longsafety.model.train import ROWS, encode, train
+            from longsafety.tracking.tables import lengths_table
 
             mix, curve = self.data.mix(), self.curve()
             self._show_mix(mix.rows)
-            for what, count in encode(mix.samples, self.data.encoder, self.settings, folder).items():
-                print(f"  over-long samples {what}: {count} of {len(mix.samples)}", flush=True)
+            lost = encode(mix.samples, self.data.encoder, self.settings, folder)
+            lengths = length_rows(mix.sources, TokenRows(folder / ROWS), lost)
+            Console().print(lengths_table(lengths))
             with together(folder):
                 train(self.settings, folder, pad_id=int(self.data.tokenizer.pad_token_id), curve=curve)
-            write_json(folder / "mix.json", mix.rows)
+            told = {row["source"]: row for row in lengths}
+            write_json(folder / "mix.json", [{**row, **told[row["source"]]} for row in mix.rows])
             write_json(folder / TEMPLATE, template_hash(self.data.tokenizer))
 
         return self.data.stage("weights", self.keys.weights, make, resumable=True)
@@ -328,29 +335,43 @@ class Worker:
         """The scores of standard suites."""
 
         def make(folder: Path) -> None:
+            import pandas as pd
+
             from longsafety.evaluation.backend import TransformersBackend
-            from longsafety.evaluation.capability import measure
+            from longsafety.evaluation.capability import COLUMNS, IN_CONTEXT, harness_suites, measure
+            from longsafety.evaluation.in_context import measure_in_context
             from longsafety.model.device import chosen_precision, use_threads
 
-            settings = self.settings
+            settings, evaluation = self.settings, self.settings.evaluation
             use_threads(settings.trainer.num_threads)
-            precision, _ = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
+            precision, _ = chosen_precision(evaluation.precision, settings.trainer.accelerator, trains=False)
             placed = TransformersBackend(self.network(), precision=precision, accelerator=settings.trainer.accelerator)
-            found = measure(
-                placed.network,
-                self.data.tokenizer,
-                settings.evaluation.capability,
-                limit=settings.evaluation.capability_limit,
-                batch_size=8,
-                window=settings.model.window,
-                seed=settings.seed,
-            )
-            for row in found.to_dict("records"):
+            limit, rows = evaluation.capability_limit, []
+            if harness := harness_suites(evaluation.capability):
+                rows += measure(
+                    placed.network,
+                    self.data.tokenizer,
+                    harness,
+                    limit=limit,
+                    batch_size=8,
+                    window=settings.model.window,
+                    seed=settings.seed,
+                )
+            if IN_CONTEXT in evaluation.capability:  # last, for the network attends in another way then
+                rows += measure_in_context(
+                    placed,
+                    self.data.tokenizer,
+                    settings.scenario.language,
+                    tokens=settings.length.bench_tokens,
+                    limit=limit,
+                    seed=settings.seed,
+                )
+            for row in rows:
                 print(
                     f"  {row['task']}: {row['metric']} {row['value']:.3f} ± {row['stderr']:.3f} (n = {row['n']})",
                     flush=True,
                 )
-            found.to_parquet(folder / CAPABILITY)
+            pd.DataFrame(rows, columns=COLUMNS).to_parquet(folder / CAPABILITY)
 
         return self.data.stage("capability", self.keys.capability, make)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from longsafety.errors import DataError
@@ -12,23 +11,24 @@ from longsafety.settings import Training
 
 
 class Fitted:
-    """Iterates over the samples that are trained on; afterwards ``counts`` says what became of the over-long ones."""
+    """Iterates over the samples that are trained on; afterwards ``lost`` has the over-long ones' numbers,
+    under what became of them: ``dropped`` or ``trimmed``."""
 
     def __init__(self, samples: Iterable[Sample], encoder: ChatEncoder, training: Training, longest: int) -> None:
         """``longest``: tokens of a chat with its answer."""
         self.samples, self.encoder, self.training, self.longest = samples, encoder, training, longest
-        self.counts: Counter[str] = Counter()
+        self.lost: dict[str, list[int]] = {}
 
     def __iter__(self) -> Iterator[Sample]:
         """Raises DataError for an over-long sample (``over_length=error``), or one that cannot be cut."""
-        for sample in self.samples:
+        for number, sample in enumerate(self.samples):
             size = len(self.encoder.sample_ids(sample)[0])
             if size <= self.longest:
                 yield sample
             elif self.training.over_length == "drop":
-                self.counts["dropped"] += 1
+                self.lost.setdefault("dropped", []).append(number)
             elif self.training.over_length == "trim_context":
-                self.counts["trimmed"] += 1
+                self.lost.setdefault("trimmed", []).append(number)
                 yield trimmed(sample, self.encoder, self.longest)
             else:
                 raise DataError(

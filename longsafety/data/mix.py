@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from longsafety.errors import DataError
@@ -29,6 +29,8 @@ class Mix:
 
     samples: list[Sample]
     rows: list[dict[str, Any]]
+    sources: list[str] = field(default_factory=list)
+    """Each sample's."""
 
 
 def compose_mix(
@@ -47,7 +49,7 @@ def compose_mix(
     an arm must not see less than the others without a word.
     """
     entries = [entry for file in files for entry in _entries(file)]
-    chosen: list[Sample] = []
+    chosen: list[tuple[Sample, str]] = []
     rows: list[dict[str, Any]] = []
     share, given = 0.0, 0
     for name, source in mix.sources.items():
@@ -63,7 +65,7 @@ def compose_mix(
                 f"{source.share:g} of {mix.budget} {mix.budget_unit}; raise scenario.train_samples or lower "
                 "data_mix.budget"
             )
-        chosen += drawn
+        chosen += [(sample, name) for sample in drawn]
         rows.append(
             {
                 "source": name,
@@ -76,7 +78,7 @@ def compose_mix(
             }
         )
     random.Random(f"{seed}/order").shuffle(chosen)
-    return Mix(chosen, rows)
+    return Mix([sample for sample, _ in chosen], rows, [name for _, name in chosen])
 
 
 @dataclass(frozen=True, slots=True)

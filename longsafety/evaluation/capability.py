@@ -1,7 +1,8 @@
 """Standard suites, asked by lm-evaluation-harness where it is installed: what safety training must not cost.
 
-A suite is ``lm_eval:NAME`` (a task or group that the harness knows) or ``lm_eval:FILE.yaml`` (a task file; what lies
-beside it may belong to it). Prompts are the suite's own, without the chat template, as the published numbers are.
+A suite is ``icl`` (ours: :mod:`longsafety.evaluation.in_context`), ``lm_eval:NAME`` (a task or group that the harness
+knows) or ``lm_eval:FILE.yaml`` (a task file; what lies beside it may belong to it). Prompts are the suite's own,
+without the chat template, as the published numbers are.
 """
 
 from __future__ import annotations
@@ -13,14 +14,12 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from longsafety.errors import DataError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COLUMNS = ["suite", "task", "metric", "value", "stderr", "n"]
+IN_CONTEXT = "icl"
 _PREFIX = "lm_eval:"
 _FILES = (".yaml", ".yml")
 _TASK = re.compile(r"^(?:task|group):[ \t]*['\"]?([\w.-]+)", re.MULTILINE)
@@ -28,23 +27,30 @@ _TASK = re.compile(r"^(?:task|group):[ \t]*['\"]?([\w.-]+)", re.MULTILINE)
 
 def suite_problems(suites: Sequence[str]) -> list[str]:
     """Why they cannot be asked, as ``key = value: rule; fix`` (cheap: the harness is not imported)."""
-    problems = []
-    for suite in suites:
+    problems, harness = [], harness_suites(suites)
+    for suite in harness:
         name = suite.removeprefix(_PREFIX)
         if not suite.startswith(_PREFIX) or not name:
-            problems.append(f"{suite}: no such suite; give lm_eval:TASK, or lm_eval:FILE.yaml")
+            problems.append(f"{suite}: no such suite; give {IN_CONTEXT}, lm_eval:TASK, or lm_eval:FILE.yaml")
         elif name.endswith(_FILES) and not Path(name).expanduser().is_file():
             problems.append(f"{suite}: no such file; give the path of a task file")
-    if suites and importlib.util.find_spec("lm_eval") is None:
+    if harness and importlib.util.find_spec("lm_eval") is None:
         rule = "lm-evaluation-harness is not installed; pip install 'longsafety[capability]', or leave it out"
-        problems.append(f"[{', '.join(suites)}]: {rule}")
+        problems.append(f"[{', '.join(harness)}]: {rule}")
     return [f"evaluation.capability = {problem}" for problem in problems]
+
+
+def harness_suites(suites: Sequence[str]) -> list[str]:
+    """Those that are not ours."""
+    return [suite for suite in suites if suite != IN_CONTEXT]
 
 
 def absolute_suites(suites: Sequence[str]) -> list[str]:
     """With the absolute paths of task files."""
-    names = [suite.removeprefix(_PREFIX) for suite in suites]
-    return [_PREFIX + (str(Path(name).expanduser().resolve()) if name.endswith(_FILES) else name) for name in names]
+    return [
+        _PREFIX + str(Path(suite.removeprefix(_PREFIX)).expanduser().resolve()) if suite.endswith(_FILES) else suite
+        for suite in suites
+    ]
 
 
 def suites_fingerprint(suites: Sequence[str]) -> str:
@@ -63,13 +69,12 @@ def _folders(suites: Sequence[str]) -> list[Path]:
 
 def measure(
     network: Any, tokenizer: Any, suites: Sequence[str], *, limit: int | None, batch_size: int, window: int, seed: int
-) -> pd.DataFrame:
-    """The suites' scores (``COLUMNS``): a row a task or group and metric, with the harness's standard error.
+) -> list[dict[str, Any]]:
+    """The suites' scores: a row (``COLUMNS``) a task or group and metric, with the harness's standard error.
 
     ``limit``: questions a task at most. Raises ``DataError`` for a task that the harness does not know and for data
     that it cannot read.
     """
-    import pandas as pd
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -105,7 +110,7 @@ def measure(
                 "available, or leave it out"
             ) from error
         rows += _rows(suite, found)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return rows
 
 
 def _task_name(suite: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
+from longsafety.model.asking import Asking, asking
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import Shape, shape_of
 from longsafety.settings import Settings
@@ -56,9 +57,9 @@ class Plan:
     available: float | None
     """Bytes of one device."""
     disk: dict[str, float] | None
-    evaluation_tokens: int
+    asking: Asking
     evaluation_hours: dict[str, float | None]
-    """GPU → hours on one device."""
+    """GPU → hours on one device; replies as if they were prompts, which they are slower than."""
     unknowns: tuple[str, ...]
     fix: str | None
     """Overrides that make it fit, the fewest first; ``None`` where it fits, or nothing was found."""
@@ -100,7 +101,7 @@ def _plan(settings: Settings) -> Plan:
     samples = settings.data_mix.budget * training.epochs if trains else 0
     mean = length.train_tokens or length.mean_tokens or length.training_tokens
     tokens = samples * mean
-    unknowns = ["supervised tokens: known once the data is built", "judge: none is configured"]
+    unknowns = ["supervised tokens: known once the data is built"]
     if settings.data_mix.budget_unit == "tokens" and trains:
         samples, tokens = 0, 0
         unknowns.append("samples and tokens: data_mix.budget counts answer tokens; known once the data is built")
@@ -114,12 +115,12 @@ def _plan(settings: Settings) -> Plan:
         unknowns.append("precision: trainer.precision=auto; reckoned with bf16-mixed")
     pack = training.pack_tokens if training.packing == "packed" else None
     pack = pack or training.micro_batch_size * length.training_tokens
-    items = _bench_items(settings)
-    asked = items * (1 + len(settings.evaluation.twins)) * (length.bench_mean_tokens or length.bench_tokens)
+    asks = asking(settings)
+    unknowns += asks.unknowns
     common: dict[str, Any] = {
         "label": settings.label or settings.data_mix.name, "length": length.max_tokens, "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
-        "pack_tokens": pack, "evaluation_tokens": asked, "fix": None,
+        "pack_tokens": pack, "asking": asks, "fix": None,
         "available": _available(settings, _on_cpu(settings)),
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
@@ -135,7 +136,8 @@ def _plan(settings: Settings) -> Plan:
     lora = settings.model.tune == "lora"
     trainable = (shape.adapters(settings.model.lora.r) if lora else shape.parameters) if trains else 0
     flops = tokens * _token_flops(settings, shape, mean) if trains else 0.0
-    asking = asked * (2 * shape.matrices + 2 * shape.layers * shape.query * length.bench_tokens)
+    here = 0 if settings.evaluation.backend == "openai" else asks.computed + asks.suites + asks.replies
+    work = here * (2 * shape.matrices + 2 * shape.layers * shape.query * length.bench_tokens)
     return Plan(
         **common,
         parameters=shape.parameters,
@@ -144,7 +146,7 @@ def _plan(settings: Settings) -> Plan:
         hours={gpu: flops / (peak * UTILISATION * devices) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         memory=_memory(settings, shape, trainable, precision, devices, pack) if trains else None,
         disk=_disk(shape, trainable, lora, tokens // training.epochs) if trains else None,
-        evaluation_hours={gpu: asking / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        evaluation_hours={gpu: work / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         unknowns=tuple(unknowns),
     )
 
@@ -155,11 +157,6 @@ def _token_flops(settings: Settings, shape: Shape, context: int) -> float:
     again = settings.model.gradient_checkpointing != "none"
     attended = attention / 3 if settings.model.gradient_checkpointing == "full" else 0.0
     return matrices + attention + (2 * shape.matrices + attended if again else 0.0)
-
-
-def _bench_items(settings: Settings) -> int:
-    counts = sum(task.bench for task in settings.scenario.tasks.values())
-    return min(settings.scenario.bench_items or settings.limits.bench_items or counts, counts)
 
 
 def _on_cpu(settings: Settings) -> bool:

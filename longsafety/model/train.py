@@ -101,10 +101,11 @@ def read_history(path: Path) -> list[Row]:
     return rows
 
 
-def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, folder: Path) -> dict[str, int]:
+def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, folder: Path) -> dict[str, list[int]]:
     """Writes the token rows that :func:`train` reads in the same folder (those of a killed attempt are taken over).
 
-    Returns how many over-long samples were dropped or trimmed. Raises DataError where none is left.
+    Returns the numbers of the over-long samples that were ``dropped`` or ``trimmed``. Raises DataError where none is
+    left.
     """
     told = folder / FITTED
     if not prepared(folder):
@@ -112,9 +113,9 @@ def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, 
         fitted = Fitted(samples, encoder, settings.training, longest)
         if not len(TokenRows.write(folder / ROWS, fitted, encoder)):
             raise DataError(f"training.over_length = drop: none of {len(samples)} samples has at most {longest} tokens")
-        told.write_text(json.dumps(fitted.counts), "utf-8")
-    counts: dict[str, int] = json.loads(told.read_text("utf-8"))
-    return counts
+        told.write_text(json.dumps(fitted.lost), "utf-8")
+    lost: dict[str, list[int]] = json.loads(told.read_text("utf-8"))
+    return lost
 
 
 def prepared(folder: Path) -> bool:

@@ -7,15 +7,17 @@ from typing import Any
 
 from rich.table import Table
 
+from longsafety.model.asking import REQUEST_TOKENS
 from longsafety.model.plan import PARTS, PEAK_FLOPS, UTILISATION, Plan
 
 UNKNOWN = "unknown"
 
 
 def plan_tables(plans: Sequence[Plan]) -> Iterator[Any]:
-    """Costs, memory by part, and a line for all that is assumed, unknown or does not fit."""
+    """Costs, memory by part, what is asked, and a line for all that is assumed, unknown or does not fit."""
     yield _costs(plans)
     yield _memory(plans)
+    yield _asked(plans)
     yield from _lines(plans)
 
 
@@ -23,7 +25,7 @@ def _costs(plans: Sequence[Plan]) -> Table:
     gpus = [name.partition("-")[0] for name in PEAK_FLOPS]
     table = Table(title="cost", title_justify="left", box=None, header_style="dim", pad_edge=False)
     table.add_column("job")
-    for name in ("length", "steps", "tokens", "PFLOP", *(f"h {gpu}" for gpu in gpus), "asked", f"h {gpus[0]}", "disk"):
+    for name in ("length", "steps", "tokens", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
         table.add_column(name, justify="right")
     for plan in plans:
         table.add_row(
@@ -33,9 +35,27 @@ def _costs(plans: Sequence[Plan]) -> Table:
             _short(plan.tokens),
             UNKNOWN if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
             *(_hours(plan.hours[gpu]) for gpu in PEAK_FLOPS),
-            _short(plan.evaluation_tokens),
-            _hours(plan.evaluation_hours["A100-80G"]),
             UNKNOWN if plan.disk is None and plan.tokens else _bytes(sum((plan.disk or {}).values())),
+        )
+    return table
+
+
+def _asked(plans: Sequence[Plan]) -> Table:
+    title = "asking: tokens of prompts (computed here, of icl, sent to a server) and, at most, of replies"
+    table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
+    table.add_column("job")
+    for name in ("length", "computed", "icl", "sent", "replies", "h A100", "calls of others, at most"):
+        table.add_column(name, justify="right")
+    for plan in plans:
+        asks = plan.asking
+        numbers = [_short(number) for number in (asks.computed, asks.suites, asks.sent, asks.replies)]
+        others = "\n".join(
+            f"{other.who}: {other.calls:,} calls, {_short(other.tokens)} tokens"
+            + (f" (its budget: {_short(other.budget)})" if other.budget is not None else "")
+            for other in asks.others
+        )
+        table.add_row(
+            plan.label, f"{plan.length:,}", *numbers, _hours(plan.evaluation_hours["A100-80G"]), others or "none"
         )
     return table
 
@@ -67,10 +87,15 @@ def _lines(plans: Sequence[Plan]) -> Iterator[str]:
     devices = ", ".join(sorted({str(plan.devices) for plan in plans}))
     yield (
         f"Hours: {UTILISATION:.0%} of the bfloat16 peak (assumed), training on all of a job's devices ({devices}), "
-        "asking on one (A100). asked: prompt tokens of the benchmark and its twins."
+        "asking on one (replies as if they were prompts, which they are slower than)."
     )
     if len({plan.label for plan in plans}) < len(plans):
         yield "Jobs of one arm at several lengths share one training; each row lists it."
+    if any(plan.asking.others for plan in plans):
+        yield (
+            f"Calls of others: bounds with {REQUEST_TOKENS} tokens of a request (assumed) and whole replies; "
+            "what a server fails at is asked again beyond it."
+        )
     for line in dict.fromkeys(line for plan in plans for line in plan.unknowns):
         yield f"unknown: {line}"
 

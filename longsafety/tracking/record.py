@@ -47,7 +47,8 @@ class RunRecord:
     corpus: dict[str, Any] = field(default_factory=dict)
     """source, documents, tokens, licence, fingerprint."""
     mix: list[dict[str, Any]] = field(default_factory=list)
-    """Rows: source, samples, tokens, supervised_tokens, share, licence, fingerprint."""
+    """Rows: source, samples, tokens, supervised_tokens, share, licence, fingerprint, and what
+    ``data.lengths.length_rows`` tells of the source."""
     counts: dict[str, int] = field(default_factory=dict)
     """What was built, left out, filled in: reason → count."""
     training: dict[str, Any] = field(default_factory=dict)

@@ -69,6 +69,27 @@ def mix_table(mix: Sequence[Mapping[str, Any]], *, title: str = "data mix") -> T
     return table
 
 
+def lengths_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """How long the samples of each source are: rows as of ``data.lengths.length_rows``."""
+    said = (
+        "min to max: tokens of a sample. distinct: share of the tokens that are left where samples share beginnings. "
+    )
+    said += "dropped, trimmed: samples that were too long."
+    table = _table("samples as they are trained on", said)
+    table.add_column("source", overflow="fold")
+    names = ("samples", "min", "median", "95%", "max", "supervised", "distinct", "dropped", "trimmed")
+    keys = ("rows", "tokens_min", "tokens_median", "tokens_95", "tokens_max", "answer_tokens", "distinct")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        values = [row[key] for key in (*keys, "dropped", "trimmed")]
+        shown = [
+            NONE if value is None else f"{value:.0%}" if isinstance(value, float) else f"{value:,}" for value in values
+        ]
+        table.add_row(str(row["source"]), *shown)
+    return table
+
+
 def _share_text(share: Share | None, gap: str = " ") -> Text:
     if share is None:
         return Text(NONE, style="dim")

@@ -44,14 +44,14 @@ def test_an_error_names_the_sample_its_length_and_the_ways_out(tiny_encoder: Cha
 def test_dropped_samples_are_counted(tiny_encoder: ChatEncoder) -> None:
     kept = fitted(tiny_encoder, "drop")
     assert [each.id for each in kept] == ["fits"]
-    assert kept.counts == {"dropped": 2}
+    assert kept.lost == {"dropped": [1, 2]}
 
 
 def test_contexts_are_cut_and_nothing_else(tiny_encoder: ChatEncoder) -> None:
     kept = fitted(tiny_encoder, "trim_context")
     made = list(kept)
     assert [each.id for each in made] == ["fits", "long", "longer"]
-    assert kept.counts == {"trimmed": 2}
+    assert kept.lost == {"trimmed": [1, 2]}
     assert made[0] == SAMPLES[0]
     for before, after in zip(SAMPLES[1:], made[1:], strict=True):
         assert LONGEST - 4 <= len(tiny_encoder.sample_ids(after)[0]) <= LONGEST

@@ -80,6 +80,13 @@ def test_shares_are_exact(shares: dict[str, Any]) -> None:
     assert len(mix.samples) == len({sample.id for sample in mix.samples}) == 64
     assert {row["source"]: row["samples"] for row in mix.rows} == {name: 64 * share for name, share in shares.items()}
     assert all(row["share"] == shares[row["source"]] for row in mix.rows)
+    kinds = {name: {name} if name in ("short_safety", "long_align") else set() for name in shares}
+    kinds |= {
+        "longsafety": {"harmful"},
+        "longsafety_short": {"short"},
+        "benign_twins": {"benign_query", "benign_needle"},
+    }
+    assert all(sample.kind in kinds[source] for sample, source in zip(mix.samples, mix.sources, strict=True))
 
 
 @pytest.mark.parametrize("budget", [7, 10, 33, 65])

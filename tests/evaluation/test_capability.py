@@ -71,7 +71,11 @@ def test_the_harness_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -
 def test_suites_that_are_none(task_file: Path) -> None:
     assert suite_problems(["lm_eval:arc_easy", f"lm_eval:{task_file}"]) == []
     problems = suite_problems(["arc_easy", "lm_eval:", f"lm_eval:{task_file}.yaml"])
-    rules = ["arc_easy: no such suite; give lm_eval:TASK", "lm_eval:: no such suite", r".*\.yaml\.yaml: no such file; "]
+    rules = [
+        "arc_easy: no such suite; give icl, lm_eval:TASK",
+        "lm_eval:: no such suite",
+        r".*\.yaml\.yaml: no such file; ",
+    ]
     assert all(re.match(f"evaluation.capability = {rule}", told) for rule, told in zip(rules, problems, strict=True)), (
         problems
     )
@@ -107,10 +111,10 @@ def test_a_limit_and_tasks_that_cannot_be_had(task_file: Path, tiny_cache: Path,
 
     network, tokenizer = load_model(tiny_model, tiny_cache, seed=0), load_tokenizer(tiny_model, tiny_cache)
 
-    def run(suite: str) -> pd.DataFrame:
+    def run(suite: str) -> list[dict[str, Any]]:
         return measure(network, tokenizer, [suite], limit=5, batch_size=2, window=2048, seed=0)
 
-    assert run(f"lm_eval:{task_file}")["n"].tolist() == [5]
+    assert [row["n"] for row in run(f"lm_eval:{task_file}")] == [5]
     with pytest.raises(DataError, match=r"lm_eval:no_such_task: lm-evaluation-harness knows no task no_such_task; "):
         run("lm_eval:no_such_task")
     (task_file.parent / "rows.jsonl").unlink()

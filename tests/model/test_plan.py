@@ -50,7 +50,6 @@ def test_eight_billion_parameters_on_eight_gpus() -> None:
     assert made.memory["weights"] == pytest.approx(2 * number / 8 + 2e9)
     assert made.memory["logits"] == (64 * 10 + (2 + 2) * 4096) * 128_256  # an answer, and the head's gradient
     assert made.fits and made.fix is None
-    assert made.evaluation_tokens == 1201 * 4 * LENGTH
 
 
 @pytest.mark.parametrize(("stage", "sharded"), [(1, {"optimiser"}), (2, {"optimiser", "gradients"})])
@@ -142,7 +141,7 @@ def test_the_command_answers_without_torch_and_writes_nothing(tmp_path: Path) ->
     ).stdout
     assert all(part in shown for part in PARTS)
     assert "32,512" in shown and "8,192" in shown
-    assert "share one training" in shown and "unknown: judge" in shown
+    assert "share one training" in shown and "none" in shown and "unknown: judge" not in shown
     assert not (tmp_path / "outputs").exists()
 
 
