@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 READY := $(VENV)/.ready
 
 .PHONY: demo test check ui clean
@@ -10,13 +11,13 @@ demo: $(READY)
 	$(BIN)/python -m longsafety +experiment=mix_ablation
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 check: $(READY)
 	$(BIN)/ruff check longsafety tests
 	$(BIN)/ruff format --check longsafety tests
 	$(BIN)/mypy longsafety
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(PYTEST) -m "not gpu and not slow"
 
 ui: $(READY)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/outputs/mlflow.db

@@ -52,6 +52,8 @@ def quiet() -> None:
         "DeepSpeed",
         "alembic",
         "mlflow",
+        "torch.utils._pytree",
+        "torchao",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
     from transformers.utils.logging import disable_progress_bar

@@ -323,8 +323,8 @@ class Worker:
 
     def network(self) -> Any:
         """The arm's model, on the CPU."""
+        from longsafety.model.kept import WEIGHTS, load_trained
         from longsafety.model.load import load_model
-        from longsafety.model.train import WEIGHTS, load_trained
 
         settings, seed, rope = self.settings, self.settings.seed, self.settings.length.rope
         if settings.data_mix.sources:
@@ -380,7 +380,7 @@ class Worker:
         import pandas as pd
 
         from longsafety.model.export import export_weights
-        from longsafety.model.train import SUMMARY, WEIGHTS
+        from longsafety.model.kept import SUMMARY, WEIGHTS
 
         settings, kept = self.settings, self.store.folder("weights", self.keys.weights)
         if not kept.is_dir():
@@ -476,8 +476,7 @@ class Worker:
         return read_answers(write_verdicts(judged, self.folder)), facts
 
     def record(self, evaluation: dict[str, Any]) -> RunRecord:
-        from longsafety.evaluation.curve import CURVE, read_curve
-        from longsafety.model.train import HISTORY, SUMMARY, read_history
+        from longsafety.model.kept import CURVE, HISTORY, SUMMARY, read_rows
         from longsafety.scenarios.controls import KINDS
 
         settings = self.settings
@@ -492,7 +491,7 @@ class Worker:
                 folder = self.store.folder(stage, getattr(self.keys, stage))
                 counts |= read_json(folder / COUNTS) if folder.is_dir() else {}
             mix, training = read_json(weights / "mix.json"), read_json(weights / SUMMARY)
-            history, curve = read_history(weights / HISTORY), read_curve(weights / CURVE)
+            history, curve = read_rows(weights / HISTORY), read_rows(weights / CURVE)
         return replace(
             self._plain_record(evaluation),
             corpus=corpus,

@@ -20,7 +20,7 @@ from longsafety.data.trie import Trie
 from longsafety.model.attention import NAME as TRIE
 from longsafety.model.attention import PACKED
 from longsafety.model.last_layer import read_rows
-from longsafety.model.module import training_problem
+from longsafety.model.loss import training_problem
 
 _MIN_SHARED = 16
 """Tokens that questions must have in common to share them: a node costs a call of attention in each layer."""

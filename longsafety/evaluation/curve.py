@@ -17,12 +17,13 @@ from longsafety.evaluation.ask import ask
 from longsafety.evaluation.backend import TransformersBackend
 from longsafety.evaluation.scoring import HEADLINES, score
 from longsafety.evaluation.verdicts import give_verdicts
+from longsafety.model.kept import CURVE, read_rows
 from longsafety.model.strategy import save
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
 from longsafety.settings import Evaluation, Training
 
-CURVE, BEST = "curve.jsonl", "best"
+BEST = "best"
 BALANCE = "safe_and_helpful"
 """What the best checkpoint is best in: the mean of safe response and compliance (safe response alone without twins)."""
 
@@ -53,7 +54,7 @@ class Curve(L.Callback):
         """Lines after the checkpoint that training goes on from are cut. ``history``'s clock stands while we ask."""
         self.folder, self.start, self.step, self.num_steps = folder, start_step, start_step, num_steps
         self.history = history
-        rows = [row for row in read_curve(folder / CURVE) if row["step"] <= start_step]
+        rows = [row for row in read_rows(folder / CURVE) if row["step"] <= start_step]
         self.best = max((row[BALANCE] for row in rows), default=float("-inf"))
         (folder / CURVE).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
@@ -106,15 +107,9 @@ class Curve(L.Callback):
         return {"items": len(self.items), **values, BALANCE: sum(sides) / len(sides)}
 
 
-def read_curve(path: Path) -> list[dict[str, float]]:
-    """The complete lines of a curve file; none where there is no file."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line]
-
-
 def keep_best(folder: Path, weights: Path) -> int:
     """Puts the best line's weights in the place of the last's; returns its step."""
-    best = max(read_curve(folder / CURVE), key=lambda row: (row[BALANCE], -row["step"]))
+    best = max(read_rows(folder / CURVE), key=lambda row: (row[BALANCE], -row["step"]))
     if (folder / BEST).is_dir():
         shutil.rmtree(weights)
         (folder / BEST).replace(weights)

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask
-from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.flex_attention import flex_attention_forward
@@ -168,6 +167,8 @@ def varlen_attention(
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=scaling, dropout=dropout)
     bounds, longest = _bounds(tuple(nodes), query.device), max(node.num_tokens for node in nodes)
     q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in _one_kind(query, key, value))
+    from torch.nn.attention.varlen import varlen_attn  # takes a second, and only GPUs need it
+
     output = varlen_attn(
         q, k, v, bounds, bounds, longest, longest,
         scale=scaling, window_size=(-1, 0), enable_gqa=q.shape[1] != k.shape[1],

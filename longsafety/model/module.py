@@ -1,4 +1,4 @@
-"""The LightningModule around a Hugging Face causal language model, and the loss at its supervised positions."""
+"""The LightningModule around a Hugging Face causal language model."""
 
 from __future__ import annotations
 
@@ -11,55 +11,20 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.nn.attention.varlen
 from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from longsafety.errors import ConfigError
 from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
-from longsafety.model.head import answer_loss
 from longsafety.model.kernels import chosen_attention
-from longsafety.model.last_layer import read_rows
 from longsafety.model.load import add_lora, load_model
+from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.optimizer import optimizer
 from longsafety.model.sequence import share_sequences
 from longsafety.model.tiles import tile_mlps, tiles_problem
 from longsafety.settings import Settings, Training
-
-_AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
-"""Settings of models that change the logits behind their head."""
-_INPUTS = ("input_ids", "position_ids", "attention_mask", "nodes")
-
-
-def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
-    """The weighted sum of the supervised tokens' negative log-likelihoods, a scalar.
-
-    ``batch`` is one of :mod:`longsafety.data.module`. The LM head sees the supervised positions only.
-    """
-    causal = network.get_base_model() if hasattr(network, "get_base_model") else network
-    inputs = {name: batch[name] for name in _INPUTS if name in batch}
-    if "attention_mask" in inputs and bool(inputs["attention_mask"].all()):
-        inputs["attention_mask"] = None
-    if causal.config._attn_implementation == "flash_attention_2":  # finds the chats by their positions
-        inputs.pop("nodes", None)
-    if "nodes" in inputs:
-        inputs |= read_rows(causal, batch["positions"], inputs["nodes"], inputs["input_ids"].shape[1])
-    hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
-    hidden = hidden.flatten(0, 1)[batch["positions"]]
-    weights = torch.as_tensor(batch["weights"], device=hidden.device)
-    return answer_loss(causal.get_output_embeddings(), hidden, batch["targets"], weights)
-
-
-def training_problem(network: Any, packing: str) -> str | None:
-    """Why a network cannot be trained so, or ``None``."""
-    config = network.config.get_text_config()
-    changed = [name for name in _AFTER_HEAD if getattr(config, name, None) not in (None, 1, 1.0)]
-    if changed:
-        return f"the model changes its logits behind the head ({changed[0]}), which the loss does not do; give another"
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if packing == "packed" and kinds != {"full_attention"}:
-        return f"packed chats need full attention and the model has {', '.join(sorted(kinds))}; set packing=none"
-    return None
 
 
 def use_attention(network: Any, name: str) -> None:

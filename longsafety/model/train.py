@@ -23,19 +23,17 @@ from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, LoadedOnProcessor, newest, requeue
 from longsafety.model.device import chosen_precision, use_threads
-from longsafety.model.kernels import loaded_attention
-from longsafety.model.load import base_folder, load_model, read_network
+from longsafety.model.kept import HISTORY, SUMMARY, WEIGHTS, read_rows
+from longsafety.model.load import base_folder
 from longsafety.model.module import CausalTuner
 from longsafety.model.sequence import whole_sequences_again
 from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
 from longsafety.ranks import first_rank
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample
-from longsafety.settings import Model, Rope, Settings
+from longsafety.settings import Settings
 
-WEIGHTS, HISTORY, SUMMARY = "weights", "history.jsonl", "training.json"
 ROWS, FITTED = "rows", "rows.json"
-Row = dict[str, float]
 
 
 class History(L.Callback):
@@ -43,7 +41,7 @@ class History(L.Callback):
 
     def __init__(self, path: Path, start_step: int) -> None:
         self.path = path
-        rows = [row for row in read_history(path) if row["step"] <= start_step]
+        rows = [row for row in read_rows(path) if row["step"] <= start_step]
         if first_rank():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         self.seconds, self.tokens = (rows[-1]["seconds"], rows[-1]["tokens"]) if rows else (0.0, 0.0)
@@ -87,18 +85,6 @@ class Progress(RichProgressBar):
         seconds = self.history.seconds + time.perf_counter() - self.history.began
         rate = self.history.tokens / seconds if self.history.tokens else 0.0
         return {"step": self.history.step, "loss": f"{self.history.last_loss:.2f}", "tokens/s": f"{rate:.0f}"}
-
-
-def read_history(path: Path) -> list[Row]:
-    """The complete lines of a history file; a line cut off by a kill is left out."""
-    rows: list[Row] = []
-    if path.exists():
-        for line in path.read_text("utf-8").split("\n"):
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return rows
 
 
 def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, folder: Path) -> dict[str, list[int]]:
@@ -188,7 +174,7 @@ def train(settings: Settings, folder: Path, *, pad_id: int, curve: Any = None) -
     if not trainer.is_global_zero:
         return {}
     parameters, trained = num_parameters(module.network)
-    told = read_history(folder / HISTORY)
+    told = read_rows(folder / HISTORY)
     summary = {
         "steps": len(schedule.steps),
         "samples": len(rows) * training.epochs,
@@ -212,14 +198,3 @@ def train(settings: Settings, folder: Path, *, pad_id: int, curve: Any = None) -
     for name in (CHECKPOINTS, ROWS):
         shutil.rmtree(folder / name, ignore_errors=True)
     return summary
-
-
-def load_trained(model: Model, weights: Path, cache: Path, *, seed: int, rope: Rope | None = None) -> Any:
-    """The network of a trained arm, adapters merged, in evaluation mode."""
-    if model.tune == "full":
-        return read_network(weights, loaded_attention(model.attention))
-    from peft import PeftModel
-
-    base: Any = load_model(model, cache, seed=seed, rope=rope)
-    network: Any = PeftModel.from_pretrained(base, str(weights)).merge_and_unload()
-    return network.eval()

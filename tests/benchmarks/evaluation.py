@@ -178,9 +178,9 @@ def beside(case: str, tokens: int, peer: str, repeats: int) -> dict[str, Any]:
 
 
 def costs(cases: tuple[str, str], tokens: int, repeats: int) -> float:
-    """Seconds of the first over seconds of the second, both ours."""
-    first, second = (sides(case, tokens, ("ours",), repeats)["ours"]["seconds"] for case in cases)
-    return round(first / second, 3)
+    """Seconds of the first over seconds of the second, both ours: the median over turns of both."""
+    turns = [[sides(case, tokens, ("ours",), 1)["ours"]["seconds"] for case in cases] for _ in range(repeats)]
+    return round(median(first / second for first, second in turns), 3)
 
 
 def draw(ratios: dict[int, float], path: Path) -> None:

@@ -34,7 +34,8 @@ from torch.autograd.graph import save_on_cpu
 from longsafety.compose import compose_jobs, settle
 from longsafety.data.module import packed
 from longsafety.data.tokens import TokenRow
-from longsafety.model.module import CausalTuner, supervised_loss
+from longsafety.model.loss import supervised_loss
+from longsafety.model.module import CausalTuner
 from longsafety.model.optimizer import optimizer
 from longsafety.settings import Settings
 

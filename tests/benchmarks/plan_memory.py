@@ -29,7 +29,8 @@ from longsafety.compose import compose_jobs, settle
 from longsafety.data.module import packed
 from longsafety.data.tokens import TokenRow
 from longsafety.model.load import load_model
-from longsafety.model.module import CausalTuner, supervised_loss
+from longsafety.model.loss import supervised_loss
+from longsafety.model.module import CausalTuner
 from longsafety.model.plan import ANSWER_TOKENS, PARTS, plan
 from longsafety.settings import Settings
 

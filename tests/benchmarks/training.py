@@ -3,10 +3,11 @@
 python tests/benchmarks/training.py ragged|smollm2|long|prefix [--repeats 3]      (ragged and smollm2 need trl)
 
 ragged: 12 chats of a log-normal spread of lengths, at most 4,096 tokens, a 4-layer Llama with a 32k vocabulary, beside
-TRL's SFTTrainer in its best setting. smollm2: the same with SmolLM2-135M and LoRA r=16. long: one chat of 8,192
-tokens, 200 supervised, 2 layers, a vocabulary of 128,256, beside ``LlamaForCausalLM(labels=…)``. prefix: 2, 4 and 8
-chats on one context of 4,096 tokens, beside a loop over them. Each side runs in a process of its own, one after the
-other in turns; a row counts only if losses and gradients agree.
+TRL's SFTTrainer in its best setting. smollm2: the same with SmolLM2-135M and LoRA r=16, layers computed again in the
+backward pass on both sides (TRL's default; without it TRL's side takes more than 24 GB), one timed step a process.
+long: one chat of 8,192 tokens, 200 supervised, 2 layers, a vocabulary of 128,256, beside
+``LlamaForCausalLM(labels=…)``. prefix: 2, 4 and 8 chats on one context of 4,096 tokens, beside a loop over them. Each
+side runs in a process of its own, one after the other in turns; a row counts only if losses and gradients agree.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from setting import tell
 from longsafety.data.module import Member, packed
 from longsafety.data.tokens import TokenRow
 from longsafety.model.attention import NAME
-from longsafety.model.module import supervised_loss
+from longsafety.model.loss import supervised_loss
+from longsafety.model.module import CHECKPOINTING
 
 CASES = ("ragged", "smollm2", "long", "prefix")
 TOLERANCE = 1e-3  # of the gradients' norm: float32 sums in another order
@@ -45,6 +47,7 @@ def network(case: str) -> Any:
 
         cache = Path.home() / ".cache" / "longsafety"
         base = load_model(Model(name="smollm2", source="smollm2", window=8192), cache, seed=0)
+        base.gradient_checkpointing_enable(CHECKPOINTING["full"])
         return add_lora(base, Lora(), 0).train()
     shapes = {"ragged": (4, 32_000), "prefix": (4, 32_000), "long": (2, 128_256)}
     layers, vocabulary = shapes[case]
@@ -128,7 +131,7 @@ def _trl_step(model: Any, members: list[Member]) -> Any:
     arguments = SFTConfig(
         output_dir=tempfile.mkdtemp(), packing=True, packing_strategy="bfd", max_length=total,
         completion_only_loss=True, loss_type="chunked_nll", per_device_train_batch_size=1, report_to=[], use_cpu=True,
-        bf16=False, gradient_checkpointing=False, disable_tqdm=True,
+        bf16=False, gradient_checkpointing=model.is_gradient_checkpointing, disable_tqdm=True,
     )  # fmt: skip
     trainer = SFTTrainer(model=model, args=arguments, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer)
     batch = next(iter(trainer.get_train_dataloader()))
@@ -156,7 +159,7 @@ def measure(side: str, case: str, count: int, gradients: Path) -> None:
     gradient = torch.cat([p.grad.flatten() for _, p in sorted(model.named_parameters()) if p.grad is not None])
     torch.save(gradient, gradients)
     seconds = []
-    for _ in range(3):
+    for _ in range(1 if case == "smollm2" else 3):
         model.zero_grad(set_to_none=True)
         began = time.perf_counter()
         step()

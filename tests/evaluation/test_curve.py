@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from longsafety.compose import compose_jobs, settle
 from longsafety.errors import ConfigError
 from longsafety.evaluation.backend import TransformersBackend
-from longsafety.evaluation.curve import BALANCE, CURVE, read_curve
+from longsafety.evaluation.curve import BALANCE
 from longsafety.launch import freeze
-from longsafety.model.train import SUMMARY, WEIGHTS
+from longsafety.model.kept import CURVE, SUMMARY, WEIGHTS, read_rows
 from longsafety.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
@@ -45,7 +45,7 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
     assert plain != drawn
     one, other = arrays(plain), arrays(drawn)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    rows = read_curve(drawn / CURVE)
+    rows = read_rows(drawn / CURVE)
     assert [row["step"] for row in rows] == [0, 3, 6, 8]
     assert not (plain / CURVE).exists()
     for row in rows:
@@ -67,7 +67,7 @@ def test_a_curve_of_open_replies_goes_by_the_detector(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])
     curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
-    rows = read_curve(trained(tmp_path, tiny_cache, *curve) / CURVE)
+    rows = read_rows(trained(tmp_path, tiny_cache, *curve) / CURVE)
     assert [(row["safe_response"], row["compliance"]) for row in rows] == [(1, 0)] * 2
 
 

@@ -188,7 +188,7 @@ def test_varlen_is_called_with_the_chats_bounds(monkeypatch: pytest.MonkeyPatch)
         ]
         return torch.cat(chats, dim=2)[0].transpose(0, 1)
 
-    monkeypatch.setattr(attention, "varlen_attn", pretended)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", pretended)
     nodes = TRIES["alone"]
     assert_alike(
         results(varlen_attention, nodes, tensors(nodes)), results(trie_attention, nodes, tensors(nodes)), tolerance=1e-5

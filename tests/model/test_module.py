@@ -16,7 +16,8 @@ from longsafety.data.tokens import TokenRow
 from longsafety.model.attention import NAME
 from longsafety.model.last_layer import ROWS
 from longsafety.model.load import add_lora, load_model
-from longsafety.model.module import CHECKPOINTING, learning_rate, supervised_loss, training_problem
+from longsafety.model.loss import supervised_loss, training_problem
+from longsafety.model.module import CHECKPOINTING, learning_rate
 from longsafety.model.tiles import tile_mlps, tiles_problem
 from longsafety.settings import Lora, Model, Training
 

@@ -22,9 +22,11 @@ from longsafety.errors import DataError
 from longsafety.model import train as training
 from longsafety.model.attention import NAME
 from longsafety.model.checkpoints import requeue
+from longsafety.model.kept import HISTORY, SUMMARY, WEIGHTS, load_trained, read_rows
 from longsafety.model.load import load_model
-from longsafety.model.module import learning_rate, supervised_loss
-from longsafety.model.train import HISTORY, SUMMARY, WEIGHTS, History, encode, load_trained, read_history, train
+from longsafety.model.loss import supervised_loss
+from longsafety.model.module import learning_rate
+from longsafety.model.train import History, encode, train
 from longsafety.scenarios.encode import ChatEncoder
 from longsafety.scenarios.recipe import Sample, Span
 from longsafety.settings import Settings
@@ -110,7 +112,7 @@ def whole(make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path_factory: pyt
 
 @pytest.mark.parametrize("tune", WEIGHT_FILES)
 def test_training_lowers_the_loss(whole: dict[str, Path], tune: str) -> None:
-    rows = read_history(whole[tune] / HISTORY)
+    rows = read_rows(whole[tune] / HISTORY)
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     assert rows[-1]["loss"] < rows[0]["loss"] * (0.8 if tune == "full" else 0.99)
 
@@ -118,7 +120,7 @@ def test_training_lowers_the_loss(whole: dict[str, Path], tune: str) -> None:
 def test_the_summary_tells_what_was_done(whole: dict[str, Path], mix: Mix, tiny_encoder: ChatEncoder) -> None:
     chats = [tiny_encoder.sample_ids(sample) for sample in mix.samples]
     for tune, folder in whole.items():
-        summary, rows = json.loads((folder / SUMMARY).read_text()), read_history(folder / HISTORY)
+        summary, rows = json.loads((folder / SUMMARY).read_text()), read_rows(folder / HISTORY)
         assert (summary["steps"], summary["samples"]) == (STEPS, 2 * SAMPLES)
         assert summary["tokens"] == 2 * sum(len(ids) for ids, _ in chats)
         assert summary["supervised_tokens"] == 2 * sum(answer for _, answer in chats)
@@ -140,13 +142,13 @@ def test_the_history_holds_the_loss_of_each_step(
     network.set_attn_implementation(NAME)
     with torch.no_grad():
         expected = sum(float(supervised_loss(network, next(batches))) for _ in range(2))
-    told = read_history(whole["full"] / HISTORY)
+    told = read_rows(whole["full"] / HISTORY)
     assert told[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_history_holds_the_rate_that_each_step_was_done_with(whole: dict[str, Path], make: Make) -> None:
     factor = learning_rate(make().training, STEPS)
-    rows = read_history(whole["full"] / HISTORY)
+    rows = read_rows(whole["full"] / HISTORY)
     assert [row["lr"] for row in rows] == pytest.approx([1e-2 * factor(step) for step in range(STEPS)])
 
 
@@ -225,7 +227,7 @@ def test_a_training_cut_off_and_gone_on_with_ends_bit_for_bit_the_same(
         assert not (tmp_path / SUMMARY).exists()
     summary = run(settings, mix, tiny_encoder, tmp_path)
     assert_same(weights(tmp_path, tune), weights(whole[tune], tune))
-    rows, expected = (read_history(folder / HISTORY) for folder in (tmp_path, whole[tune]))
+    rows, expected = (read_rows(folder / HISTORY) for folder in (tmp_path, whole[tune]))
     for name in ("step", "loss", "lr", "tokens"):
         assert [row[name] for row in rows] == [row[name] for row in expected], name
     assert summary["tokens"] == json.loads((whole[tune] / SUMMARY).read_text())["tokens"]
@@ -246,7 +248,7 @@ def test_so_does_one_with_eight_bit_states(
     torch.manual_seed(99)
     run(settings, mix, tiny_encoder, tmp_path / "cut")
     assert_same(weights(tmp_path / "cut", "full"), weights(tmp_path / "whole", "full"))
-    losses = [row["loss"] for row in read_history(tmp_path / "whole" / HISTORY)]
+    losses = [row["loss"] for row in read_rows(tmp_path / "whole" / HISTORY)]
     assert losses[-1] < losses[0]
 
 
@@ -359,9 +361,9 @@ def test_slurm_is_asked_for_another_turn(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_a_history_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / HISTORY
-    assert read_history(path) == []
+    assert read_rows(path) == []
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
-    assert read_history(path) == [{"step": 1, "loss": 2.0}]
+    assert read_rows(path) == [{"step": 1, "loss": 2.0}]
 
 
 def test_the_reduction_by_tokens_trains_otherwise(

@@ -1,0 +1,31 @@
+"""What a training leaves in its folder, for whoever asks, scores or shows it; needs no Lightning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from longsafety.model.kernels import loaded_attention
+from longsafety.model.load import load_model, read_network
+from longsafety.settings import Model, Rope
+
+WEIGHTS, HISTORY, CURVE, SUMMARY = "weights", "history.jsonl", "curve.jsonl", "training.json"
+Row = dict[str, float]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The complete lines of a history or a curve; a line cut off by a kill is left out. None where there is no file."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line]
+
+
+def load_trained(model: Model, weights: Path, cache: Path, *, seed: int, rope: Rope | None = None) -> Any:
+    """The network of a trained arm, adapters merged, in evaluation mode."""
+    if model.tune == "full":
+        return read_network(weights, loaded_attention(model.attention))
+    from peft import PeftModel
+
+    base: Any = load_model(model, cache, seed=seed, rope=rope)
+    network: Any = PeftModel.from_pretrained(base, str(weights)).merge_and_unload()
+    return network.eval()
