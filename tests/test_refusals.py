@@ -37,6 +37,10 @@ def refused(place: Place, *arguments: str) -> str:
     return message.removeprefix("longsafety: ")
 
 
+# Each starts the command.
+pytestmark = pytest.mark.slow
+
+
 def test_an_empty_corpus(place: Place, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -55,7 +55,7 @@ def network(case: str) -> Any:
 
 
 def questions(case: str, tokens: int) -> list[list[Question]]:
-    """A family of questions an item."""
+    """A family of questions an item. ``twins3/0.7``: an item with two twins, one a needle's at depth .7."""
     generator = np.random.default_rng(0)
 
     def ids(size: int) -> np.ndarray:
@@ -72,12 +72,13 @@ def questions(case: str, tokens: int) -> list[list[Question]]:
     if case.startswith("orders"):
         return [[Question(np.concatenate([context, ids(QUESTION_TOKENS)]), letters) for _ in range(int(case[6:]))]]
     options = [ids(20) for _ in range(4)]
-    needle, question, half = ids(30), ids(QUESTION_TOKENS), len(context) // 2
+    needle, question = ids(30), ids(QUESTION_TOKENS)
+    place = int(len(context) * float(case[7:] or 0.5))
     item = np.concatenate([context, question])
     asked_else = np.concatenate([context, ids(QUESTION_TOKENS)])
-    harmless = np.concatenate([context[:half], needle, context[half + 30 :], question])
+    harmless = np.concatenate([context[:place], needle, context[place + 30 :], question])
     family = [Question(prompt, options) for prompt in (item, asked_else, harmless)]
-    return [family if case == "twins3" else family[: int(case[5:])]]
+    return [family[: int(case[5])]]
 
 
 def ours(case: str, families: list[list[Question]], model: Any) -> Any:
@@ -217,7 +218,11 @@ def main() -> None:
         tell("evaluation-orders-lengths", {f"four orders over one, {tokens} tokens": r for tokens, r in ratios.items()})
         draw(ratios, RESULTS / "evaluation-orders-lengths.png")
     elif case == "twins":
-        told = {"with the benign query": ("twins2", "twins1"), "and the benign needle at half": ("twins3", "twins1")}
+        told = {
+            "with the benign query": ("twins2", "twins1"),
+            "and the benign needle at half": ("twins3", "twins1"),
+            "and the benign needle at 0.7": ("twins3/0.7", "twins1"),
+        }
         tell("evaluation-twins", {what: costs(pair, 8192, repeats) for what, pair in told.items()})
     else:
         parser.error(f"case must be one of {', '.join(CASES)}")

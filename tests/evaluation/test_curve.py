@@ -39,6 +39,7 @@ def arrays(folder: Path) -> dict[str, Any]:
     return load_file(folder / WEIGHTS / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path) -> None:
     curve = ["training.curve_every_steps=3", "training.curve_items=6"]
     plain, drawn = (trained(tmp_path, tiny_cache, *changes) for changes in ([], curve))
@@ -59,6 +60,7 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
     assert not (best / "best").exists()
 
 
+@pytest.mark.slow
 def test_a_curve_of_open_replies_goes_by_the_detector(
     tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

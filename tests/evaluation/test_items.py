@@ -73,6 +73,7 @@ def test_options_that_a_file_holds_as_they_are_shown_are_put_back(tmp_path: Path
         read(write(tmp_path / "bad", "a.jsonl", shown | {"order": [0, 0, 1, 2]}), tiny_tokenizer)
 
 
+@pytest.mark.slow
 def test_what_is_built_and_exported_is_read_as_it_was(place: Place, tmp_path: Path) -> None:
     """Through the command: the same items, twins, roles and lengths, whichever format they were written in."""
     kinds = "export.kinds=[harmful,benign_query,benign_needle,short]"

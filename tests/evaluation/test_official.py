@@ -298,6 +298,7 @@ def test_what_is_written_gives_the_same_scores_when_read(tmp_path: Path, scorer:
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_scores_a_folder_without_a_model(place: Any, tmp_path: Path) -> None:
     rows = two_hundred()
     folder = write(tmp_path / "results" / "Some-Model 7B", rows)
@@ -331,6 +332,7 @@ def test_own_answers_are_written_and_scored_alike(place: Any) -> None:
     pd.testing.assert_frame_equal(*tables)
 
 
+@pytest.mark.slow
 def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp_path: Path) -> None:
     rows = two_hundred()
     folders = [write(tmp_path / name, rows) for name in ("one", "other")]
