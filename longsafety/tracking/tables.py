@@ -70,19 +70,24 @@ def mix_table(mix: Sequence[Mapping[str, Any]], *, title: str = "data mix") -> T
 
 
 def lengths_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """How long the samples of each source are: rows as of ``data.lengths.length_rows``."""
-    said = (
-        "min to max: tokens of a sample. distinct: share of the tokens that are left where samples share beginnings. "
-    )
-    said += "dropped, trimmed: samples that were too long."
+    """How long the samples of each source are: rows as of ``data.lengths.length_rows``.
+
+    What was too long is shown where anything was.
+    """
+    said = "min to max: tokens of a sample. distinct: share of the tokens left where samples share beginnings."
+    columns = {
+        "samples": "rows", "min": "tokens_min", "median": "tokens_median", "95%": "tokens_95", "max": "tokens_max",
+        "distinct": "distinct",
+    }  # fmt: skip
+    if any(row["dropped"] or row["trimmed"] for row in rows):
+        columns |= {"dropped": "dropped", "trimmed": "trimmed"}
+        said += " dropped, trimmed: samples that were too long."
     table = _table("samples as they are trained on", said)
     table.add_column("source", overflow="fold")
-    names = ("samples", "min", "median", "95%", "max", "supervised", "distinct", "dropped", "trimmed")
-    keys = ("rows", "tokens_min", "tokens_median", "tokens_95", "tokens_max", "answer_tokens", "distinct")
-    for name in names:
+    for name in columns:
         table.add_column(name, justify="right")
     for row in rows:
-        values = [row[key] for key in (*keys, "dropped", "trimmed")]
+        values = [row[key] for key in columns.values()]
         shown = [
             NONE if value is None else f"{value:.0%}" if isinstance(value, float) else f"{value:,}" for value in values
         ]

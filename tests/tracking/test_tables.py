@@ -72,3 +72,18 @@ def test_wide_holds_each_scorer_arm_and_length_once(seven: Any) -> None:
     row = wide[(wide["arm"] == "longsafety") & (wide["scorer"] == "likelihood")].iloc[0]
     assert row["safe_response"] == 1.0 and row["compliance"] == 0.0 and row["safe_response_n"] == 36
     assert row["safe_response_p_value"] < 1e-6
+
+
+def test_lengths_fit_a_terminal_and_tell_what_was_too_long_where_anything_was() -> None:
+    sizes = {"rows": 64, "tokens_min": 89, "tokens_median": 97, "tokens_95": 1_203, "tokens_max": 10_305}
+    row = {"source": "short_safety_long", **sizes, "answer_tokens": 3_081, "distinct": 0.5, "dropped": 0, "trimmed": 0}
+    text = _printed(tables.lengths_table([row]), 80)
+    assert "dropped" not in text
+    assert next(line for line in text.splitlines() if line.startswith("short")).split() == [
+        "short_safety_long", "64", "89", "97", "1,203", "10,305", "50%",
+    ]  # fmt: skip
+    cut = _printed(tables.lengths_table([{**row, "trimmed": 2}, {**row, "rows": 0, "distinct": None}]), 100)
+    assert "dropped  trimmed" in cut
+    assert [line.split()[-3:] for line in cut.splitlines() if line.startswith("short")] == [
+        ["50%", "0", "2"], ["—", "0", "0"],
+    ]  # fmt: skip
