@@ -162,14 +162,25 @@ def put(
     journal: Path,
     cuts: Mapping[str, Cut],
 ) -> Iterator[tuple[Ask, dict[str, Any]]]:
-    """Asks pass by pass; each answer is appended to ``journal`` as soon as it is there, and then yielded."""
+    """Asks pass by pass; what is answered is appended to ``journal`` as soon as it is there, and then yielded.
+
+    Answers that come from one pass are appended together: what a kill leaves is whole passes, asked to the same bits.
+    """
+    alone = isinstance(backend, Answerer)
     answers = backend.answers if isinstance(backend, Answerer) else partial(answers_of, backend)
     with journal.open("a", encoding="utf-8") as file:
         for asks in passes:
-            for one, scored in answers(asks, encoder, evaluation):
-                row = {**_about(one, max_tokens), **cuts.get(one.item.id, WHOLE)._asdict(), **scored}
+            found = ((one, _row(one, scored, max_tokens, cuts)) for one, scored in answers(asks, encoder, evaluation))
+            read = [] if alone else list(islice(found, sum(one.scorer not in REPLIES for one in asks)))
+            note(file, *(row for _, row in read))
+            yield from read
+            for one, row in found:
                 note(file, row)
                 yield one, row
+
+
+def _row(one: Ask, scored: Mapping[str, Any], max_tokens: int, cuts: Mapping[str, Cut]) -> dict[str, Any]:
+    return {**_about(one, max_tokens), **cuts.get(one.item.id, WHOLE)._asdict(), **scored}
 
 
 def batches(asks: Sequence[Ask], batch_tokens: int) -> Iterator[list[Ask]]:

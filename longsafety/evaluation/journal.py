@@ -15,8 +15,9 @@ Key = tuple[str, str, int]
 """Item, scorer, and place among the orders of its options."""
 
 
-def note(file: TextIO, row: dict[str, Any]) -> None:
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+def note(file: TextIO, *rows: dict[str, Any]) -> None:
+    """Writes all of them at once."""
+    file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     file.flush()
 
 

@@ -343,6 +343,20 @@ def test_nothing_is_asked_twice(tiny_encoder: ChatEncoder, tmp_path: Path) -> No
     assert json.dumps(rows, default=str) == json.dumps(expected, default=str)
 
 
+def test_a_pass_is_kept_whole(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+    """What is cut off within one would be asked in a smaller pass, to other last bits."""
+
+    def cut_off() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(
+            ITEMS[:6], Oracle(tiny_encoder.tokenizer), tiny_encoder, EVALUATION, max_tokens=1, folder=tmp_path,
+            progress=cut_off,
+        )  # fmt: skip
+    assert len((tmp_path / JOURNAL).read_text().splitlines()) == 6 * len(EVALUATION.scorers)
+
+
 def _made(folder: Path, name: str) -> str:
     (folder / name).mkdir()
     return name
