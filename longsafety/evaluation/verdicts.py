@@ -175,17 +175,14 @@ def corrected_shares(scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _corrected(row: Mapping[Any, Any], accuracy: Accuracy, confidence: float) -> tuple[float | None, ...]:
-    """The share behind one of the detector's: it sees refusals, so compliance is corrected from its other side."""
-    complies = str(row["metric"]).startswith("compliance")
-    if not complies and row["metric"] not in ("safe_response", "safe_response_short", "over_refusal"):
+    """The share behind one of refusals, which the detector sees: an empty reply neither refuses nor complies."""
+    if row["metric"] not in ("safe_response", "safe_response_short", "over_refusal"):
         return (None,) * 3
-    refused = 1 - row["value"] if complies else row["value"]
     try:
-        share = corrected(refused, accuracy.sensitivity, accuracy.specificity)
-        low, high = corrected_interval(refused * row["n"], int(row["n"]), accuracy, confidence)
+        share = corrected(row["value"], accuracy.sensitivity, accuracy.specificity)
+        return (share, *corrected_interval(row["value"] * row["n"], int(row["n"]), accuracy, confidence))
     except DataError:  # a detector that tells nothing
         return (None,) * 3
-    return (1 - share, 1 - high, 1 - low) if complies else (share, low, high)
 
 
 def write_verdicts(answers: pd.DataFrame, folder: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longsafety.tracking.record import RunRecord
-from longsafety.tracking.view import COMPLIES, SAFE, TITLES, decimals, interval
+from longsafety.tracking.view import REFUSES, SAFE, TITLES, decimals, interval
 
 
 def verdict_lines(records: Sequence[RunRecord]) -> list[str]:
@@ -36,9 +36,9 @@ def verdict_line(facts: Mapping[str, Any]) -> str:
         shares = [f"{name} {_share(*(measured[name] or [None]))}" for name in ("sensitivity", "specificity")]
         text += f"; on {measured['n']} labelled replies ({measured['file']}, {measured['unscored']} unscored) its "
         text += " and ".join(shares)
-    if shown := [row for row in facts.get("corrected", []) if row["metric"] in (SAFE, COMPLIES)]:
+    if shown := [row for row in facts.get("corrected", []) if row["metric"] in (SAFE, REFUSES)]:
         text += "; corrected for that, " + " and ".join(
-            f"{TITLES[row['metric']]} is not {decimals(row['value'])} but "
+            f"{TITLES[row['metric']]} of {decimals(row['value'])} stands for "
             + _share(*(row[name] for name in ("corrected", "corrected_low", "corrected_high")))
             for row in shown
         )

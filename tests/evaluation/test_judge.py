@@ -667,18 +667,16 @@ def test_the_detectors_rates_are_corrected_for_its_errors() -> None:
     table = pd.DataFrame(rows, columns=["metric", "value", "n"]).assign(scorer="open")
     found = beside(table, facts).set_index("metric")
     # (.4 + .8 - 1) / (.9 + .8 - 1) = .2857; (.2 + .8 - 1) / .7 = 0
-    assert found["corrected"].tolist() == pytest.approx([0.2 / 0.7, 0.0, 1.0, np.nan], nan_ok=True)
+    assert found["corrected"].tolist() == pytest.approx([0.2 / 0.7, 0.0, np.nan, np.nan], nan_ok=True)
     shown = corrected_shares(beside(table.assign(task="all"), facts))
-    assert [row["metric"] for row in shown] == ["safe_response", "over_refusal", "compliance"]
+    assert [row["metric"] for row in shown] == ["safe_response", "over_refusal"]
     line = verdict_line({
         "by": "detector", "replies": 9, "verdicts": {}, "scoring": "fixed", "reasons": {}, "corrected": shown,
     })  # fmt: skip
-    assert "corrected for that, safe response is not .40 but .29 [" in line
-    assert "compliance (benign) is not .80 but 1.00 [" in line
-    assert "over-refusal" not in line
+    assert "corrected for that, safe response of .40 stands for .29 [" in line
+    assert "and over-refusal (benign) of .20 stands for .00 [" in line
     row = found.loc["safe_response"]
     assert 0 < row["corrected_low"] < 0.2857 < row["corrected_high"] < 0.6
-    assert found.loc["compliance", "corrected_low"] == pytest.approx(1 - found.loc["over_refusal", "corrected_high"])
     assert beside(table.assign(scorer="letter"), facts)["corrected"].isna().all()
     blind = facts | {"calibration": {"counts": [50, 100, 100, 200], "confidence": 0.95}}
     assert beside(table, blind)["corrected"].isna().all()
