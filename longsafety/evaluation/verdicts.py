@@ -139,7 +139,7 @@ def _agreement(given: list[Verdict], refused: list[bool | None]) -> dict[str, An
 def beside(scores: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
     """The scores with the columns verdict_by, agreement, kappa, sensitivity and specificity, empty but for ``open``.
 
-    A table by metric also has corrected, corrected_low and corrected_high: of the detector's verdicts, the shares that
+    A table by metric also has corrected, corrected_low and corrected_high: of the detector's shares of refusals, what
     its errors on labelled replies leave (:mod:`longsafety.evaluation.accuracy`); empty where the detector is no better
     than chance.
     """

@@ -33,7 +33,7 @@ def test_significance_is_corrected_for_the_number_of_tests(seven: Any) -> None:
 
 def test_says_when_nothing_differs(comparison_of: Any) -> None:
     texts = _texts(comparison_of(["base", "long_align"]), "warning")
-    assert texts[0].startswith("no arm is both safe and helpful")
+    assert texts[0].startswith("No arm is both safe and helpful")
     assert any(text.startswith("Nothing differs significantly from base") for text in texts)
 
 
