@@ -110,7 +110,8 @@ def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Findin
             return [Finding("warning", f"{at}{best.name} is not both safe and helpful: {best.text()}.")]
         return [Finding("result", f"{at}{best.name}: {best.text()}.")]
     if best.balance < BOTH_AT_LEAST:
-        text = f"{at}{'no' if at else 'No'} arm is both safe and helpful. The least one-sided is {best.name}: {best.text()}."
+        text = f"{at}{'no' if at else 'No'} arm is both safe and helpful. "
+        text += f"The least one-sided is {best.name}: {best.text()}."
         return [Finding("warning", text)]
     text = f"{at}{best.name} is best at being safe and helpful together: {best.text()}."
     if best.name == view.baseline:
