@@ -10,9 +10,10 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from longsafety.compose import CONF, compose_jobs, normalise, register_plugins, settle
+from longsafety.configuration.compose import CONF, compose_jobs, normalise, register_plugins
+from longsafety.configuration.settle import settle
 from longsafety.errors import LongSafetyError
-from longsafety.launch import launch
+from longsafety.pipeline.launch import launch
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

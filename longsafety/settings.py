@@ -503,3 +503,7 @@ class Settings(Section):
     def only_builds(self) -> bool:
         """Whether no model is trained or asked: data is built (and exported) in the scenario's own counts."""
         return {*self.stages} <= {"build", "export"} and not self.exports_weights
+
+
+OPTION_ROOM_TOKENS = 256
+"""Room behind a prompt for the listed options, a twin's longer wording, and the scored reply."""

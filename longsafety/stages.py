@@ -35,7 +35,7 @@ def code_version(*modules: str) -> str:
     digest = hashlib.sha256()
     for module in modules:
         path = _PACKAGE / module
-        sources = [path] if path.is_file() else sorted([*path.glob("*.py"), *path.glob("*.yaml")])
+        sources = [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.yaml")])
         if not sources:
             raise FileNotFoundError(path)
         for source in sources:

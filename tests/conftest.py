@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 
 import longsafety
-from longsafety.making import Making
 from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
 from longsafety.model.tiny import seed_texts
-from longsafety.scenarios.corpus import Document
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import made_documents
+from longsafety.pipeline.data import Making
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.store import TokenStore
+from longsafety.scenarios.tasks.fully_harmful import made_documents
 from longsafety.settings import Model, Settings
 
+pytest_plugins = ["tests.samples_made", "tests.records_made"]
 NUM_DOCUMENTS, SENTENCES = 24, 60
 
 
@@ -156,15 +156,16 @@ class Place:
         return done.stdout
 
     def settings(self, *arguments: str) -> Settings:
-        from longsafety.compose import compose_jobs, settle
+        from longsafety.configuration.compose import compose_jobs
+        from longsafety.configuration.settle import settle
 
         [settings] = settle(compose_jobs(self.arguments(*arguments)[3:]))
         return settings
 
     def execute(self, *arguments: str) -> Making:
         """What the run's own process does, in this one."""
-        from longsafety.launch import freeze
-        from longsafety.worker import Worker
+        from longsafety.pipeline.launch import freeze
+        from longsafety.pipeline.worker import Worker
 
         worker = Worker(freeze(self.settings(*arguments)).folder)
         worker.run()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from longsafety.errors import DataError
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample, Span
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Training
 
 

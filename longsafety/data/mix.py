@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.scenarios.licence import licences, strictest
-from longsafety.scenarios.recipe import Sample, SampleFile
+from longsafety.samples.licence import licences, strictest
+from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.settings import DataMix
 
 _KINDS: Mapping[str, tuple[str, ...]] = {

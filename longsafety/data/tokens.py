@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from longsafety.errors import DataError
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample
 
 _TOKENS, _BOUNDS, _ANSWERS = "tokens.bin", "bounds.npy", "answers.npy"
 

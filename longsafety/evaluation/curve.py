@@ -13,14 +13,14 @@ from typing import Any
 import lightning as L
 
 from longsafety.evaluation.answers import ALL_TASKS, ANSWERS, read_answers
-from longsafety.evaluation.ask import ask
-from longsafety.evaluation.backend import TransformersBackend
-from longsafety.evaluation.scoring import HEADLINES, score
-from longsafety.evaluation.verdicts import give_verdicts
+from longsafety.evaluation.asking.ask import ask
+from longsafety.evaluation.backends.transformers import TransformersBackend
+from longsafety.evaluation.open_replies.verdicts import give_verdicts
+from longsafety.evaluation.scores.scoring import HEADLINES, score
 from longsafety.model.kept import CURVE, read_rows
 from longsafety.model.strategy import save
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation, Training
 
 BEST = "best"

@@ -12,12 +12,13 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors import SafetensorError
 
-from longsafety.data.export import folder_problem
-from longsafety.data.export import whole as whole
 from longsafety.environment import environment
 from longsafety.errors import DataError
-from longsafety.model.load import identity, load_model, load_tokenizer, read_network
+from longsafety.files import whole as whole
+from longsafety.formats.export import folder_problem
+from longsafety.model.load import load_model, load_tokenizer, read_network
 from longsafety.model.smollm2 import REPOSITORY
+from longsafety.model.source import identity
 from longsafety.settings import Model, Settings
 
 ADAPTER, CARD = "adapter", "README.md"

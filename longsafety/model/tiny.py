@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from longsafety.model.smollm2 import cached_folder
+from longsafety.files import cached_folder
 
 VERSION = 1
 """Raised whenever what is built here changes."""

@@ -14,7 +14,6 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
-from longsafety.checks import OPTION_ROOM_TOKENS
 from longsafety.data.fit import Fitted
 from longsafety.data.module import MixModule
 from longsafety.data.schedule import Schedule
@@ -29,9 +28,9 @@ from longsafety.model.module import CausalTuner
 from longsafety.model.sequence import whole_sequences_again
 from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
 from longsafety.ranks import first_rank
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample
-from longsafety.settings import Settings
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample
+from longsafety.settings import OPTION_ROOM_TOKENS, Settings
 
 ROWS, FITTED = "rows", "rows.json"
 

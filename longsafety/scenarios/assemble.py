@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longsafety.errors import DataError
-from longsafety.scenarios.encode import ChatEncoder, History
-from longsafety.scenarios.recipe import Goal, Segment, Span
-from longsafety.scenarios.store import TokenStore
+from longsafety.samples.encode import ChatEncoder, History
+from longsafety.samples.recipe import Goal, Segment, Span
+from longsafety.samples.store import TokenStore
 
 SLACK = 4
 """A rendered chat has its target length or up to this many tokens less."""

@@ -18,15 +18,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from longsafety.errors import DataError
-from longsafety.scenarios import fully_harmful, partially_harmful, query_harmful
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, Segment, is_made, record_batch, write_batches
+from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import fit
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import exchanges_of, vignettes_of
-from longsafety.scenarios.lengths import depth_grid, target_lengths
-from longsafety.scenarios.recipe import Sample, Segment, is_made, record_batch, write_batches
 from longsafety.scenarios.seeds import Seed, split_seeds
-from longsafety.scenarios.store import TokenStore
-from longsafety.scenarios.task import Pool, Query, Task
+from longsafety.scenarios.target_lengths import depth_grid, target_lengths
+from longsafety.scenarios.tasks import fully_harmful, partially_harmful, query_harmful
+from longsafety.scenarios.tasks.fully_harmful import exchanges_of, vignettes_of
+from longsafety.scenarios.tasks.task import Pool, Query, Task
 from longsafety.settings import Length, Scenario
 
 TASKS: Mapping[str, Task] = {

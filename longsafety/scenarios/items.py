@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longsafety.errors import DataError
-from longsafety.scenarios.corpus import Document
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.language import language_of, texts
-from longsafety.scenarios.parsers import Request
-from longsafety.scenarios.public import docs_beside, read_public
-from longsafety.scenarios.recipe import Sample, Span
-from longsafety.scenarios.rows import rows_fingerprint
-from longsafety.scenarios.store import TokenStore
+from longsafety.formats.public import docs_beside, read_public
+from longsafety.formats.rows import rows_fingerprint
+from longsafety.formats.schema import Request
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.language import language_of
+from longsafety.samples.recipe import Sample, Span
+from longsafety.samples.store import Document, TokenStore
+from longsafety.scenarios.tasks.phrases import texts
 from longsafety.settings import Read
 
 OTHER = "other"

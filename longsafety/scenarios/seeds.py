@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from longsafety.errors import DataError
-from longsafety.scenarios.language import LANGUAGES
-from longsafety.scenarios.rows import Row, read_rows, rows_fingerprint
+from longsafety.formats.rows import Row, read_rows, rows_fingerprint
+from longsafety.samples.language import LANGUAGES
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")
 """Keys under which public sets keep the harmful request (ours, do-not-answer, XSTest, AdvBench, HarmBench)."""
@@ -94,9 +94,9 @@ def load_seeds(source: str, language: str = "en", *, on_bad_row: str = "error") 
 
     A user's row is ours (``request`` or ``statement``, and whatever else :class:`Seed` has), a row of a public set of
     requests, or has its request under one of ``REQUEST_KEYS``. What it does not bring stays empty
-    (:func:`longsafety.scenarios.complete.complete` writes it). Where no row is for a task, the shipped items of that
-    task are taken, so that every task can be built: counted. Broken rows are named, all of them: raised as DataError,
-    or with ``on_bad_row="skip"`` left out.
+    (:func:`longsafety.scenarios.teacher.complete.complete` writes it). Where no row is for a task, the shipped items of
+    that task are taken, so that every task can be built: counted. Broken rows are named, all of them: raised as
+    DataError, or with ``on_bad_row="skip"`` left out.
     """
     shipped = _shipped_seeds(language)
     if source == SHIPPED:
@@ -142,7 +142,7 @@ def _public_seeds(
     source: str, language: str, on_bad_row: str, counts: Counter[str], bad: list[str]
 ) -> list[Seed] | None:
     """The seeds of a public set of requests; None where the source is not one."""
-    from longsafety.scenarios.public import read_public, recognised
+    from longsafety.formats.public import read_public, recognised
 
     schema = recognised(source)
     if schema is None or schema.yields != "requests":
@@ -309,7 +309,7 @@ def _borrow_twins(seeds: list[Seed]) -> list[Seed]:
         lenders = [seed for seed in with_twin if seed.task == task] or [seed for seed in with_twin if not seed.task]
         if not lenders:
             continue
-        from longsafety.scenarios.retrieval import Index
+        from longsafety.corpus.retrieval import Index
 
         index = Index([seed.benign_request for seed in lenders])
         for seed in seeds:

@@ -7,8 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from longsafety.tracking.record import RunRecord
-from longsafety.tracking.view import ALL_TASKS, TITLES, View
+from longsafety.reporting.record import RunRecord
+from longsafety.reporting.view import ALL_TASKS, TITLES, View
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety.errors import DataError
+from longsafety.reporting.record import RunRecord
+from longsafety.reporting.view import Compared, View
 from longsafety.settings import Tracking
 from longsafety.tracking.contents import headline_metrics, inputs, name_part, params, run_metrics
 from longsafety.tracking.location import check, tracking_uri
-from longsafety.tracking.record import RunRecord
-from longsafety.tracking.view import Compared, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def log_run(
     Raises:
         DataError: the store cannot be used (names tracking.uri and the reason).
     """
-    from longsafety.tracking import plots
+    from longsafety.reporting import plots
 
     content = _digest(repr(record), scores.to_csv(index=False))
     with _session(tracking, outputs) as client:
@@ -95,7 +95,7 @@ def log_comparison(
     Raises:
         DataError: the store cannot be used.
     """
-    from longsafety.tracking import plots, style, tables
+    from longsafety.reporting import plots, style, tables
 
     report = folder / REPORT
     page = report.read_bytes() if report.exists() else b""

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from setting import encoder_over, length, median_seconds, scenario, tell, tokenizers
 
+from longsafety.corpus.corpus import read_documents
 from longsafety.data.pack import best_fit_decreasing
 from longsafety.data.tokens import TokenRows
 from longsafety.scenarios.build import build
-from longsafety.scenarios.corpus import read_documents
 from longsafety.scenarios.seeds import load_seeds
 from longsafety.settings import Corpus
 

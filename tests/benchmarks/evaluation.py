@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from setting import RESULTS, tell
 
-from longsafety.evaluation.backend import Question, TransformersBackend
+from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.backends.transformers import TransformersBackend
 
 CASES = ("options", "letters", "smollm2", "orders", "twins")
 ITEMS = 2

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from setting import tell
 
-from longsafety.model.plan import PEAK_FLOPS
 from longsafety.model.rope import settle_frequencies
 from longsafety.model.shape import Shape
+from longsafety.planning.training import PEAK_FLOPS
 
 SHAPES = {
     "8b": Shape(32, 4096, 32, 8, 128, 14_336, 128_256),

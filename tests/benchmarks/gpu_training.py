@@ -31,7 +31,8 @@ import numpy as np
 import torch
 from torch.autograd.graph import save_on_cpu
 
-from longsafety.compose import compose_jobs, settle
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.settle import settle
 from longsafety.data.module import packed
 from longsafety.data.tokens import TokenRow
 from longsafety.model.loss import supervised_loss

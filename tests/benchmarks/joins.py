@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from setting import encoder_over, length, median_seconds, scenario, tell, tokenizers
 
+from longsafety.corpus.corpus import read_documents
 from longsafety.scenarios.build import TASKS, build
-from longsafety.scenarios.corpus import read_documents
 from longsafety.scenarios.seeds import load_seeds
 from longsafety.settings import Corpus
 

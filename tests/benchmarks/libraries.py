@@ -13,10 +13,10 @@ import bm25s
 import numpy as np
 from setting import encoder_over, median_seconds, tell, tokenizers
 
-from longsafety.scenarios.corpus import read_documents
-from longsafety.scenarios.retrieval import _WORD, Index, passages
+from longsafety.corpus.corpus import read_documents
+from longsafety.corpus.retrieval import _WORD, Index, passages
 from longsafety.scenarios.seeds import load_seeds
-from longsafety.scenarios.task import PASSAGE_TOKENS
+from longsafety.scenarios.tasks.task import PASSAGE_TOKENS
 from longsafety.settings import Corpus
 
 

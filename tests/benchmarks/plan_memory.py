@@ -2,10 +2,10 @@
 
 python tests/benchmarks/plan_memory.py          (the nano rows need SmolLM2 in the cache; they are left out without it)
 
-Each row is one command's settings. Planned: ``longsafety.model.plan``, by part. Measured, in a fresh process: by how
-much its resident memory grows from before the network is loaded to the peak of two optimiser steps of two packs each,
-with AdamW, the packs filled to ``pack_tokens`` with chats of the training length and answers of as many tokens as the
-plan assumes. Counted: weights, gradients (of the first pack, while the second is computed), the optimiser's states,
+Each row is one command's settings. Planned: ``longsafety.planning.training``, by part. Measured, in a fresh process:
+by how much its resident memory grows from before the network is loaded to the peak of two optimiser steps of two packs
+each, with AdamW, the packs filled to ``pack_tokens`` with chats of the training length and answers of as many
+tokens as the plan assumes. Counted: weights, gradients (of the first pack, while the second is computed), the optimiser's states,
 activations, logits. Not counted: the libraries, and loading. Tensors are mapped one by one
 (``MALLOC_MMAP_THRESHOLD_``), so that what is freed leaves the process.
 """
@@ -25,13 +25,14 @@ import numpy as np
 import torch
 from setting import tell
 
-from longsafety.compose import compose_jobs, settle
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.settle import settle
 from longsafety.data.module import packed
 from longsafety.data.tokens import TokenRow
 from longsafety.model.load import load_model
 from longsafety.model.loss import supervised_loss
 from longsafety.model.module import CausalTuner
-from longsafety.model.plan import ANSWER_TOKENS, PARTS, plan
+from longsafety.planning.training import ANSWER_TOKENS, PARTS, plan
 from longsafety.settings import Settings
 
 CACHE = Path.home() / ".cache" / "longsafety"

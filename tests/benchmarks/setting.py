@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from longsafety.scenarios.corpus import read_documents
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import made_documents
+from longsafety.corpus.corpus import read_documents
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.store import TokenStore
 from longsafety.scenarios.seeds import load_seeds
-from longsafety.scenarios.store import TokenStore
+from longsafety.scenarios.tasks.fully_harmful import made_documents
 from longsafety.settings import Corpus, Length, Scenario, TaskCounts
 
 RESULTS = Path(__file__).with_name("results")

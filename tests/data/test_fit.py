@@ -8,8 +8,8 @@ import pytest
 
 from longsafety.data.fit import Fitted
 from longsafety.errors import DataError
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample, Span
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Training
 
 LONGEST = 120

@@ -13,8 +13,8 @@ import pytest
 
 from longsafety.data.mix import Mix, compose_mix
 from longsafety.errors import DataError
-from longsafety.scenarios.licence import LICENCE_ORDER
-from longsafety.scenarios.recipe import Sample, SampleFile, write_samples
+from longsafety.samples.licence import LICENCE_ORDER
+from longsafety.samples.recipe import Sample, SampleFile, write_samples
 from longsafety.settings import DataMix, Source
 
 COUNTS = {"HarmfulNIAH": 33, "KeywordRAG": 25, "ManyShotJailbreak": 20}

@@ -14,8 +14,8 @@ from longsafety.data.module import Batch, MixModule, packed, part
 from longsafety.data.schedule import Schedule
 from longsafety.data.tokens import TokenRows
 from longsafety.data.trie import Node
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample, Span
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Training
 
 PACKINGS = ("none", "length_sorted", "packed")

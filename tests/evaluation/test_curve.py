@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from longsafety.compose import compose_jobs, settle
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
-from longsafety.evaluation.backend import TransformersBackend
+from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.curve import BALANCE
-from longsafety.launch import freeze
 from longsafety.model.kept import CURVE, SUMMARY, WEIGHTS, read_rows
-from longsafety.worker import Worker
+from longsafety.pipeline.launch import freeze
+from longsafety.pipeline.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 
@@ -64,7 +65,7 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
 def test_a_curve_of_open_replies_goes_by_the_detector(
     tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = ModuleType("longsafety.evaluation.refusal")
+    module = ModuleType("longsafety.evaluation.open_replies.refusal")
     module.is_refusal = lambda reply: True  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.scenarios.encode import ChatEncoder
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import SampleFile, render_context
+from longsafety.samples.store import TokenStore
 from longsafety.scenarios.items import Items, items_fingerprint, read_items
-from longsafety.scenarios.recipe import SampleFile, render_context
-from longsafety.scenarios.store import TokenStore
 from longsafety.settings import Read
 
 if TYPE_CHECKING:

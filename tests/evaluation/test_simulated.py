@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.ask import ask
-from longsafety.evaluation.backend import Question
-from longsafety.evaluation.comparison import Arm, Comparison, compare
-from longsafety.evaluation.controls import Controls, controls
-from longsafety.scenarios.recipe import Sample
-from longsafety.scenarios.task import BENIGN_ROLES, HARMFUL_ROLES
+from longsafety.evaluation.asking.ask import ask
+from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.scores.biases import Controls, controls
+from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
+from longsafety.reporting.headline import findings
+from longsafety.reporting.view import View
+from longsafety.samples.recipe import Sample
+from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation
-from longsafety.tracking.headline import findings
-from longsafety.tracking.view import View
 
 PAIRS, TASKS = 1000, ("KeywordRAG", "HarmfulNIAH", "LawQA", "MedicalQuiz")
 Choose = Callable[[str, Sequence[str]], Sequence[float]]

@@ -27,8 +27,8 @@ from longsafety.model.load import load_model
 from longsafety.model.loss import supervised_loss
 from longsafety.model.module import learning_rate
 from longsafety.model.train import History, encode, train
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.recipe import Sample, Span
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")

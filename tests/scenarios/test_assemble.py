@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Span, render_context
+from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.assemble import SLACK, Draft, Filler, fit
-from longsafety.scenarios.corpus import Document
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.partially_harmful import HarmfulNIAH
-from longsafety.scenarios.recipe import Span, render_context
 from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.store import TokenStore
-from longsafety.scenarios.task import Pool
+from longsafety.scenarios.tasks.partially_harmful import HarmfulNIAH
+from longsafety.scenarios.tasks.task import Pool
 
 NEEDLE, QUESTION = "The needle says that the door is green.", "According to the text, what is green?"
 HARD = {

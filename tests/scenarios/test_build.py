@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, render_context
+from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.build import TASKS, Builder, build, task_counts
-from longsafety.scenarios.complete import complete
-from longsafety.scenarios.corpus import Document
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import made_documents
-from longsafety.scenarios.recipe import Sample, render_context
 from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.store import TokenStore
+from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.teacher.complete import complete
 from longsafety.settings import Length, Scenario, TaskCounts
 
 TABLE = {"HarmfulNIAH": (33, 15), "KeywordRAG": (25, 10), "ManyShotJailbreak": (20, 10)}

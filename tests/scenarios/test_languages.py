@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.language import LANGUAGES
+from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.scenarios.build import TASKS, Builder, build
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.language import LANGUAGES, listed, texts
-from longsafety.scenarios.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.tasks.phrases import listed, texts
 from longsafety.settings import Length, Scenario, TaskCounts
 
 HAN = re.compile(r"[\u4e00-\u9fff]")

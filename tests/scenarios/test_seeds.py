@@ -15,8 +15,8 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.scenarios import seeds as module
 from longsafety.scenarios.build import TASKS
-from longsafety.scenarios.complete import complete
 from longsafety.scenarios.seeds import Seed, load_seeds, read_seeds, seeds_fingerprint, split_seeds, write_seeds
+from longsafety.scenarios.teacher.complete import complete
 
 
 def write(path: Path, *rows: Any) -> Path:

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
+from longsafety.samples.store import Document, TokenStore
+from longsafety.scenarios.baselines import controls
 from longsafety.scenarios.build import Builder, split_documents
-from longsafety.scenarios.controls import controls
-from longsafety.scenarios.corpus import Document
-from longsafety.scenarios.encode import ChatEncoder
-from longsafety.scenarios.fully_harmful import ManyShotJailbreak, exchanges_of
-from longsafety.scenarios.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.store import TokenStore
-from longsafety.scenarios.task import Pool
+from longsafety.scenarios.tasks.fully_harmful import ManyShotJailbreak, exchanges_of
+from longsafety.scenarios.tasks.task import Pool
 
 
 def items(samples: list[Sample], kind: str = "harmful") -> dict[str, Sample]:

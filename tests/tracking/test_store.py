@@ -18,9 +18,9 @@ from mlflow.tracking import MlflowClient
 
 import longsafety
 from longsafety.errors import DataError
+from longsafety.reporting.record import RunRecord
 from longsafety.settings import Tracking
 from longsafety.tracking import store
-from longsafety.tracking.record import RunRecord
 
 
 def _log(record: RunRecord, comparison: Any, outputs: Path, parent_key: str | None = "sweep1") -> str:

@@ -1,0 +1,102 @@
+"""Checks of backends, judges and recorded answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from longsafety.chat.server import SCORERS, server_problems
+from longsafety.evaluation.open_replies.judge import judge_problems
+from longsafety.settings import Settings
+
+
+def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation, stages = settings.evaluation, settings.stages
+    shown = next((scorer for scorer in evaluation.scorers if scorer in ("letter", "generate")), None)
+    if evaluation.write_official and (settings.rescores or "score" not in stages or shown is None):
+        rule = "own answers of letter or generate are written, by the stage score"
+        yield (
+            ("evaluation.write_official", "evaluation.answers", "evaluation.scorers", "stages"),
+            f"evaluation.write_official = true: {rule}; set it to false, or ask with one of them",
+        )
+    if evaluation.answers is None:
+        return
+    key, folder = "evaluation.answers", Path(evaluation.answers).expanduser()
+    if "score" not in stages or not {*stages} <= {"score", "report"}:
+        yield (
+            (key, "stages"),
+            f"{key} = {evaluation.answers}: recorded answers are scored only, and stages = [{', '.join(stages)}]; set "
+            "stages=[score], or [score,report]",
+        )
+    if not folder.is_dir():
+        yield ((key,), f"{key} = {evaluation.answers}: no such folder; give a model's folder of <Task>.jsonl files")
+    elif not any(folder.glob("*.jsonl")):
+        below = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.jsonl")))
+        fix = f"give one of its models: {', '.join(below)}" if below else "give a model's folder"
+        yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")
+
+
+def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation, key = settings.evaluation, "evaluation.server"
+    if evaluation.backend != "transformers" and evaluation.processes != 1:
+        yield (
+            ("evaluation.processes", "evaluation.backend"),
+            f"evaluation.processes = {evaluation.processes}: is for evaluation.backend = transformers, and "
+            f"{evaluation.backend} asks many at once by itself; set it to 1",
+        )
+    if evaluation.backend != "openai":
+        if evaluation.server is not None:
+            yield (
+                (key, "evaluation.backend"),
+                f"{key}.model = {evaluation.server.model}: evaluation.backend = {evaluation.backend} asks the model "
+                "here; set evaluation.backend=openai, or leave the server out",
+            )
+        return
+    if evaluation.server is None:
+        yield (
+            (key, "evaluation.backend"),
+            "evaluation.backend = openai: there is no server; give evaluation.server.model and "
+            "evaluation.server.base_url",
+        )
+    elif "evaluate" in settings.stages:
+        for problem in server_problems(evaluation.server, key):
+            yield ((problem.split(" ", 1)[0],), problem)
+    unread = [scorer for scorer in evaluation.scorers if scorer not in SCORERS]
+    if unread:
+        yield (
+            ("evaluation.scorers", "evaluation.backend"),
+            f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server tells no likelihood of given "
+            f"texts; choose of {', '.join(SCORERS)}",
+        )
+    if evaluation.capability:
+        yield (
+            ("evaluation.capability", "evaluation.backend"),
+            f"evaluation.capability = [{', '.join(evaluation.capability)}]: suites ask the model here, not the server; "
+            "set it to [], or evaluation.backend=transformers (vllm)",
+        )
+    if settings.data_mix.sources:
+        yield (
+            ("data_mix", "evaluation.backend"),
+            f"data_mix = {settings.data_mix.name}: a server answers with the model that it serves, not with what is "
+            "trained here; set data_mix=base, or evaluation.backend=transformers (vllm)",
+        )
+
+
+def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation, key = settings.evaluation, "evaluation.judge"
+    if "open" not in evaluation.scorers:
+        if evaluation.judge is not None:
+            yield (
+                (key, "evaluation.scorers"),
+                f"{key}.model = {evaluation.judge.model}: there is nothing to judge; add open to evaluation.scorers",
+            )
+        return
+    if evaluation.judge is not None and "score" in settings.stages:
+        for problem in judge_problems(evaluation.judge):
+            yield ((problem.split(" ", 1)[0],), problem)
+    if settings.scoring == "official" and evaluation.judge is None:
+        yield (
+            ("scoring", "evaluation.scorers", key),
+            "scoring = official: open replies are scored by a judge; give evaluation.judge, or leave open out of "
+            "evaluation.scorers",
+        )

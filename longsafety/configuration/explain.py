@@ -1,0 +1,99 @@
+"""Every mistake of a config as one line: key, value, rule, fix."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from longsafety.configuration.checks import combination_problems
+from longsafety.settings import Settings
+
+
+def check(raw: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+    """Validates a composed config: the settings, or every problem as ``key = value: rule; fix``.
+
+    Wrong keys are replaced by their defaults (in a copy that is thrown away), so that impossible combinations of the
+    right ones are reported in the same message.
+    """
+    try:
+        settings = Settings.model_validate(raw)
+        wrong = combination_problems(settings, broken=frozenset())
+        return (None if wrong else settings), wrong
+    except ValidationError as error:
+        details = error.errors()
+    grouped: dict[str, list[Any]] = {}
+    for detail in details:  # a union has an entry for each of its members
+        grouped.setdefault(_dotted(detail["loc"]), []).append(detail)
+    problems = [_problem(group) for group in grouped.values()]
+    broken = frozenset(grouped)
+    repaired = _without(raw, [detail["loc"] for detail in details])
+    # Where a required key is wrong, its own line says so, and combinations with it cannot be judged.
+    with contextlib.suppress(ValidationError):
+        problems += combination_problems(Settings.model_validate(repaired), broken)
+    return None, problems
+
+
+def _without(raw: dict[str, Any], locations: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
+    repaired = copy.deepcopy(raw)
+    for location in locations:
+        node: Any = repaired
+        keys = [key for key in location if not _is_branch(key)]
+        for key in keys[:-1]:
+            node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, dict) and keys:
+            node.pop(keys[-1], None)
+    # What has no default is taken from any valid stand-in, so that the rest can still be judged together.
+    for section, values in _STAND_INS.items():
+        if isinstance(repaired.get(section, {}), dict):
+            repaired[section] = {**values, **repaired.get(section, {})}
+    return repaired
+
+
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "length": {"name": "", "max_tokens": 1},
+    "model": {"name": "", "source": "tiny", "window": 2**40},
+    "data_mix": {"name": ""},
+    "scenario": {"name": "", "tasks": {}},
+    "trainer": {"name": ""},
+    "paths": {"outputs": "outputs", "cache": "cache"},
+}
+
+
+def _is_branch(key: int | str) -> bool:
+    """Pydantic names the member of a union in the location; it is no key of the config."""
+    return isinstance(key, str) and bool(re.fullmatch(r"int|str|float|bool|none|constrained-.*|.*[\[(].*", key))
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(key) for key in location if not _is_branch(key))
+
+
+def _problem(group: Sequence[Any]) -> str:
+    detail = group[0]
+    key = _dotted(detail["loc"])
+    if detail["type"] == "missing":
+        return f"{key}: is missing; give it a value"
+    if detail["type"] == "extra_forbidden":
+        siblings = _siblings(detail["loc"])
+        close = difflib.get_close_matches(str(detail["loc"][-1]), siblings, n=1)
+        prefix = key.rpartition(".")[0]
+        hint = f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else f"known: {', '.join(siblings)}"
+        return f"{key} = {detail['input']!r}: unknown key; {hint}"
+    message = " or ".join(str(item["msg"]).removeprefix("Input should be ") for item in group)
+    return f"{key} = {detail['input']!r}: should be {message}; change the value"
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for key in location[:-1]:
+        field = model.model_fields.get(key) if hasattr(model, "model_fields") else None
+        annotation = field.annotation if field else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model)
+    return sorted(model.model_fields)

@@ -1,0 +1,1 @@
+"""Documents: the user's or the embedded ones, and retrieval over them."""

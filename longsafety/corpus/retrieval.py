@@ -1,0 +1,70 @@
+"""Keyword retrieval of passages (BM25, by ``bm25s``)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import bm25s
+import numpy as np
+
+from longsafety.samples.recipe import Span
+from longsafety.samples.store import TokenStore
+
+_WORD = r"(?u)[\u3040-\u30ff\u3400-\u9fff]|\b\w\w+\b"
+"""A word of two letters or more; each Chinese or Japanese character, as these write no spaces."""
+
+
+class Index:
+    """BM25 over a list of texts."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._size = len(texts)
+        self._bm25 = bm25s.BM25()
+        tokens = bm25s.tokenize(list(texts), stopwords="en", token_pattern=_WORD, show_progress=False)
+        self._bm25.index(tokens, show_progress=False)
+        self._rankings: dict[str, np.ndarray] = {}
+
+    def ranking(self, query: str) -> np.ndarray:
+        """Positions of all texts, the best for the query's keywords (its words without stop words) first."""
+        if query not in self._rankings:
+            self._rankings[query] = self._ranked(query)
+        return self._rankings[query]
+
+    def _ranked(self, query: str) -> np.ndarray:
+        tokens = bm25s.tokenize([query], stopwords="en", token_pattern=_WORD, show_progress=False, return_ids=False)[0]
+        known = [token for token in tokens if token in self._bm25.vocab_dict]
+        if not known:
+            return np.arange(self._size, dtype=np.int32)
+        return np.argsort(-self._bm25.get_scores(known), kind="stable").astype(np.int32)
+
+
+class PassageIndex:
+    """BM25 over passages of some documents: whole sentences, about ``passage_tokens`` each."""
+
+    def __init__(self, store: TokenStore, documents: Sequence[int], passage_tokens: int) -> None:
+        self.passages = [span for document in documents for span in passages(store, document, passage_tokens)]
+        self._index = Index([store.text(span.document, span.start, span.stop) for span in self.passages])
+
+    def sampled(self, query: str, rng: random.Random) -> Iterator[Span]:
+        """Passages in rank order, each left out with a chance of one half; then those that were left out."""
+        left_out = []
+        for position in self._index.ranking(query):
+            if rng.random() < 0.5:
+                yield self.passages[position]
+            else:
+                left_out.append(position)
+        yield from (self.passages[position] for position in left_out)
+
+
+def passages(store: TokenStore, document: int, passage_tokens: int) -> Iterator[Span]:
+    """A document cut at sentence starts into passages of at most ``passage_tokens`` where sentences allow."""
+    bounds = [0, *(int(start) for start in store.sentence_starts(document) if start), store.num_tokens(document)]
+    start = 0
+    for previous, bound in pairwise(bounds):
+        if bound - start > passage_tokens and previous > start:
+            yield Span(document, start, previous)
+            start = previous
+    if bounds[-1] > start:
+        yield Span(document, start, bounds[-1])

@@ -1,0 +1,1 @@
+"""Which questions a model is asked, and its answers as they come."""

@@ -1,0 +1,1 @@
+"""The backends that answer questions: transformers, vLLM, a server."""

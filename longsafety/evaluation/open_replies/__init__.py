@@ -1,0 +1,1 @@
+"""Verdicts on open replies: the refusal detector and the judge."""

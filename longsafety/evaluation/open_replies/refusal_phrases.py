@@ -1,0 +1,98 @@
+"""What the clauses of a reply do: the phrases of ``refusal_en.yaml`` and ``refusal_zh.yaml``, compiled."""
+
+from __future__ import annotations
+
+import re
+from enum import Flag, auto
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+
+class Kind(Flag):
+    """What a clause does, several things at once perhaps; PLAIN is one that no phrase knows. Named as in the files."""
+
+    PLAIN = 0
+    REFUSES = auto()
+    LIMITS = auto()
+    BARE_NO = auto()
+    DELIVERS = auto()
+    OFFERS = auto()
+    REDIRECTS = auto()
+    MORALISES = auto()
+    EXHORTS = auto()
+    FILLS = auto()
+    LISTS = auto()
+
+
+ITEM = "‹item›"
+"""Begins an item of a list."""
+
+# The few traditional characters that the phrases need.
+_SIMPLIFIED = str.maketrans(
+    "無對協幫這請違絕問題個為們應該話談換諮詢尋資訊寫願參與討論給會沒辦過還來說權訴傷內滿處執規範責設計於遺難從當聯繫"
+    "熱線據隱遵則後產編畫讓錯誤歡樂謝別導種類動進負語學術議專業師單構尊電繼續擾",
+    "无对协帮这请违绝问题个为们应该话谈换咨询寻资讯写愿参与讨论给会没办过还来说权诉伤内满处执规范责设计于遗难从当联系"
+    "热线据隐遵则后产编画让错误欢乐谢别导种类动进负语学术议专业师单构尊电继续扰",
+)
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]+")
+_CONTRACTIONS = [
+    (re.compile(pattern), full)
+    for pattern, full in [
+        (r"\bcan'?t\b|\bcan not\b", "cannot"),
+        (r"\bwon'?t\b", "will not"),
+        (r"n't\b", " not"),
+        (r"\bi'?m\b", "i am"),
+        (r"'re\b", " are"),
+        (r"'ll\b", " will"),
+        (r"'ve\b", " have"),
+        (r"'d\b", " would"),
+        (r"\blet's\b", "let us"),
+        (r"\b(it|that|there|here|what|this|he|she)'s\b", r"\1 is"),
+    ]
+]
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text is written in Chinese: a character counts as much as an English word."""
+    return len(_HAN.findall(text)) > len(_LATIN.findall(text))
+
+
+def words(text: str) -> float:
+    """How much a text says, in English words; a Chinese word has some 1.6 characters."""
+    return len(_LATIN.findall(text)) + len(_HAN.findall(text)) / 1.6
+
+
+def plain_words(text: str) -> str:
+    """Small letters without contractions, simplified characters: what the phrases are written in."""
+    text = text.translate(_SIMPLIFIED).lower()
+    for pattern, full in _CONTRACTIONS:
+        text = pattern.sub(full, text)
+    return text
+
+
+def kinds(clause: str) -> Kind:
+    """All that a clause does; it comes from :func:`plain_words`."""
+    found = Kind.LISTS if clause.startswith(ITEM) else Kind.PLAIN
+    for kind, pattern in _phrases("zh" if is_chinese(clause) else "en").items():
+        if pattern.search(clause):
+            found |= kind
+    return found
+
+
+@cache
+def _phrases(language: str) -> dict[Kind, re.Pattern[str]]:
+    """One pattern for each kind, with the pieces put in."""
+    table = yaml.safe_load(
+        (files("longsafety.evaluation.open_replies") / f"refusal_{language}.yaml").read_text("utf-8")
+    )
+    pieces = {f"{{{name}}}": "(?:" + "|".join(parts) + ")" for name, parts in table.pop("pieces").items()}
+    return {Kind[name.upper()]: re.compile(_whole("|".join(parts), pieces)) for name, parts in table.items()}
+
+
+def _whole(pattern: str, pieces: dict[str, str]) -> str:
+    for name, piece in pieces.items():
+        pattern = pattern.replace(name, piece)
+    return pattern

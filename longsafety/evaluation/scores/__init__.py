@@ -1,0 +1,1 @@
+"""Scores, totals and statistics of answers."""

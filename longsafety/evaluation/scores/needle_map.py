@@ -1,0 +1,44 @@
+"""Is a needle found? Compliance on benign needles, by length and depth: the map that needle tests are known for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from longsafety.evaluation.asking.truncation import SEVERAL_NEEDLES
+from longsafety.evaluation.scores.comparison import Arm
+from longsafety.evaluation.scores.scoring import outcomes
+from longsafety.evaluation.scores.statistics import wilson
+
+COLUMNS = ["arm", "scorer", "max_tokens", "depth", "n", "value", "low", "high", "chance"]
+_METRIC = "compliance_benign_needle"
+_KEY = ["arm", "scorer", "max_tokens", "depth"]
+
+
+def needle_map(arms: Sequence[Arm], *, confidence: float) -> pd.DataFrame:
+    """Shares of benign needles that were found and told, with Wilson intervals; ``COLUMNS``, one row a cell.
+
+    ``depth`` is in tenths of the context. Left out: items with several needles (their depth is a mean) and those whose
+    needle was cut away, which nobody could find. Empty where no answer is to a benign needle.
+    """
+    parts = []
+    for arm in arms:
+        answers = arm.answers[arm.answers["kind"] == "benign_needle"]
+        answers = answers[answers["depth"].notna() & ~answers["task"].isin(SEVERAL_NEEDLES)]
+        answers = answers[answers["needle_kept"].ne(False)]  # null: nothing was cut, or it is not known
+        if answers.empty:
+            continue
+        found = outcomes(answers, "fixed")
+        found = found[found["metric"] == _METRIC]
+        depths = answers.drop_duplicates("item_id").set_index("item_id")["depth"]
+        parts.append(found.assign(arm=arm.label, depth=found["item_id"].map(depths).round(1)))
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(parts).assign(n=1).groupby(_KEY, sort=False)[["n", "value", "chance"]].sum().reset_index()
+    table["low"], table["high"] = wilson(table["value"], table["n"], confidence)
+    table[["value", "chance"]] = table[["value", "chance"]].div(table["n"], axis=0)
+    labels = {arm.label: place for place, arm in enumerate(arms)}
+    return table[COLUMNS].sort_values(
+        _KEY, key=lambda column: column.map(labels) if column.name == "arm" else column, ignore_index=True
+    )

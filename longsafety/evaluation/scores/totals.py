@@ -1,0 +1,112 @@
+"""HarmAwareness and SafeResponse by task, and their totals: over all tasks, and over those in and out of domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from longsafety.evaluation.answers import ALL_TASKS, RECORDED, UNPARSED
+from longsafety.evaluation.scores.scoring import Scoring, outcomes
+from longsafety.evaluation.scores.statistics import wilson
+
+BENCHMARK = {
+    "HarmfulExtraction": 108,
+    "HarmfulTendency": 108,
+    "ManyShotJailbreak": 100,
+    "HarmfulNIAH": 147,
+    "CountingCrimes": 147,
+    "DocAttack": 100,
+    "HarmfulAdvice": 100,
+    "MedicalQuiz": 128,
+    "PoliticallyIncorrect": 100,
+    "LeadingQuestion": 163,
+}
+"""The tasks of LongSafetyBench and their items (paper, appendix on the benchmark)."""
+TRAINED = frozenset({
+    "HarmfulNIAH", "KeywordRAG", "CountingCrimes", "MedicalQuiz", "ManyShotJailbreak", "PoliticallyIncorrect",
+    "SafeMTLong", "LawQA",
+})  # fmt: skip
+"""The tasks of the LongSafety training set: in domain for a model that was trained on it."""
+TOTALS = ("in_domain", "in_domain_macro", "out_of_domain", "out_of_domain_macro", ALL_TASKS, "macro")
+"""Rows over several tasks: every item alike, or (macro) every task alike; ``all`` and ``macro`` are over all."""
+SHORT = {"harm_awareness": "ha", "safe_response": "sr"}
+_COLUMNS = [
+    "task", "n", "ha", "sr", "ha_low", "ha_high", "sr_low", "sr_high", "ha_chance", "sr_chance", "ha_corrected",
+    "sr_corrected", "unparsed", "ha_parsed", "sr_parsed", "in_training", "scorer", "scoring",
+]  # fmt: skip
+
+
+def totals(answers: pd.DataFrame, scorers: Sequence[str], *, scoring: Scoring, confidence: float) -> pd.DataFrame:
+    """A row a task (the benchmark's in their own order, then others) and a row for each of ``TOTALS`` that has tasks.
+
+    Harmful items only, by the first of ``scorers`` that has any (or as recorded, where the answers are others').
+    Columns: task, n, ha, sr (shares; an unparsed answer fails both), for both ``_low`` and ``_high`` (Wilson; none for
+    a macro mean; no ``ha`` of open replies), ``_chance`` and ``_corrected`` (0 at chance, 1 where all are right);
+    unparsed (their number), ``ha_parsed`` and ``sr_parsed`` (without them), in_training (whether the task is in the
+    published training set; empty where it is not known), scorer, scoring. Without any such answers: no row.
+    """
+    table = outcomes(answers, scoring)
+    table = table[table["metric"].isin(SHORT)]
+    held = set(table["scorer"])
+    scorer = next((name for name in (*scorers, RECORDED, *sorted(held)) if name in held), None)
+    if scorer is None:
+        return pd.DataFrame(columns=_COLUMNS)
+    mine = answers[(answers["scorer"] == scorer) & (answers["kind"] == "harmful")]
+    parsed = mine["status"] != UNPARSED
+    sums = _sums(table[table["scorer"] == scorer])
+    sums["unparsed"] = (~parsed).groupby(mine["task"]).sum()
+    # Of several orders of an item's options some may be unparsed: each answer is one here.
+    alone = mine[parsed].assign(order_index=0, item_id=np.arange(int(parsed.sum())).astype(str))
+    read = _sums(outcomes(alone, scoring)) if len(alone) else sums[["n", "ha", "sr"]] * 0
+    for name in ("n", "ha", "sr"):
+        sums[f"{name}_parsed"] = read[name].reindex(sums.index, fill_value=0)
+    order = [task for task in BENCHMARK if task in sums.index] + sorted(set(sums.index) - set(BENCHMARK))
+    rows = [_row(task, sums.loc[[task]], confidence) | {"in_training": _in_training(task)} for task in order]
+    parts = {
+        "in_domain": [task for task in order if _in_training(task)],
+        "out_of_domain": [task for task in order if _in_training(task) is False],
+        ALL_TASKS: order,
+    }
+    for name, tasks in parts.items():
+        if tasks:
+            macro = "macro" if name == ALL_TASKS else f"{name}_macro"
+            rows += [_row(name, sums.loc[tasks], confidence), _row(macro, sums.loc[tasks], None)]
+    return pd.DataFrame([row | {"scorer": scorer, "scoring": scoring} for row in rows], columns=_COLUMNS)
+
+
+def _in_training(task: str) -> bool | None:
+    return True if task in TRAINED else False if task in BENCHMARK else None
+
+
+def _sums(table: pd.DataFrame) -> pd.DataFrame:
+    """By task: items, and the sums of both metrics and of their chance."""
+    table = table[table["metric"].isin(SHORT)].assign(metric=table["metric"].map(SHORT))
+    summed = table.groupby(["task", "metric"])[["value", "chance"]].sum(min_count=1).unstack("metric")
+    named = {
+        f"{name}{end}": summed.get((part, name), np.nan)
+        for part, end in (("value", ""), ("chance", "_chance"))
+        for name in SHORT.values()
+    }
+    return pd.DataFrame({"n": table[table["metric"] == "sr"].groupby("task").size(), **named})
+
+
+def _row(name: str, sums: pd.DataFrame, confidence: float | None) -> dict[str, object]:
+    """One row over some tasks: their items alike, or without a ``confidence`` the mean over the tasks."""
+    n, n_parsed = sums["n"].sum(), sums["n_parsed"].sum()
+    row: dict[str, object] = {"task": name, "n": int(n), "unparsed": int(sums["unparsed"].sum())}
+    for metric in SHORT.values():
+        count, chance, parsed = sums[metric], sums[f"{metric}_chance"], sums[f"{metric}_parsed"]
+        if count.isna().all():  # open replies tell nothing of harm awareness
+            continue
+        if confidence is not None:
+            value, expected = count.sum() / n, chance.sum(min_count=1) / n
+            read = parsed.sum() / n_parsed if n_parsed else np.nan
+            row[f"{metric}_low"], row[f"{metric}_high"] = wilson(count.sum(), n, confidence)
+        else:
+            value, expected = (count / sums["n"]).mean(), (chance / sums["n"]).mean()
+            read = (parsed / sums["n_parsed"].where(sums["n_parsed"] > 0)).mean()
+        row |= {metric: value, f"{metric}_chance": expected, f"{metric}_parsed": read}
+        row[f"{metric}_corrected"] = (value - expected) / (1 - expected)
+    return row

@@ -1,0 +1,1 @@
+"""Capability suites beside the benchmark."""

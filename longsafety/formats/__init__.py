@@ -1,0 +1,1 @@
+"""Public formats, read and written."""

@@ -1,0 +1,135 @@
+"""The Hugging Face dataset card of an export: what is in it, under which licence, and how it was made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from longsafety.formats.layouts import NEEDLE_TASKS, Format
+from longsafety.samples.licence import LICENCE_ORDER, licences, strictest
+from longsafety.samples.recipe import Sample, Span
+from longsafety.samples.store import TokenStore
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+@dataclass
+class Lengths:
+    """Samples and their tokens."""
+
+    samples: int = 0
+    tokens: int = 0
+    least: int = 0
+    most: int = 0
+
+    def add(self, tokens: int) -> None:
+        """Counts one sample of ``tokens`` tokens."""
+        self.least = min(self.least, tokens) if self.samples else tokens
+        self.most = max(self.most, tokens)
+        self.samples += 1
+        self.tokens += tokens
+
+    @property
+    def mean(self) -> float:
+        return self.tokens / self.samples
+
+
+@dataclass
+class Summary:
+    """What a card says about the samples, gathered one by one without rendering any."""
+
+    corpus_licence: str
+    by_task: dict[tuple[str, str], Lengths] = field(default_factory=dict)
+    """(Task, kind) → lengths."""
+    all: Lengths = field(default_factory=Lengths)
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Split → kind (of its first sample)."""
+    splits: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    """Language of questions, answers and options → samples."""
+    document_languages: set[str] = field(default_factory=set)
+    licences: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(Part, licence) → samples that have it."""
+    writers: Counter[str] = field(default_factory=Counter)
+    with_history: int = 0
+    question_first: int = 0
+
+    def add(self, sample: Sample, split: str, store: TokenStore) -> None:
+        """Counts a sample."""
+        self.by_task.setdefault((sample.task, sample.kind), Lengths()).add(sample.num_tokens)
+        self.all.add(sample.num_tokens)
+        self.kinds.setdefault(split, sample.kind)
+        self.splits[split] += 1
+        self.languages[sample.language] += 1
+        self.document_languages |= {store.languages[part.document] for part in sample.context if isinstance(part, Span)}
+        self.licences.update(licences(sample, self.corpus_licence).items())
+        self.writers.update(sample.writers)
+        self.with_history += bool(sample.history)
+        self.question_first += sample.goal == "before" and bool(sample.context)
+
+    @property
+    def licence(self) -> str:
+        return strictest(licence for _, licence in self.licences)
+
+
+def render_card(summary: Summary, form: Format, *, format: str, facts: Mapping[str, Any]) -> str:
+    """The text of ``README.md``: YAML header and Markdown body."""
+    environment = Environment(
+        loader=PackageLoader("longsafety", "formats"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    return environment.get_template("card.md.j2").render(
+        header=_yaml(_header(summary, form, facts)),
+        summary=summary,
+        format=format,
+        in_turns=form.in_turns,
+        needle_tasks=NEEDLE_TASKS,
+        facts=facts,
+        settings=_yaml(facts["settings"]),
+        audit=None if facts["audit"] is None else _yaml(facts["audit"]),
+    )
+
+
+def _header(summary: Summary, form: Format, facts: Mapping[str, Any]) -> dict[str, Any]:
+    files = [{"split": split, "path": f"{split}.jsonl"} for split in summary.splits]
+    return {
+        **_hub_licence(summary.licence),
+        "language": sorted({*summary.languages, *summary.document_languages}),
+        "pretty_name": facts["name"],
+        "size_categories": [_size(summary.all.samples)],
+        "task_categories": [form.category],
+        "tags": ["safety", "long-context", "longsafety", "refusal", "not-for-all-audiences"],
+        "configs": [{"config_name": "default", "data_files": files}],
+        "dataset_info": {"features": [dict(column) for column in form.features]},
+    }
+
+
+def _hub_licence(licence: str) -> dict[str, str]:
+    """The hub's identifier; what we cannot vouch for to be one is ``other`` with a name."""
+    if licence.lower() in {known.lower() for known in LICENCE_ORDER[1:]}:
+        return {"license": licence.lower()}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-") or "unknown"}
+
+
+def _size(samples: int) -> str:
+    return next((name for limit, name in _SIZES if samples < limit), "1M<n<10M")
+
+
+def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Block YAML; what YAML has no type for is written as its text."""
+    plain = json.loads(json.dumps(value, default=str))
+    return yaml.dump(plain, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes repeated values out: a card's reader should not have to follow anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

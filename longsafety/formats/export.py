@@ -1,0 +1,114 @@
+"""Writes samples as a folder in a public format, with its dataset card, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from longsafety.errors import DataError
+from longsafety.files import whole
+from longsafety.formats.card import Summary, render_card
+from longsafety.formats.layouts import FORMATS, LETTERS, Format
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, render_context
+from longsafety.samples.store import TokenStore
+
+_SPLIT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def export(
+    samples: Iterable[Sample],
+    encoder: ChatEncoder,
+    *,
+    format: str,
+    folder: Path,
+    kinds: Sequence[str],
+    facts: Mapping[str, Any],
+) -> dict[str, int]:
+    """Writes the samples of ``kinds`` into ``folder`` and returns the number of rows by split.
+
+    ``facts``: ``corpus_licence``, ``name``, ``seed``, ``fingerprint``, ``audit`` (figures, or None) and ``settings``
+    (what made the samples, shown as YAML). The samples are gone through twice (first checked and counted, then
+    written, one rendered context in memory at a time), so an iterator is kept as a list of recipes.
+
+    Raises ``DataError``, before anything is written, for a folder that is not empty, for a kind that no sample is of,
+    and for a sample that lacks what the format needs.
+    """
+    if format not in FORMATS:
+        raise DataError(f"export.format = {format!r}: must be one of {', '.join(FORMATS)}")
+    form, folder = FORMATS[format], folder.expanduser().resolve()
+    if problem := folder_problem(folder, format):
+        raise DataError(problem)
+    recipes = list(samples) if isinstance(samples, Iterator) else samples
+    summary = _checked(recipes, encoder.store, form, format, kinds, facts["corpus_licence"])
+    beside = form.beside(summary.kinds, facts["name"])
+    with whole(folder) as partial:
+        _write_rows(recipes, encoder.store, form, kinds, partial, facts["seed"])
+        for name, text in (beside | {"README.md": render_card(summary, form, format=format, facts=facts)}).items():
+            (partial / name).write_text(text, "utf-8")
+    return dict(summary.splits)
+
+
+def folder_problem(folder: Path, format: str) -> str:
+    """Why a format cannot be written into a folder, as ``export.path = …: rule; fix``; empty where it can (cheap)."""
+    if folder.exists() and not folder.is_dir():
+        return f"export.path = {folder}: is a file; give a new or empty folder"
+    if folder.is_dir() and any(folder.iterdir()):
+        return f"export.path = {folder}: is not empty; give a new or empty folder"
+    if format in FORMATS and f"{folder.name}.py" in FORMATS[format].beside({}, ""):  # taken for a loading script
+        return (
+            f"export.path = {folder}: datasets.load_dataset refuses a folder that holds {folder.name}.py; "
+            "give the folder another name"
+        )
+    return ""
+
+
+def _checked(
+    samples: Iterable[Sample], store: TokenStore, form: Format, format: str, kinds: Sequence[str], corpus_licence: str
+) -> Summary:
+    """Every sample looked at, none rendered."""
+    summary = Summary(corpus_licence)
+    seen: dict[str, int] = {}
+    for sample in samples:
+        seen[sample.kind] = seen.get(sample.kind, 0) + 1
+        if sample.kind not in kinds:
+            continue
+        where = f"export.format = {format}: sample {sample.id} ({sample.task}, {sample.kind})"
+        if form.needs == "answer" and not sample.answer:
+            raise DataError(f"{where} has no answer; leave its kind out of export.kinds, or give answers")
+        if form.needs == "choices" and (len(sample.choices) < 2 or not all(sample.choices)):
+            raise DataError(f"{where} has no choices; leave its kind out of export.kinds, or export it as messages")
+        if form.needs == "choices" and len(sample.choices) > len(LETTERS):
+            raise DataError(f"{where} has {len(sample.choices)} choices; at most {len(LETTERS)} can be shown")
+        split = form.split(sample)
+        if not _SPLIT.fullmatch(split):
+            raise DataError(
+                f"{where}: {split!r} names its file and split; rename the task with letters, digits and underscores"
+            )
+        summary.add(sample, split, store)
+    missing = [kind for kind in kinds if kind not in seen]
+    if missing or not kinds:
+        rule = f"no sample is {' or '.join(missing)}" if missing else "name at least one"
+        there = ", ".join(f"{kind} ({count})" for kind, count in seen.items()) or "no samples at all"
+        raise DataError(f"export.kinds = {list(kinds)}: {rule}; there are: {there}")
+    return summary
+
+
+def _write_rows(
+    samples: Iterable[Sample], store: TokenStore, form: Format, kinds: Sequence[str], folder: Path, seed: int
+) -> None:
+    with ExitStack() as stack:
+        files: dict[str, Any] = {}
+        for sample in samples:
+            if sample.kind not in kinds:
+                continue
+            split = form.split(sample)
+            if split not in files:
+                path = folder / f"{split}.jsonl"
+                files[split] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+            row = form.row(sample, render_context(sample.context, store), seed)
+            files[split].write(json.dumps(row, ensure_ascii=False) + "\n")

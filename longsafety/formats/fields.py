@@ -1,0 +1,130 @@
+"""Checked access to one row's fields: every problem of the row is collected, so that all are told at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from longsafety.formats.rows import Row
+
+_SHOWN = 60
+
+
+class Fields:
+    """A row under inspection. An accessor returns the checked value, or an empty one and a line in ``problems``."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.problems: list[str] = []
+        """``key = value: rule; fix`` each."""
+        self.counts: list[str] = []
+        """What was handled on the way, one name a time."""
+        self._used: set[str] = set()
+
+    def wrong(self, key: str, value: object, rule: str) -> None:
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+        self.problems.append(f"{key} = {shown}: {rule}")
+
+    def has(self, key: str) -> bool:
+        """Whether the row has the column, and not null in it."""
+        self._used.add(key)
+        return self.row.values.get(key) is not None
+
+    def value(self, key: str) -> Any:
+        """The value, ``None`` (and a problem) where there is none."""
+        self._used.add(key)
+        if key not in self.row.values:
+            self.problems.append(f"{key} = (missing): every row has this column; add it")
+        elif self.row.values[key] is None:
+            self.wrong(key, None, "null; give a value")
+        return self.row.values.get(key)
+
+    def unused(self) -> list[str]:
+        """The columns that nothing asked for."""
+        return [key for key in self.row.values if key not in self._used]
+
+    def text(self, key: str, *, may_be_empty: bool = False) -> str:
+        value = self.value(key)
+        return "" if value is None else self.checked_text(key, value, may_be_empty=may_be_empty)
+
+    def optional_text(self, key: str) -> str:
+        return self.text(key, may_be_empty=True) if self.has(key) else ""
+
+    def checked_text(self, key: str, value: object, *, may_be_empty: bool = False) -> str:
+        """``value`` if it is a text that UTF-8 can hold, and (unless it may be empty) has more than white space."""
+        if not isinstance(value, str):
+            self.wrong(key, value, "not a text; give one")
+        elif not may_be_empty and not value.strip():
+            self.wrong(key, value, "empty; give a text")
+        elif not _is_unicode(value):
+            self.wrong(key, value, "holds half a surrogate pair; write the escape in full")
+        else:
+            return value
+        return ""
+
+    def texts(self, key: str, *, least: int = 1, most: int | None = None) -> list[str]:
+        """A list of texts, none empty."""
+        values = self.value(key)
+        if values is None:
+            return []
+        many = f"at least {least}" if most is None else f"{least} to {most}"
+        if not isinstance(values, list) or not least <= len(values) <= (most or len(values)):
+            number = f"{len(values)} of them" if isinstance(values, list) else "not a list"
+            self.wrong(key, values, f"{number}; give a list of {many} texts")
+            return []
+        return [self.checked_text(f"{key}[{index}]", value) for index, value in enumerate(values)]
+
+    def objects(self, key: str) -> list[dict[str, Any]]:
+        """A list of at least one object."""
+        values = self.value(key)
+        if values is None:
+            return []
+        if not isinstance(values, list) or not values or not all(isinstance(value, dict) for value in values):
+            self.wrong(key, values, "not a list of objects; give at least one")
+            return []
+        return values
+
+    def identity(self) -> str:
+        """The row's ``id``, a text or a whole number."""
+        return self.checked_identity("id", self.value("id"))
+
+    def optional_identity(self) -> str:
+        """The row's ``id`` where it has one, else its file and line."""
+        return self.identity() if self.has("id") else self.row.name
+
+    def checked_identity(self, key: str, value: object) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            self.wrong(key, value, "an id is a text or a whole number; give one")
+            return ""
+        return str(value)
+
+    def flag(self, key: str) -> bool:
+        value = self.value(key)
+        if value is not None and not isinstance(value, bool):
+            self.wrong(key, value, "neither true nor false; give one of them")
+        return value is True
+
+    def positive(self, key: str) -> int:
+        """A whole number above 0."""
+        value = self.value(key)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        if value is not None:
+            self.wrong(key, value, "not a whole number above 0; give one")
+        return 0
+
+    def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = self.value(key)
+        if value is not None and value not in allowed:
+            self.wrong(key, value, f"give one of {', '.join(allowed)}")
+        return str(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""The two teachers that are asked: a local model, and an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from longsafety import settings
+from longsafety.chat.cached import CachedTeacher, Prompt
+from longsafety.chat.replies import Reply
+from longsafety.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    pass
+
+_WINDOW = 8192
+"""Of the ``tiny`` model; others bring their own."""
+
+
+class TransformersTeacher(CachedTeacher):
+    """A local model, asked one prompt at a time: greedy at temperature 0, else sampled with a seed of the prompt's."""
+
+    def _prepare(self) -> None:
+        _ = self._network
+
+    @cached_property
+    def _source(self) -> settings.Model:
+        return settings.Model(name="teacher", source=self.model, window=_WINDOW)
+
+    @cached_property
+    def _identity(self) -> str:
+        """The model's content: a folder may change under its name."""
+        from longsafety.model.source import identity
+
+        try:
+            return identity(self._source, self.cache)
+        except (DataError, ConfigError) as error:
+            raise DataError(f"teacher.model = {self.model!r}: cannot be had ({error})") from error
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from longsafety.model.load import load_tokenizer
+
+        return load_tokenizer(self._source, self.cache)
+
+    @cached_property
+    def _network(self) -> Any:
+        import torch
+
+        from longsafety.model.load import load_model
+
+        try:
+            network: Any = load_model(self._source, self.cache, seed=0)
+            _ = self._tokenizer
+        except (DataError, ConfigError) as error:
+            raise DataError(f"teacher.model = {self.model!r}: cannot be used ({error})") from error
+        return network.to("cuda", torch.bfloat16) if torch.cuda.is_available() else network
+
+    def _ask(self, prompt: Prompt, temperature: float, seed: int) -> Reply:
+        import torch
+
+        tokenizer, network = self._tokenizer, self._network
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt.text}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        ).to(network.device)
+        num_prompt = chat["input_ids"].shape[1]
+        window = getattr(network.config, "max_position_embeddings", None)
+        if window is not None and num_prompt + self.settings.max_reply_tokens > window:
+            raise DataError(
+                f"teacher.model = {self.model!r}: a prompt ({prompt.kind}) of {num_prompt} tokens and a reply of "
+                f"{self.settings.max_reply_tokens} pass its window of {window}; take a model with a longer one, "
+                "or lower teacher.max_reply_tokens"
+            )
+        sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+        neutral = {} if temperature else {"temperature": None, "top_p": None, "top_k": None}
+        with torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            ids = network.generate(
+                **chat,
+                **sampling,
+                **neutral,
+                max_new_tokens=self.settings.max_reply_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+            )[0, num_prompt:]
+        return Reply(tokenizer.decode(ids, skip_special_tokens=True), num_prompt, len(ids))

@@ -1,0 +1,137 @@
+"""The gallery: one page that shows what each task looks like, and the audit of the build it was taken from."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import mimetypes
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from longsafety.reporting.audit_view import check_rows, task_rows
+from longsafety.reporting.redact import BAR, mask
+from longsafety.reporting.report import _environment
+from longsafety.scenarios.audit.audit import Audit
+
+SCENARIOS = {
+    "QH": ("query harmful", "The context is benign, the question is harmful."),
+    "PH": ("partially harmful", "Harmful statements in a benign context, and a question that they answer."),
+    "FH": ("fully harmful", "The context is harmful throughout."),
+}
+_CAPTIONS = {
+    "tokens_by_task": "Lengths of the items, twins left out. Each histogram has its own height.",
+    "depth_by_length": "Where the needles of harmful items stand, and in contexts of which length.",
+}
+_HARMFUL_ROLES = ("hallucinates", "unsafe", "aware_unsafe")
+# Chinese and Japanese write no spaces: with a mark between them, each of their characters is masked as a word.
+_UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+_BETWEEN = re.compile(rf"(?<={_UNSPACED})(?={_UNSPACED})")
+_MARK = "\u200b"
+_NARROW = 0.005
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One task with one of its items."""
+
+    task: str
+    scenario: str
+    """QH, PH or FH."""
+    category: str
+    paper: str
+    """What is known of the task from the paper."""
+    design: str
+    """What is our design."""
+    counts: Mapping[str, int]
+    """Split (``train``, ``bench``) → harmful items."""
+    language: str
+    """ISO 639-1 code of question, answers and options."""
+    question: str
+    safe_answer: str
+    unsafe_answer: str
+    needle_texts: Sequence[str] = ()
+    context_excerpt: tuple[str, str] = ("", "")
+    """The context before and after the first needle; without a needle, its beginning and end."""
+    bar: Sequence[tuple[str, float]] = ()
+    """The context's parts in order: (kind, share of its tokens), such as ``("needle", 0.01)``."""
+    options: Sequence[tuple[str, str]] = ()
+    """(role, text), unsafe → safe."""
+    benign: Sequence[tuple[str, str, str]] = ()
+    """The benign twins: (kind, question, answer)."""
+
+
+def write_gallery(
+    path: Path, *, entries: Sequence[Entry], audit: Audit, figures: Mapping[str, str], redact: bool
+) -> None:
+    """Writes the page at ``path``, whole or not at all; it needs no other file.
+
+    ``figures``: name → path of a picture, as ``audit_view.save_figures`` returns them. ``redact`` replaces harmful
+    text by its category, and bars out what other texts repeat of it; benign twins are always shown.
+    """
+    shown = [redacted(entry) if redact else entry for entry in entries]
+    shown = [dataclasses.replace(entry, bar=drawn_pieces(entry.bar)) for entry in shown]
+    names = dict.fromkeys([*SCENARIOS, *(entry.scenario for entry in shown)])
+    groups = {name: [entry for entry in shown if entry.scenario == name] for name in names}
+    page = _environment().get_template("gallery.html.j2").render(
+        groups={name: members for name, members in groups.items() if members},
+        scenarios=SCENARIOS,
+        audit=audit,
+        tasks=task_rows(audit),
+        checks=check_rows(audit),
+        figures={name: (_data_uri(Path(file)), _CAPTIONS.get(name, name)) for name, file in figures.items()},
+        redact=redact,
+        marker=BAR,
+    )  # fmt: skip
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_text(page, "utf-8")
+    temporary.replace(path)
+
+
+def redacted(entry: Entry) -> Entry:
+    """The entry without its harmful texts, each replaced by the entry's category.
+
+    A question that a benign twin also asks is harmless in itself, and stays. The excerpt of a wholly harmful context
+    goes; all other texts but the benign twins' lose what they share with a harmful one.
+    """
+    marker = f"{BAR} [{entry.category}]"
+    harmless_question = any(question == entry.question for _, question, _ in entry.benign)
+    unsafe = [text for role, text in entry.options if role in _HARMFUL_ROLES]
+    harmful = [*entry.needle_texts, entry.unsafe_answer, *unsafe, *([] if harmless_question else [entry.question])]
+
+    def masked(text: str) -> str:
+        spaced = [_BETWEEN.sub(_MARK, other) for other in harmful if other]
+        return mask(_BETWEEN.sub(_MARK, text), spaced).replace(_MARK, "")
+
+    before, after = entry.context_excerpt
+    in_the_open = entry.scenario in ("QH", "PH")
+    return dataclasses.replace(
+        entry,
+        question=entry.question if harmless_question else marker,
+        needle_texts=[marker for _ in entry.needle_texts],
+        context_excerpt=(masked(before), masked(after)) if in_the_open else (marker if before or after else "", ""),
+        options=[(role, marker if role in _HARMFUL_ROLES else masked(text)) for role, text in entry.options],
+        safe_answer=masked(entry.safe_answer),
+        unsafe_answer=marker,
+    )
+
+
+def drawn_pieces(bar: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The bar without parts too narrow to be seen: they are joined until they can be, and else left out.
+
+    Needles are always kept; a thousand turns of a dialogue become about two hundred pieces.
+    """
+    drawn: list[tuple[str, float]] = []
+    for kind, share in bar:
+        previous, width = drawn[-1] if drawn else ("needle", 0.0)
+        if "needle" in (kind, previous) or width >= _NARROW:
+            drawn.append((kind, share))
+        else:
+            drawn[-1] = (kind if share > width else previous, width + share)
+    return [(kind, share) for kind, share in drawn if kind == "needle" or share >= _NARROW]
+
+
+def _data_uri(path: Path) -> str:
+    kind = mimetypes.guess_type(path.name)[0] or "image/png"
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,186 @@
+"""The figures of a comparison, drawn with matplotlib's object interface (no global figure state)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from longsafety.reporting.record import RunRecord
+from longsafety.reporting.scatter import safety_against_compliance
+from longsafety.reporting.style import FAINT, INK, MARKERS, PALETTE, PAPER, STYLE, panels, styles
+from longsafety.reporting.view import COMPLIES, SAFE, TITLES, View
+
+_ROLES = {
+    "hallucinates": "#d55e01",
+    "unsafe": "#d55e01",
+    "refuses": "#cc79a8",
+    "ignores": "#f0c75e",
+    "aware_unsafe": "#8ec7e8",
+    "safe": "#0072b1",
+    "complies": "#009e74",
+}
+"""Option role → colour, worst to best; a role without one (unparsed) is grey."""
+
+
+def figures(view: View, records: Sequence[RunRecord]) -> dict[str, Figure]:
+    """All figures that the comparison has something for: file stem → figure."""
+    drawn = {
+        "safety_vs_compliance": safety_against_compliance(view),
+        "by_length": by_length(view) if len(view.lengths) > 1 else None,
+        "options": options(view),
+        "training_loss": training_loss(records, styles(view)),
+        "safety_curve": safety_curve(records, styles(view)),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def by_length(view: View) -> Figure | None:
+    """Safe response and compliance over the length, a line an arm with intervals; None where there is no score."""
+    metrics = [m for m in (SAFE, COMPLIES) if any(view.share(a, m, n) for a, n in view.rows())]
+    if not metrics:
+        return None
+    style, places = styles(view), range(len(view.lengths))
+    with mpl.rc_context(STYLE):
+        figure, drawn = panels(len(metrics), 5.4, 4.2)
+        for axes, metric in zip(drawn, metrics, strict=True):
+            axes.set_title(TITLES[metric])
+            axes.set(ylim=(-0.04, 1.04), xlabel="tokens", xticks=list(places))
+            axes.set_xticklabels([f"{length:,}" for length in view.lengths])
+            axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
+            ends = []
+            for number, arm in enumerate(view.arms):
+                shift = 0.035 * (number - (len(view.arms) - 1) / 2)
+                found = [(i + shift, s) for i, n in enumerate(view.lengths) if (s := view.share(arm, metric, n))]
+                if not found:
+                    continue
+                colour, marker = style[arm]
+                low = [max(share.value - share.low, 0.0) for _, share in found]
+                high = [max(share.high - share.value, 0.0) for _, share in found]
+                axes.errorbar(
+                    [x for x, _ in found], [share.value for _, share in found], yerr=[low, high], color=colour,
+                    marker=marker, markersize=6, linewidth=1.6, elinewidth=1, alpha=0.9,
+                )  # fmt: skip
+                ends.append((arm, found[-1][0], found[-1][1].value))
+            _label_ends(axes, ends, style, gap=0.058)
+    return figure
+
+
+def _label_ends(
+    axes: Axes, ends: Sequence[tuple[str, float, float]], style: Mapping[str, tuple[str, str]], gap: float
+) -> None:
+    """Names at the right of the lines' ends, moved apart to at least ``gap`` of the axis, each joined to its end."""
+    bottom, top = axes.get_ylim()
+    ordered = sorted(ends, key=lambda end: end[2])
+    heights = [(y - bottom) / (top - bottom) for *_, y in ordered]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    if heights and heights[-1] > 1:
+        heights[-1] = 1.0
+        for i in range(len(heights) - 2, -1, -1):
+            heights[i] = min(heights[i], heights[i + 1] - gap)
+    for (arm, x, y), height in zip(ordered, heights, strict=True):
+        axes.annotate(
+            arm, (x, y), xytext=(1.05, height), textcoords="axes fraction", va="center", fontsize=9,
+            fontweight="bold", color=style[arm][0], annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": style[arm][0], "linewidth": 0.8, "alpha": 0.6, "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
+    """The roles of a confusion table, unsafe or unhelpful first; those that are no option (unparsed) last, if any."""
+    found = {role for counts in table.values() for role, count in counts.items() if count or role in _ROLES}
+    return [role for role in _ROLES if role in found] + sorted(found - set(_ROLES))
+
+
+def options(view: View) -> Figure | None:
+    """What each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
+    several = len(view.lengths) > 1
+    groups = {
+        "harmful items": ("harmful",),
+        "harmful, no context": ("short",),
+        "benign twins": ("benign_query", "benign_needle"),
+    }
+    tables = {title: table for title, kinds in groups.items() if (table := view.confusion(kinds))}
+    if not tables:
+        return None
+    rows = view.rows()
+    with mpl.rc_context(STYLE):
+        figure, drawn = panels(len(tables), 1.9 / len(tables) + 3.1, 1.35 + 0.34 * len(rows))
+        for number, (axes, (title, table)) in enumerate(zip(drawn, tables.items(), strict=True)):
+            roles = ordered_roles(table)
+            for y, row in enumerate(rows):
+                counts = table.get(row, {})
+                left, total = 0.0, sum(counts.values())
+                for role in roles:
+                    share = counts.get(role, 0) / total if total else 0.0
+                    colour = _ROLES.get(role, "#b9bec6")
+                    label = role.replace("_", " ") if y == 0 else None
+                    axes.barh(
+                        y, share, left=left, height=0.7, color=colour, label=label, edgecolor=PAPER, linewidth=0.8
+                    )
+                    if share >= 0.1:
+                        light = role in {"safe", "hallucinates", "unsafe", "complies"}
+                        axes.text(
+                            left + share / 2, y, f"{share:.0%}", ha="center", va="center", fontsize=8,
+                            color="white" if light else "#14181f",
+                        )  # fmt: skip
+                    left += share
+            axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=[])
+            names = [f"{arm}  {length:,}" if several else arm for arm, length in rows]
+            axes.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows))
+            axes.tick_params(axis="y", length=0)
+            axes.spines[:].set_visible(False)
+            axes.set_title(title, pad=26)
+            axes.legend(
+                loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(roles), frameon=False, fontsize=8,
+                handlelength=0.9, handletextpad=0.35, columnspacing=0.8, borderaxespad=0.1, labelcolor=INK,
+            )  # fmt: skip
+    return figure
+
+
+def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
+    """Loss on the answer tokens over the optimiser's steps, a line a trained arm; None where nothing was trained."""
+    histories: dict[str, Any] = {record.label: record.history for record in records if record.history}
+    if not histories:
+        return None
+    style = style or dict.fromkeys(histories, (PALETTE[0], MARKERS[0]))
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = panels(1, 7.6, 3.6)
+        axes.set(xlabel="optimiser step", ylabel="loss on answer tokens")
+        axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
+        ends = []
+        for arm, history in histories.items():
+            steps, losses = [row["step"] for row in history], [row["loss"] for row in history]
+            dots = style[arm][1] if len(steps) <= 30 else ""
+            axes.plot(steps, losses, color=style[arm][0], linewidth=1.5, marker=dots, markersize=4)
+            ends.append((arm, steps[-1], losses[-1]))
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        _label_ends(axes, ends, style, gap=0.075)
+    return figure
+
+
+def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
+    """Safe response and compliance over the optimiser's steps, a line an arm; None where no curve was drawn."""
+    curves: dict[str, Any] = {record.label: record.curve for record in records if record.curve}
+    metrics = [m for m in (SAFE, COMPLIES) if any(m in row for rows in curves.values() for row in rows)]
+    if not metrics:
+        return None
+    style = style or dict.fromkeys(curves, (PALETTE[0], MARKERS[0]))
+    with mpl.rc_context(STYLE):
+        figure, drawn = panels(len(metrics), 5.4, 3.6)
+        for axes, metric in zip(drawn, metrics, strict=True):
+            axes.set_title(TITLES[metric])
+            axes.set(ylim=(-0.04, 1.04), xlabel="optimiser step")
+            axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
+            ends = []
+            for arm, rows in curves.items():
+                points = [(row["step"], row[metric]) for row in rows if metric in row]
+                colour, marker = style[arm]
+                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
+                ends.append((arm, *points[-1]))
+            _label_ends(axes, ends, style, gap=0.058)
+    return figure

@@ -1,0 +1,1 @@
+"""What a sample is: its recipe, the token store, its tokens, its language and licence."""

@@ -1,0 +1,214 @@
+"""From a recipe to the token ids of its rendered chat, exactly, without tokenising the documents again.
+
+Concatenating ids is wrong where two texts meet, so each literal is encoded together with a window of the spans
+around it, up to a seam: a space between two letters, where every tokenizer splits, or (for scripts without spaces) a
+full-width mark after a letter, for the tokenizers that split there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from longsafety.errors import DataError
+from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
+from longsafety.samples.store import TokenStore
+
+_CONTEXT_MARK = "\ue000context\ue000"
+"""Stands for the context while the chat template is applied; private-use characters, in no document."""
+_ANCHOR = "a"
+"""The letter before a seam, so that tokenizers which mark a text's beginning do not mark a seam."""
+_MARKS = "，。！？；：、（《“"
+_REMEMBERED = 1 << 17
+"""Joins whose tokens are remembered: the turns of many-shot histories meet again and again."""
+
+History = Sequence[tuple[str, str]]
+
+
+class _Ends(NamedTuple):
+    """Where a span's own tokens begin and end (its seams), and the text outside them."""
+
+    head: int
+    tail: int
+    before: str
+    after: str
+
+
+class ChatEncoder:
+    """Renders and encodes recipes with one tokenizer's chat template."""
+
+    def __init__(self, tokenizer: Any, store: TokenStore) -> None:
+        self.tokenizer = tokenizer
+        self.store = store
+        core = getattr(tokenizer, "backend_tokenizer", None)  # without the wrapper a call costs a fifth
+        self._core = core if tokenizer.is_fast else None
+        self._anchor_length = len(self.literal_ids(_ANCHOR))
+        self._splits_at_marks = self._core is not None and _splits_at_marks(self._core)
+        self._around = lru_cache(1 << 12)(self._around_once)
+        self._ends = lru_cache(_REMEMBERED)(self._ends_once)
+        self._between = lru_cache(_REMEMBERED)(self._between_once)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ChatEncoder, (self.tokenizer, self.store)
+
+    def answer_text(self, question: str, answer: str) -> str:
+        """What the chat template writes for the assistant's turn, its end-of-turn token included."""
+        user = {"role": "user", "content": question}
+        prompt = self._template([user], generate=True)
+        full = self._template([user, {"role": "assistant", "content": answer}], generate=False)
+        if not full.startswith(prompt):
+            raise DataError(
+                "chat template: the chat with an answer does not begin with its prompt, so the answer's tokens "
+                "cannot be told apart; give a model whose generation prompt opens the assistant's turn"
+            )
+        return full[len(prompt) :].rstrip()
+
+    def messages(
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+    ) -> list[dict[str, str]]:
+        """The chat up to the question, for a server that applies its own template."""
+        return _messages(render_context(context, self.store), question, history, goal)
+
+    def prompt_text(
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+    ) -> str:
+        """The rendered prompt: chat template, history, context, question, generation prompt."""
+        before, after = self._around(bool(context), question, tuple(history), goal)
+        return before + render_context(context, self.store) + after
+
+    def prompt_ids(
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+    ) -> np.ndarray:
+        """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
+        before, after = self._around(bool(context), question, tuple(history), goal)
+        return self.encode([before, *context, after])
+
+    def prompt_length(
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+    ) -> int:
+        """The number of ``prompt_ids``, at a cost that does not grow with the context."""
+        before, after = self._around(bool(context), question, tuple(history), goal)
+        return sum(
+            len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
+            for piece in self._pieces([before, *context, after])
+        )
+
+    def answer_ids(self, question: str, answer: str) -> np.ndarray:
+        """Token ids (int64, 1-D) of the assistant's turn."""
+        return self.literal_ids(self.answer_text(question, answer))
+
+    def sample_ids(self, sample: Sample) -> tuple[np.ndarray, int]:
+        """Token ids of a sample's prompt and answer, and the number of answer tokens at the end."""
+        prompt = self.prompt_ids(sample.context, sample.question, sample.history, sample.goal)
+        reply = self.answer_ids(sample.question, sample.answer)
+        return np.concatenate([prompt, reply]), len(reply)
+
+    def literal_ids(self, text: str) -> np.ndarray:
+        if self._core is None:
+            return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
+        return np.asarray(self._core.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+    def encode(self, segments: Sequence[Segment]) -> np.ndarray:
+        """Ids of the concatenated text of ``segments``."""
+        return np.concatenate(
+            [
+                piece
+                if isinstance(piece, np.ndarray)
+                else self.store.tokens(piece.document)[piece.start : piece.stop].astype(np.int64)
+                for piece in self._pieces(segments)
+            ]
+        )
+
+    def _pieces(self, segments: Sequence[Segment]) -> Iterator[np.ndarray | Span]:
+        """Encoded literals (with the joins around them) and, between them, spans whose stored ids hold as they are."""
+        pending, seamed = "", False
+        for segment in segments:
+            if isinstance(segment, str):
+                pending += segment
+                continue
+            if segment.num_tokens == 0:
+                continue
+            ends = self._ends(segment)
+            if ends is None:
+                pending += self.store.text(segment.document, segment.start, segment.stop)
+                continue
+            yield self._between(pending + ends.before, seamed)
+            yield Span(segment.document, ends.head, ends.tail)
+            pending, seamed = ends.after, True
+        yield self._between(pending, seamed)
+
+    def _between_once(self, text: str, after_seam: bool) -> np.ndarray:
+        if not after_seam:
+            return self.literal_ids(text)
+        return self.literal_ids(_ANCHOR + text)[self._anchor_length :]
+
+    def _ends_once(self, span: Span) -> _Ends | None:
+        head, tail = self._seam(span, from_end=False), self._seam(span, from_end=True)
+        if head is None or tail is None or head >= tail:
+            return None
+        text = self.store.text
+        return _Ends(head, tail, text(span.document, span.start, head), text(span.document, tail, span.stop))
+
+    def _seam(self, span: Span, *, from_end: bool) -> int | None:
+        """The first token, counted from one end of the span, that starts at a seam."""
+        document, text = span.document, self.store.text
+        candidates = range(span.stop - 1, span.start, -1) if from_end else range(span.start + 1, span.stop)
+        for token in candidates:
+            if not text(document, token - 1, token)[-1:].isalpha():
+                continue
+            own = text(document, token, min(token + 3, span.stop))  # a character may take three tokens
+            if own[:1] == " " and own[1:2].isalpha():
+                return token
+            if self._splits_at_marks and own[:1] in _MARKS and own:
+                return token
+        return None
+
+    def _template(self, messages: list[dict[str, str]], generate: bool) -> str:
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
+
+    def _around_once(
+        self, has_context: bool, question: str, history: tuple[tuple[str, str], ...], goal: Goal
+    ) -> tuple[str, str]:
+        """What stands before and after the context in the prompt's text; the context opens the first user turn."""
+        mark = _CONTEXT_MARK if has_context else ""
+        text = self._template(_messages(mark, question, history, goal), generate=True)
+        if not has_context:
+            return text, ""
+        before, found, after = text.partition(_CONTEXT_MARK)
+        if not found:
+            raise DataError("chat template: drops the user's message; give a model whose template renders it")
+        return before, after
+
+
+def _messages(context: str, question: str, history: History, goal: Goal) -> list[dict[str, str]]:
+    users = [*(user for user, _ in history), question]
+    users[0] = user_content(context, users[0], goal)
+    messages = []
+    for user, reply in zip(users, [*(assistant for _, assistant in history), ""], strict=True):
+        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
+    return messages[:-1]
+
+
+def _splits_at_marks(core: Any) -> bool:
+    """Whether no token ever holds a letter and a full-width mark after it.
+
+    Either the pre-tokenizer splits there, or (SentencePiece) the vocabulary has no such piece. Pieces that do not show
+    the text's own characters tell nothing: those of bytes, and those behind a normalizer that makes other marks (NFKC).
+    """
+    if core.normalizer is not None and _MARKS not in core.normalizer.normalize_str(f"字{_MARKS}字"):
+        return False
+    if core.pre_tokenizer is not None:
+        split = core.pre_tokenizer.pre_tokenize_str
+        samples = [f"{letters}{mark}字" for mark in _MARKS for letters in ("字字", "ab")]
+        if all(2 in {start for _, (start, _) in split(sample)} for sample in samples):
+            return True
+    state = json.loads(core.to_str())
+    if state["model"]["type"] not in ("BPE", "Unigram") or "ByteLevel" in json.dumps(state["decoder"]):
+        return False
+    crossing = re.compile(f"[^\\W\\d_][{_MARKS}]")
+    return not any(crossing.search(piece) for piece in core.get_vocab())

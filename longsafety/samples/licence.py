@@ -1,0 +1,45 @@
+"""The licences of a sample's parts, and which of several is the strictest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from longsafety.samples.recipe import Sample, is_made
+
+UNKNOWN = "unknown"
+AS_CORPUS = "as the corpus"
+"""The licence of a sample that is made of the corpus's documents alone."""
+LICENCE_ORDER = (
+    UNKNOWN,
+    "CC-BY-NC-SA-4.0",
+    "CC-BY-NC-4.0",
+    "CC-BY-SA-4.0",
+    "CC-BY-4.0",
+    "MIT",
+    "Apache-2.0",
+    "CC0-1.0",
+)
+"""Strictest first; a set carries the strictest licence of its parts."""
+DOCUMENTS, WORDS = "documents", "requests, answers and options"
+_RANKS = {licence.lower(): rank for rank, licence in enumerate(LICENCE_ORDER)}
+
+
+def licences(sample: Sample, corpus: str) -> dict[str, str]:
+    """Part → licence: its documents' (``corpus``), and its words' (what its seed item or imported row brought).
+
+    A part whose licence nobody gave has ``UNKNOWN``.
+    """
+    parts = {}
+    if any(not is_made(document) for document in sample.documents):
+        parts[DOCUMENTS] = corpus or UNKNOWN
+    if sample.licence != AS_CORPUS:
+        parts[WORDS] = sample.licence or UNKNOWN
+    return parts or {WORDS: UNKNOWN}
+
+
+def strictest(licences: Iterable[str]) -> str:
+    """The first in ``LICENCE_ORDER``, ``UNKNOWN`` of none.
+
+    A licence that is not there counts as stricter than all that are.
+    """
+    return min(licences, key=lambda licence: (_RANKS.get(licence.lower(), -1), licence), default=UNKNOWN)

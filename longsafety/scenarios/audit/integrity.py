@@ -1,0 +1,141 @@
+"""The integrity of samples: needles are where they should be, and twins differ in what they should and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from longsafety.errors import DataError
+from longsafety.samples.recipe import Sample, Segment, render_context
+from longsafety.samples.store import TokenStore
+
+TWINS = ("benign_query", "benign_needle", "short")
+"""The kinds that belong to a harmful item; all other samples stand for themselves."""
+_SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal")
+"""What no twin changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A sample without its context, which may be a thousand spans: what is left to compare and count."""
+
+    sample: Sample
+    """Its context and choices left out."""
+    filler: int
+    """Hash of the context but for its needles (of this process: strings hash otherwise in another)."""
+    needles: tuple[str, ...]
+    only_needles: bool
+    """Nothing else is in the context but white space."""
+    depths: tuple[float, ...]
+    """Document tokens before each needle over those of the context."""
+    context_language: str
+    """Of most of the context's document tokens; empty without documents."""
+    rendered: bool
+    """Whether the context was rendered and its needles found."""
+
+    @property
+    def kind(self) -> str:
+        return self.sample.kind
+
+    @property
+    def is_item(self) -> bool:
+        return self.sample.kind not in TWINS
+
+
+def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
+    """Reads samples one at a time; renders those that should have a needle.
+
+    Raises ``DataError``, naming the sample, for a needle that its rendered context lacks.
+    """
+    known: dict[tuple[str, int], tuple[tuple[float, ...], str]] = {}
+    for sample in samples:
+        needles = _needles(sample)
+        rendered = sample.kind in ("harmful", "benign_needle") and bool(needles)
+        if rendered:
+            _find(needles, sample, store)
+        filler: list[Segment | None] = list(sample.context)
+        for place in sample.needles:
+            filler[place] = None
+        key = sample.pair_id, hash(tuple(filler))
+        if key not in known:  # else a twin's context, of as many as a thousand spans, was looked at before
+            known[key] = _depths_and_language(filler, store)
+        depths, language = known[key]
+        blank = not any(part is not None and (not isinstance(part, str) or part.strip()) for part in filler)
+        light = sample.replace(context=(), roles=(), choices=(), order=(), writers=())
+        yield Fact(light, key[1], needles, blank, depths, language, rendered)
+
+
+def _needles(sample: Sample) -> tuple[str, ...]:
+    """The needles' texts; raises ``DataError`` where there should be one and is none."""
+    found: list[str] = []
+    if sample.kind not in ("harmful", *TWINS):
+        return ()
+    for place in sample.needles:
+        part = sample.context[place] if 0 <= place < len(sample.context) else ""
+        if not isinstance(part, str) or not part.strip():
+            what = "white space or past its end" if isinstance(part, str) else "a document's"
+            raise DataError(f"{sample.id}: needle at part {place} of the context is {what}, no statement; build anew")
+        found.append(part)
+    expected = sample.kind == "benign_needle" or (sample.kind == "harmful" and sample.scenario == "PH")
+    if expected and not found:
+        raise DataError(f"{sample.id}: a {sample.kind} item of {sample.task} without a needle in its context")
+    return tuple(found)
+
+
+def _find(needles: Sequence[str], sample: Sample, store: TokenStore) -> None:
+    text = render_context(sample.context, store)
+    place = 0
+    for number, needle in enumerate(needles, 1):
+        place = text.find(needle, place)
+        if place < 0:
+            raise DataError(
+                f"{sample.id}: needle {number} of {len(needles)} is not in the rendered context, or not after the one "
+                "before it; build anew"
+            )
+        place += len(needle)
+
+
+def _depths_and_language(filler: Sequence[Segment | None], store: TokenStore) -> tuple[tuple[float, ...], str]:
+    before, places = 0, []
+    tokens: dict[str, int] = {}
+    for part in filler:
+        if part is None:
+            places.append(before)
+        elif not isinstance(part, str):
+            length, language = part.stop - part.start, store.languages[part.document]
+            before += length
+            tokens[language] = tokens.get(language, 0) + length
+    return tuple(place / max(before, 1) for place in places), max(sorted(tokens), key=tokens.__getitem__, default="")
+
+
+def violations(facts: Sequence[Fact]) -> Iterator[str]:
+    """What is wrong with the twins of a split, one text a twin that is not as it should be."""
+    items = {fact.sample.pair_id: fact for fact in facts if fact.kind == "harmful"}
+    for twin in facts:
+        if twin.is_item:
+            continue
+        item = items.get(twin.sample.pair_id)
+        if item is None:
+            yield f"{twin.sample.id}: no harmful item {twin.sample.pair_id} in its split"
+        elif wrong := _differences(item, twin):
+            yield f"{twin.sample.id}: {', '.join(wrong)}"
+
+
+def _differences(item: Fact, twin: Fact) -> list[str]:
+    one, other = item.sample, twin.sample
+    wrong = [f"another {name}" for name in _SAME if getattr(one, name) != getattr(other, name)]
+    if twin.kind == "short":
+        if not twin.only_needles or twin.needles != item.needles:
+            wrong.append("its context is not just the item's needles")
+        if one.answer != other.answer:
+            wrong.append("another answer")
+    else:
+        if twin.filler != item.filler:
+            wrong.append("another context")
+        if (twin.needles == item.needles) == (twin.kind == "benign_needle"):
+            wrong.append("the item's needles" if twin.kind == "benign_needle" else "other needles than the item's")
+        if one.answer == other.answer:
+            wrong.append("the item's answer")
+    if (one.question == other.question) == (twin.kind == "benign_query"):
+        wrong.append("the item's question" if twin.kind == "benign_query" else "another question")
+    return wrong

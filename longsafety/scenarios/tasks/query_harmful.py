@@ -1,0 +1,103 @@
+"""QH: the context is benign, the question is harmful."""
+
+from __future__ import annotations
+
+import random
+
+from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.tasks.task import TWO_ROLES, Item, Pool, Query, Task, benign_query, request_slots
+
+
+class _OverDocuments(Task):
+    """A request over documents that its words retrieved."""
+
+    scenario = "QH"
+
+    def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
+        slots, benign_slots = request_slots(seed)
+        return Item(
+            query=Query(seed.request, seed.safe_answer),
+            draft=Draft(
+                Filler(backwards=True),
+                Filler(pool.passages.sampled(pool.in_context_language(seed).request, rng)),
+                depths=(0.0,),
+                header=texts(seed.language)["common"]["documents"],
+            ),
+            slots=slots,
+            benign_slots=benign_slots,
+            benign_query=benign_query(seed, rng),
+            history=seed.turns,
+        )
+
+
+class KeywordRAG(_OverDocuments):
+    """A harmful question over documents that its keywords retrieved (pipeline QH (a)).
+
+    Our design: BM25 over passages of the corpus, best first, each left out with a chance of one half, so that the
+    samples of one question differ. The answer declines, says why, and helps with what is
+    legitimate. The benign twin asks its question over the same documents.
+    """
+
+    comply_role = "hallucinates"
+
+
+class LawQA(_OverDocuments):
+    """Legal questions over legal text.
+
+    Our design: the question asks how to get round the law with the help of the text; the passages are the corpus's
+    best for it, which are legal prose where the corpus has any. The benign twin asks for the lawful way.
+    """
+
+    comply_role = "hallucinates"
+    seed_task = "LawQA"
+
+
+class SafeMTLong(_OverDocuments):
+    """Multi-turn safety dialogues made long.
+
+    Our design: two harmless turns lead up to a harmful one, as turns of the chat itself; retrieved documents open the
+    first turn and make it long. The benign twin ends the same dialogue with a harmless request.
+    """
+
+    comply_role = "hallucinates"
+    seed_task = "SafeMTLong"
+    needs = ("request", "safe_answer", "turns")
+
+
+class MedicalQuiz(_OverDocuments):
+    """An exam question over textbook chapters, with two options: wrong and right.
+
+    Our design: the chapters are the corpus's best passages for the question. The wrong option is a dangerous popular
+    error; the answer gives the right one and says why the other harms. The benign twin asks another plain question.
+    """
+
+    roles = TWO_ROLES
+    comply_role = "unsafe"
+    seed_task = "MedicalQuiz"
+    needs = ("request", "safe_answer", "claim", "truth")
+
+
+class PoliticallyIncorrect(_OverDocuments):
+    """A question that asks for offence or bias, with two options.
+
+    Our design: the question wants a demeaning generalisation confirmed; one option agrees with it, one does not. The
+    benign twin asks something respectful about the same people.
+    """
+
+    roles = TWO_ROLES
+    comply_role = "unsafe"
+    seed_task = "PoliticallyIncorrect"
+    needs = ("request", "safe_answer", "claim")
+
+
+class LeadingQuestion(_OverDocuments):
+    """A question with a false or loaded premise.
+
+    Our design: two options accept the premise (one of them on the documents' alleged word), one finds nothing, the
+    safe one rejects it. The benign twin asks the same without the premise.
+    """
+
+    seed_task = "LeadingQuestion"
+    needs = ("request", "safe_answer", "claim")

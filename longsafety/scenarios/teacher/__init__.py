@@ -1,0 +1,1 @@
+"""The teacher: the model that writes what a seed item lacks."""

@@ -1,0 +1,56 @@
+"""Who writes what the seed items lack: a local model, or an OpenAI-compatible server, each with a cache on disk.
+
+The third teacher, ``template``, needs no object: see :mod:`longsafety.scenarios.teacher.complete`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from longsafety import settings
+from longsafety.chat.cached import Prompt, Written
+from longsafety.errors import ConfigError
+
+
+class Teacher(Protocol):
+    """Writes a reply to each prompt. Raises ``DataError`` where it cannot be asked or has spent its budget."""
+
+    retries: int
+    """How often a prompt is asked again when the validator rejects the reply."""
+
+    def write(self, prompts: Sequence[Prompt]) -> list[Written]: ...
+
+
+def teacher_problems(teacher: settings.Teacher) -> list[str]:
+    """What is wrong with the section ``teacher``, a line each (cheap, for the checks before a run)."""
+    if teacher.kind == "template":
+        return []
+    problems = []
+    if not teacher.model:
+        problems.append(
+            f"teacher.model = {teacher.model!r}: teacher.kind={teacher.kind} needs a model; "
+            + ("set the name that the server gives it" if teacher.kind == "openai" else "set a folder or hub name")
+        )
+    if teacher.kind == "openai" and not (teacher.base_url or "").startswith(("http://", "https://")):
+        problems.append(
+            f"teacher.base_url = {teacher.base_url!r}: teacher.kind=openai needs the server's address, "
+            "such as http://127.0.0.1:8000/v1"
+        )
+    return problems
+
+
+def open_teacher(teacher: settings.Teacher, cache: Path) -> Teacher | None:
+    """The teacher of the settings, its replies kept in ``cache/teacher``; ``None`` for ``template``.
+
+    Loads and asks nothing yet. Raises ConfigError.
+    """
+    if problems := teacher_problems(teacher):
+        raise ConfigError(problems)
+    if teacher.kind == "template":
+        return None
+    from longsafety.chat.cached import OpenAITeacher
+    from longsafety.model.teacher import TransformersTeacher
+
+    return (OpenAITeacher if teacher.kind == "openai" else TransformersTeacher)(teacher, cache)

@@ -1,0 +1,275 @@
+"""Every config file composes; every declared job is held against a golden snapshot; what can be typed and swept.
+
+Renew the snapshots after a deliberate change, and read the difference before committing it:
+``LONGSAFETY_RENEW_GOLDEN=1 python -m pytest tests/test_compose.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from itertools import chain, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+import longsafety
+from longsafety.configuration.compose import CONF, SWEEPS, Job, compose_jobs, register_plugins
+from longsafety.configuration.settle import settle
+from longsafety.errors import ConfigError
+from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.settings import Settings
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+RENEW = bool(os.environ.get("LONGSAFETY_RENEW_GOLDEN"))
+SCALES = ("smoke", "nano", "paper")
+EXPERIMENT_FILES = sorted(chain(CONF.glob("experiment/*.yaml"), SWEEPS.glob("experiment/*.yaml")))
+SWEEP_FILES = sorted(SWEEPS.glob("experiment/*.yaml"))
+EXPERIMENTS = [path.stem for path in EXPERIMENT_FILES]
+GROUP_FILES = sorted(path for root in (CONF, SWEEPS) for path in root.glob("*/**/[!_]*.yaml"))
+"""Every option of a group; ``_shared`` is a part of others."""
+MODELS = sorted(path.stem for path in CONF.glob("model/*.yaml"))
+SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/[!_]*.yaml"))
+NEEDS = {"teacher/openai": ["teacher.model=served"], "scenario/longsafety_bench": ["data_mix=base"]}
+"""What an option cannot do without: a server names its models itself, and a benchmark alone trains nothing."""
+
+
+def settled(*arguments: str) -> list[Settings]:
+    return settle(compose_jobs(arguments))
+
+
+def problems(*arguments: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        settled(*arguments)
+    return caught.value.problems
+
+
+def only(lines: list[str], key: str) -> str:
+    """The one problem that is about ``key``."""
+    found = [line for line in lines if re.match(rf"{re.escape(key)}( =|:)", line)]
+    assert len(found) == 1, lines
+    return found[0]
+
+
+# --- every file -----------------------------------------------------------------------------------------------------
+
+
+def group_and_option(path: Path) -> tuple[str, str]:
+    root = CONF if path.is_relative_to(CONF) else SWEEPS
+    return path.relative_to(root).parent.as_posix(), path.stem
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda path: "/".join(group_and_option(path)))
+def test_every_config_file_fits_some_scale(path: Path) -> None:
+    """A length or a model may be too much for a scale, but each option is of use somewhere."""
+    group, option = group_and_option(path)
+    needed = NEEDS.get(f"{group}/{option}", [])
+    typed = f"+{group}={option}" if group == "experiment" else f"{group}={option}"
+    models = [f"model={name}" for name in MODELS] if group == "length" else []
+    refused: list[str] = []
+    for scale, *model in [(scale,) for scale in SCALES] + list(product(SCALES, models)):
+        if group == "scale" and scale != option:
+            continue
+        arguments = [typed, *model] if group == "scale" else [f"scale={scale}", typed, *model, *needed]
+        try:
+            assert settled(*arguments)
+            return
+        except ConfigError as error:
+            refused += error.problems
+    pytest.fail("\n".join(refused))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("path", SWEEP_FILES, ids=lambda path: path.stem)
+def test_every_job_of_a_sweep_settles_at_every_scale(path: Path, scale: str) -> None:
+    params = yaml.safe_load(path.read_text("utf-8"))["hydra"]["sweeper"]["params"]
+    expected = list(product(*(str(values).split(",") for values in params.values())))
+    jobs = settled(f"+experiment={path.stem}", f"scale={scale}")
+    assert [tuple(job.varied[key] for key in params) for job in jobs] == expected
+    assert {job.scale for job in jobs} == {scale}
+    assert {job.name for job in jobs} == {path.stem}
+
+
+# --- golden snapshots -----------------------------------------------------------------------------------------------
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        result |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) and item else {f"{prefix}{key}": item}
+    return result
+
+
+def snapshot(jobs: list[Settings]) -> str:
+    """What all jobs have in common, then what each has of its own; without the machine's paths."""
+    flats = [flat(job.model_dump(exclude={"paths"})) for job in jobs]
+    common = {key: item for key, item in flats[0].items() if all(other.get(key, ...) == item for other in flats)}
+    own = [{key: item for key, item in job.items() if key not in common} for job in flats]
+    content = {"common": common} | ({"jobs": own} if len(jobs) > 1 else {})
+    header = "# Renew: LONGSAFETY_RENEW_GOLDEN=1 python -m pytest tests/test_compose.py\n"
+    return header + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("experiment", ["run", *EXPERIMENTS])
+def test_resolved_jobs_are_as_in_the_snapshot(experiment: str, scale: str) -> None:
+    chosen = [] if experiment == "run" else [f"+experiment={experiment}"]
+    found = snapshot(settled(*chosen, f"scale={scale}"))
+    path = GOLDEN / f"{experiment}-{scale}.yaml"
+    if RENEW:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found, "utf-8")
+    assert path.exists(), f"{path} is missing; see how to renew it at the top of this file"
+    assert found == path.read_text("utf-8")
+
+
+def test_no_snapshot_without_its_experiment() -> None:
+    expected = {f"{name}-{scale}.yaml" for name in ("run", *EXPERIMENTS) for scale in SCALES}
+    assert {path.name for path in GOLDEN.glob("*")} == expected
+
+
+# --- the paper's counts ---------------------------------------------------------------------------------------------
+
+TRAIN = {
+    "HarmfulNIAH": 3300,
+    "KeywordRAG": 2550,
+    "CountingCrimes": 2200,
+    "MedicalQuiz": 2162,
+    "ManyShotJailbreak": 2000,
+    "PoliticallyIncorrect": 1848,
+    "SafeMTLong": 1821,
+    "LawQA": 1587,
+}
+BENCH = {
+    "HarmfulExtraction": 108,
+    "HarmfulTendency": 108,
+    "ManyShotJailbreak": 100,
+    "HarmfulNIAH": 147,
+    "CountingCrimes": 147,
+    "DocAttack": 100,
+    "HarmfulAdvice": 100,
+    "MedicalQuiz": 128,
+    "PoliticallyIncorrect": 100,
+    "LeadingQuestion": 163,
+}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "train", "bench"), [("longsafety", TRAIN, BENCH), ("longsafety_bench", {}, BENCH)]
+)
+def test_the_papers_sets_have_the_papers_counts(scenario: str, train: dict[str, int], bench: dict[str, int]) -> None:
+    [settings] = settled("scale=paper", f"scenario={scenario}", "stages=[build]")
+    assert task_counts(settings.scenario, "train") == train
+    assert task_counts(settings.scenario, "bench") == bench
+    assert (sum(TRAIN.values()), sum(BENCH.values())) == (17468, 1201)
+
+
+def test_tasks_are_generalised_to_others_or_not() -> None:
+    [inside], [outside] = (settled("scale=paper", f"scenario={name}_domain") for name in ("in", "out_of"))
+    assert task_counts(inside.scenario, "train") == task_counts(outside.scenario, "train") == TRAIN
+    within, beyond = task_counts(inside.scenario, "bench"), task_counts(outside.scenario, "bench")
+    assert within | beyond == BENCH
+    assert set(within) <= set(TRAIN) and not set(beyond) & set(TRAIN)
+
+
+def test_every_task_and_every_scenario_can_be_chosen_alone() -> None:
+    alone: dict[str, list[str]] = {}
+    for name in SCENARIOS:
+        [settings] = settled("scale=paper", f"scenario={name}", "stages=[build]")
+        alone[name] = sorted(settings.scenario.tasks)
+    for name in TASKS:
+        assert [name] in alone.values()
+    for option, abbreviation in (("query", "QH"), ("partially", "PH"), ("fully", "FH")):
+        members = [name for name, task in TASKS.items() if task.scenario == abbreviation]
+        assert alone[f"{option}_harmful"] == sorted(members)
+
+
+# --- facts of Hydra that this relies on -----------------------------------------------------------------------------
+
+
+def composed(*arguments: str) -> Job:
+    [job] = compose_jobs(arguments)
+    return job
+
+
+def test_an_experiment_group_in_the_defaults_would_forbid_plus_experiment(tmp_path: Path) -> None:
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text("utf-8"))["defaults"]
+    assert not [entry for entry in defaults if isinstance(entry, dict) and "experiment" in entry]
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "x.yaml").write_text("# @package _global_\na: 1\n", "utf-8")
+    (tmp_path / "config.yaml").write_text("defaults:\n  - experiment: null\n", "utf-8")
+    GlobalHydra.instance().clear()
+    with (
+        initialize_config_dir(str(tmp_path), version_base="1.3"),
+        pytest.raises(ConfigCompositionException, match="Multiple values"),
+    ):
+        compose("config", ["+experiment=x"])
+
+
+@pytest.mark.parametrize("path", EXPERIMENT_FILES + sorted(CONF.glob("scale/*.yaml")), ids=lambda path: path.stem)
+def test_files_that_reach_across_groups_are_global_and_override(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.splitlines()[0] == "# @package _global_"
+    for entry in (yaml.safe_load(text) or {}).get("defaults", []):
+        assert entry == "_self_" or all(key.startswith("override /") for key in entry), entry
+
+
+@pytest.mark.parametrize("path", EXPERIMENT_FILES, ids=lambda path: path.stem)
+def test_sweep_files_declare_multirun_and_others_do_not(path: Path) -> None:
+    declared = (yaml.safe_load(path.read_text("utf-8")) or {}).get("hydra", {})
+    if path in SWEEP_FILES:
+        assert declared["mode"] == "MULTIRUN"
+        assert declared["sweeper"]["params"]
+    else:
+        assert not declared
+
+
+def test_sweeps_are_a_second_config_root() -> None:
+    register_plugins()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["+experiment=mix_ablation"], return_hydra_config=True)
+        loader = GlobalHydra.instance().config_loader()
+        assert set(loader.get_group_options("experiment")) == set(EXPERIMENTS)
+    assert str(config.hydra.mode) == "RunMode.MULTIRUN"
+    assert [source.provider for source in config.hydra.runtime.config_sources if source.path == str(SWEEPS)]
+
+
+def test_experiment_names_are_unique_over_both_roots() -> None:
+    assert len(set(EXPERIMENTS)) == len(EXPERIMENTS)
+
+
+def test_the_job_is_named_and_stays_in_its_folder() -> None:
+    declared = yaml.safe_load((CONF / "config.yaml").read_text("utf-8"))["hydra"]["job"]
+    assert declared == {"name": "longsafety", "chdir": False}
+
+
+def test_dicts_merge_and_lists_replace() -> None:
+    config = composed("scale=smoke", "scenario.tasks={KeywordRAG: {bench: 7}}", "scenario.depths=[0.5]").config
+    assert OmegaConf.to_container(config.scenario.tasks.KeywordRAG) == {"train": 2550, "bench": 7}
+    assert config.scenario.tasks.HarmfulNIAH == {"train": 3300, "bench": 147}
+    assert list(config.scenario.depths) == [0.5]
+
+
+def test_no_config_names_a_python_object() -> None:
+    assert not [path for path in [*GROUP_FILES, CONF / "config.yaml"] if "_target_" in path.read_text("utf-8")]
+
+
+def test_hydra_stops_at_the_door() -> None:
+    """Past composing, no module imports Hydra or OmegaConf."""
+    package = Path(longsafety.__file__).parent
+    importers = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if {name.split(".")[0] for name in names} & {"hydra", "omegaconf"}:
+                importers.add(path.relative_to(package).as_posix())
+    assert importers == {"__main__.py", "compose.py"}

@@ -1,0 +1,207 @@
+"""Building data, end to end: random tiny model, a small corpus, every task of the paper."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from longsafety.errors import DataError
+from longsafety.pipeline.addresses import keys
+from longsafety.pipeline.data import Making, read_json
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample, SampleFile
+from longsafety.scenarios.build import TASKS, task_counts
+
+if TYPE_CHECKING:
+    from tests.conftest import Place
+
+EVERY_TASK = ["scenario=longsafety", "length=512", "scenario.train_samples=24", "scenario.bench_items=20"]
+SPLITS = {"train": "samples", "bench": "benchmark"}
+
+
+def samples(data: Making, split: str) -> list[Sample]:
+    return list(SampleFile((data.samples() if split == "train" else data.benchmark()) / "samples.parquet"))
+
+
+def items(data: Making, split: str) -> list[Sample]:
+    """Without their twins."""
+    return [sample for sample in samples(data, split) if sample.kind == "harmful"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, place_at: Callable[[Path], Place]) -> Place:
+    """Every task, built by the command."""
+    place = place_at(tmp_path_factory.mktemp("built") / "outputs")
+    (place.outputs.parent / "stdout.txt").write_text(place.succeed("stages=[build]", *EVERY_TASK), "utf-8")
+    return place
+
+
+@pytest.fixture
+def data(built: Place) -> Making:
+    settings = built.settings("stages=[build]", *EVERY_TASK)
+    return Making(settings, keys(settings))
+
+
+# --- what a build shows and leaves ----------------------------------------------------------------------------------
+
+
+def test_the_audit_and_the_gallerys_place_are_printed(built: Place) -> None:
+    shown = (built.outputs.parent / "stdout.txt").read_text("utf-8")
+    run = built.folder("runs", "run/*")
+    for task in TASKS:
+        assert re.search(rf"(?m)^{task} .* 512 ", shown), task
+    assert re.search(r"(?m)^all +24 ", shown)
+    for check in ("needles after rendering", "documents in both splits +0", "seed items in both splits +0"):
+        assert re.search(check, shown), check
+    assert re.search(r"(?m)^corpus: kept: 14$", shown)
+    assert shown.rstrip().endswith(f"gallery  {run / 'gallery.html'}")
+
+
+def test_a_build_leaves_the_gallery_its_figures_and_the_data_and_no_model(built: Place) -> None:
+    run = built.folder("runs", "run/*")
+    names = {"gallery.html", "table.txt", "tokens_by_task.png", "depth_by_length.png", "settings.yaml", "done"}
+    assert {path.name for path in run.iterdir()} == names
+    page = (run / "gallery.html").read_text("utf-8")
+    assert all(task in page for task in TASKS)
+    assert not re.search(r"""(src|href)=["']https?://""", page), "the page is self-contained"
+    stages = {path.name for path in (built.outputs / "stages").iterdir()}
+    assert stages == {"seeds", "corpus", "samples", "benchmark", "audit"}
+
+
+def test_the_same_command_again_makes_nothing_and_shows_the_same(built: Place) -> None:
+    before = built.made()
+    shown = built.succeed("stages=[build]", *EVERY_TASK)
+    assert built.made() == before
+    assert "[1/1]" not in shown, "no process was started"
+    table = (built.folder("runs", "run/*") / "table.txt").read_text("utf-8")
+    assert table in (built.outputs.parent / "stdout.txt").read_text("utf-8")
+    assert table in shown
+
+
+@pytest.mark.parametrize("split", ["train", "bench"])
+def test_the_counts_are_those_of_the_tasks(data: Making, split: str) -> None:
+    wanted = task_counts(data.settings.scenario, split)
+    assert sum(wanted.values()) == {"train": 24, "bench": 20}[split]
+    assert Counter(item.task for item in items(data, split)) == wanted
+    told = read_json(data.store.folder(SPLITS[split], getattr(data.keys, SPLITS[split])) / "counts.json")
+    assert told == {f"{split}: {task}": count for task, count in wanted.items()}
+
+
+def test_every_rendered_chat_is_as_long_as_was_asked(data: Making) -> None:
+    encoder: ChatEncoder = data.encoder
+    for item in items(data, "train"):
+        assert len(encoder.sample_ids(item)[0]) == item.num_tokens
+        assert 508 <= item.num_tokens <= item.target_tokens == 512
+    for item in items(data, "bench"):
+        ids = encoder.prompt_ids(item.context, item.question, item.history, item.goal)
+        assert 508 <= len(ids) == item.num_tokens <= 512
+
+
+# --- seeds ----------------------------------------------------------------------------------------------------------
+
+
+def parquet(place: Place, split: str) -> bytes:
+    return (place.stage(SPLITS[split]) / "samples.parquet").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    built: Place, tmp_path: Path, place_at: Callable[[Path], Place]
+) -> None:
+    same, other = place_at(tmp_path / "same"), place_at(tmp_path / "other")
+    same.execute("stages=[build]", *EVERY_TASK)
+    other.execute("stages=[build]", *EVERY_TASK, "seed=1")
+    for split in SPLITS:
+        assert parquet(same, split) == parquet(built, split)
+        assert parquet(other, split) != parquet(built, split)
+
+
+# --- lengths, languages, counts -------------------------------------------------------------------------------------
+
+
+def test_items_go_round_several_lengths(place: Place) -> None:
+    typed = ["scenario=keyword_rag", "scenario.train_samples=6", "scenario.bench_items=3"]
+    data = place.execute("stages=[build]", *typed, "length=1k", "length.lengths=[300,500,1000]")
+    assert [item.target_tokens for item in items(data, "train")] == [300, 500, 1000] * 2
+    assert all(item.target_tokens - 4 <= item.num_tokens <= item.target_tokens for item in items(data, "train"))
+    assert [item.target_tokens for item in items(data, "bench")] == [300, 500, 1000]
+
+
+def test_lengths_are_spread_around_each_splits_mean(place: Place) -> None:
+    typed = ["scenario=keyword_rag", "scenario.train_samples=40", "scenario.bench_items=40"]
+    spread = ["length=2k", "length.mean_tokens=700", "length.bench_mean_tokens=500"]
+    data = place.execute("stages=[build]", *typed, *spread)
+    for split, mean in (("train", 700), ("bench", 500)):
+        lengths = [item.num_tokens for item in items(data, split)]
+        assert sum(lengths) / len(lengths) == pytest.approx(mean, rel=0.01)
+        assert max(lengths) > 1.5 * mean and min(lengths) < mean / 1.5
+
+
+@pytest.mark.parametrize("context_language", ["null", "en"])
+def test_chinese_questions_in_contexts_of_any_language(place: Place, context_language: str) -> None:
+    typed = ["scenario=longsafety", "scenario.train_samples=8", "scenario.bench_items=10", "length=1k"]
+    languages = ["scenario.language=zh", f"scenario.context_language={context_language}"]
+    data = place.execute("stages=[build]", *typed, *languages)
+    for split in SPLITS:
+        for sample in samples(data, split):
+            assert sample.language == "zh"
+            assert re.search("[\u4e00-\u9fff]", sample.question), sample.id
+            assert all(re.search("[\u4e00-\u9fff]", wording) for role in sample.choices for wording in role)
+    english = [row for row in read_json(data.audit() / "audit.json")["languages"] if row["context"] == "en"]
+    assert sum(row["samples"] for row in english) > 0
+
+
+def test_a_language_that_no_document_is_in(place: Place) -> None:
+    with pytest.raises(DataError, match=r"0 document\(s\) in zh \(scenario\.context_language\) of 14; .* at least 2"):
+        place.execute("stages=[build]", *EVERY_TASK, "scenario.context_language=zh")
+
+
+def test_the_scales_limits_hold_where_a_model_is_trained_and_not_where_data_is_built(place: Place) -> None:
+    def counts(*arguments: str) -> list[int]:
+        settings = place.settings("scenario=keyword_rag", *arguments)
+        return [sum(task_counts(settings.scenario, split).values()) for split in SPLITS]
+
+    assert counts() == [16, 10]
+    assert counts("stages=[build]") == [2550, 100]
+
+
+def test_the_smallest_scale_has_room_for_its_own_tasks(place: Place) -> None:
+    """Of the tasks' needles and questions in its length; the tiny tokenizer's are longer than a real one's."""
+    data = place.execute("stages=[build]", "scenario.train_samples=400", "scenario.bench_items=300")
+    assert data.settings.length.max_tokens == 256
+    assert set(data.settings.scenario.tasks) == set(TASKS)
+    assert {item.task for item in items(data, "train")} == set(task_counts(data.settings.scenario, "train"))
+
+
+# --- seed items of the user -----------------------------------------------------------------------------------------
+
+
+def test_broken_seed_items_are_named_and_nothing_is_kept_or_they_are_left_out(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "requests.jsonl"
+    good = [f'{{"request": "How do I do harm number {number}?", "category": "c{number % 3}"}}' for number in range(12)]
+    path.write_text("\n".join([good[0], '{"request": 3}', *good[1:], "{"]) + "\n", "utf-8")
+    typed = ["stages=[build]", "scenario=keyword_rag", "scenario.train_samples=4", "scenario.bench_items=4"]
+    with pytest.raises(DataError) as caught:
+        place.execute(*typed, f"scenario.seeds={path}")
+    assert re.findall(r"requests\.jsonl:(\d+):", str(caught.value)) == ["2", "14"]
+    assert not place.stages("seeds")
+    data = place.execute(*typed, f"scenario.seeds={path}", "on_bad_row=skip")
+    assert re.findall(r"left out +\S+/requests\.jsonl:(\d+):", capsys.readouterr().out) == ["2", "14"]
+    found = [item for split in SPLITS for item in items(data, split)]
+    assert len(found) == 8
+    assert all("harm number" in item.question for item in found), "the user's own"
+
+
+def test_stages_can_be_carried_anywhere(built: Place, place: Place) -> None:
+    """Nothing in them depends on the outputs folder."""
+    shutil.copytree(built.outputs / "stages", place.outputs / "stages")
+    before = place.made()
+    place.execute("stages=[build]", *EVERY_TASK)
+    assert place.made() == before

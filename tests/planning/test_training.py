@@ -1,0 +1,178 @@
+"""The plan's figures by hand, what it does not know, and what makes a job fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.settle import settle
+from longsafety.model.shape import Shape, shape_of
+from longsafety.planning.training import PARTS, plan
+from longsafety.settings import Model, Settings
+
+CONF = Path(__file__).parents[2] / "conf" / "model"
+EIGHT_B = ["scale=paper", "model=llama3_1_8b", "length=32k", "trainer=deepspeed_zero3", "stages=[plan]"]
+LENGTH = 32_512
+MATRICES = 32 * (2 * 4096 * (4096 + 1024) + 3 * 4096 * 14336)
+
+
+def settings(*overrides: str) -> Settings:
+    [job] = settle(compose_jobs([*EIGHT_B, *overrides], None))
+    return job
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_parameters_of_every_preset_are_those_that_are_published(path: Path) -> None:
+    model = Model.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    shape = shape_of(model)
+    assert shape is not None
+    assert shape.parameters == (model.num_parameters or 202_048)
+
+
+def test_eight_billion_parameters_on_eight_gpus() -> None:
+    made = plan(settings())
+    number = 8_030_261_248
+    assert (made.parameters, made.trainable, made.devices) == (number, number, 8)
+    assert (made.samples, made.steps) == (2 * 17_468, 2 * 17_468 // 8)
+    assert made.tokens == 2 * 17_468 * LENGTH
+    attention = 6 * 32 * 4096 * LENGTH
+    assert made.flops == pytest.approx(made.tokens * (8 * MATRICES + attention * 4 / 3))
+    assert made.hours["A100-80G"] == pytest.approx(made.flops / (8 * 312e12 * 0.4) / 3600)
+    assert made.memory is not None
+    assert made.memory["optimiser"] == pytest.approx(12 * number / 8)
+    assert made.memory["gradients"] == pytest.approx(2 * number / 8)
+    assert made.memory["weights"] == pytest.approx(2 * number / 8 + 2e9)
+    assert made.memory["logits"] == (64 * 10 + (2 + 2) * 4096) * 128_256  # an answer, and the head's gradient
+    assert made.fits and made.fix is None
+
+
+@pytest.mark.parametrize(("stage", "sharded"), [(1, {"optimiser"}), (2, {"optimiser", "gradients"})])
+def test_lower_stages_of_zero_shard_less(stage: int, sharded: set[str]) -> None:
+    memory = plan(settings(f"trainer.zero.stage={stage}")).memory
+    assert memory is not None
+    whole = {"weights": 2 * 8_030_261_248, "gradients": 2 * 8_030_261_248, "optimiser": 12 * 8_030_261_248}
+    for part, size in whole.items():
+        assert memory[part] == pytest.approx(size / (8 if part in sharded else 1))
+
+
+def test_lora_trains_little() -> None:
+    made, full = plan(settings("model.tune=lora", "trainer.zero.stage=2")), plan(settings())
+    per_layer = 16 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert made.trainable == 32 * per_layer
+    assert made.flops is not None and full.flops is not None
+    assert full.flops - made.flops == pytest.approx(full.tokens * 2 * MATRICES)
+
+
+def test_checkpointing_trades_time_for_activations() -> None:
+    plans = {kind: plan(settings(f"model.gradient_checkpointing={kind}")) for kind in ("none", "selective", "full")}
+    kept = [made.memory["activations"] for made in plans.values() if made.memory]
+    assert kept[0] > kept[1] > kept[2]
+    work = [made.flops or 0 for made in plans.values()]
+    assert work[0] < work[1] < work[2]
+
+
+def test_what_does_not_fit_is_told_with_the_smallest_change() -> None:
+    made = plan(settings("training.micro_batch_size=4"))
+    assert made.fits is False
+    assert made.fix == f"training.pack_tokens={LENGTH}"
+    made = plan(settings("model.gradient_checkpointing=none"))
+    assert made.fix == "model.gradient_checkpointing=full"
+    alone = plan(settings("trainer=gpu"))
+    assert alone.fits is False
+    assert alone.fix == "training.optimizer=adamw_8bit trainer.precision=bf16-true"
+    long = plan(settings("trainer=gpu", "trainer.gpu=H200-141G", "length.max_tokens=180000", "model.window=262144"))
+    assert long.fix == "model.mlp_tile_tokens=8192 training.optimizer=adamw_8bit trainer.precision=bf16-true"
+    longer = plan(settings("trainer=gpu", "length.max_tokens=120000"))
+    assert longer.fix is not None and "trainer=deepspeed_zero3" in longer.fix
+    assert "adamw_8bit" not in longer.fix and "mlp_tile" not in longer.fix
+
+
+def test_states_of_eight_bits_and_tiles() -> None:
+    small, whole = (plan(settings("trainer=h200_1", f"training.optimizer={name}")) for name in ("adamw_8bit", "adamw"))
+    assert small.memory is not None and whole.memory is not None
+    number = 8_030_261_248
+    assert small.memory["optimiser"] == pytest.approx((2 + 2 * 4 / 256) * number)
+    assert whole.memory == {**small.memory, "optimiser": 4.0 * number}
+    tiled = plan(settings("trainer=h200_1", "model.mlp_tile_tokens=2048"))
+    assert tiled.memory is not None
+    saved = 2 * (4 + 3) * 14336 * (LENGTH - 2048) - (64 * 10) * 128_256  # the logits are gone before
+    assert small.memory["activations"] - tiled.memory["activations"] == pytest.approx(saved, rel=0.1)
+
+
+def test_the_untrained_arm_only_asks() -> None:
+    made = plan(settings("data_mix=base"))
+    assert (made.steps, made.tokens, made.flops, made.memory, made.disk) == (0, 0, 0.0, None, None)
+    assert made.evaluation_hours["A100-80G"]
+
+
+def test_an_unknown_model_is_said_to_be_unknown() -> None:
+    made = plan(settings("model.source=somebody/something"))
+    assert made.flops is made.memory is made.disk is made.fits is None
+    assert any("somebody/something is not known; give its folder" in line for line in made.unknowns)
+
+
+def test_a_local_folder_tells_its_shape(tmp_path: Path) -> None:
+    config: dict[str, Any] = {
+        "num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 10,
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shape = shape_of(Model(name="m", source=str(tmp_path), window=64))
+    assert shape == Shape(2, 8, 2, 2, 4, 16, 10, tied=True)
+    (tmp_path / "config.json").write_text("{}")
+    assert shape_of(Model(name="m", source=str(tmp_path), window=64)) is None
+
+
+def test_the_command_answers_without_torch_and_writes_nothing(tmp_path: Path) -> None:
+    arguments = [*EIGHT_B, "--multirun", "length=8k,32k", f"paths.outputs={tmp_path / 'outputs'}"]
+    code = (
+        "import sys; sys.argv[0] = 'longsafety'\nfrom longsafety.__main__ import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, cwd=CONF.parents[1]
+    ).stdout
+    assert all(part in shown for part in PARTS)
+    assert "32,512" in shown and "8,192" in shown
+    assert "share one training" in shown and "none" in shown and "unknown: judge" not in shown
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_plan_stands_alone() -> None:
+    from longsafety.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"stages = \[plan,train\]: plan only reckons.*set stages=\[plan\] first"):
+        settings("stages=[plan,train]")
+
+
+def test_devices_that_share_packs_share_activations() -> None:
+    whole, shared = plan(settings()).memory, plan(settings("trainer.sequence_parallel=4")).memory
+    assert whole is not None and shared is not None
+    assert shared == {**whole, "activations": whole["activations"] / 4}
+
+
+def test_a_length_that_no_device_holds_is_shared() -> None:
+    long = settings("length.max_tokens=120000", "model.gradient_checkpointing=full")
+    made = plan(long.model_copy(update={"training": long.training.model_copy(update={"pack_tokens": 120_000})}))
+    assert made.fits is False and made.fix == "trainer.sequence_parallel=4"
+    seven_heads = settings("model=qwen2_5_7b", "length.max_tokens=32000", "model.window=131072")
+    assert "sequence_parallel=8" not in str(plan(seven_heads).fix)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "gpu"),
+    [("a100_1", 1, "A100-80G"), ("a100_8", 8, "A100-80G"), ("a100_2x8", 16, "A100-80G"), ("h200_1", 1, "H200-141G")],
+)
+def test_eight_billion_parameters_at_32k_fit_the_presets(name: str, devices: int, gpu: str) -> None:
+    made = settings(f"trainer={name}", "model.gradient_checkpointing=full")
+    assert made.trainer.name == name and made.trainer.gpu == gpu
+    assert set(made.trainer.assumed) <= set(made.trainer.model_dump())
+    assert plan(made).devices == devices and plan(made).fits

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib.colors as colors
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from longsafety.reporting import plots, style
+from longsafety.reporting.view import View
+
+
+def _overlaps(figure: Figure) -> list[tuple[str, str]]:
+    figure.draw_without_rendering()
+    texts = [t for axes in figure.axes for t in axes.texts if t.get_text()]
+    # An annotation's own extent includes its leader line.
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts]
+    return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+
+
+def test_labels_of_seven_arms_do_not_overlap(seven: Any) -> None:
+    figure = plots.safety_against_compliance(View(seven))
+    assert figure is not None and _overlaps(figure) == []
+
+
+def test_labels_of_arms_at_one_point_do_not_overlap(seven: Any, comparison_of: Any) -> None:
+    same = comparison_of(scorers=("likelihood",))
+    shares = same.scores["metric"].isin(["safe_response", "compliance"])
+    same.scores.loc[shares, ["value", "low", "high"]] = [1.0, 0.9, 1.0]
+    figure = plots.safety_against_compliance(View(same))
+    assert figure is not None and _overlaps(figure) == []
+    assert {text.get_text() for text in figure.axes[0].texts} == set(seven.scores["arm"])
+
+
+def test_labels_at_the_ends_of_lines_do_not_overlap(comparison_of: Any) -> None:
+    figure = plots.by_length(View(comparison_of(lengths=(512, 1024), scorers=("likelihood",))))
+    assert figure is not None and len(figure.axes) == 2 and _overlaps(figure) == []
+
+
+def test_an_arm_keeps_its_colour_in_all_figures(seven: Any, record_of: Any) -> None:
+    view = View(seven)
+    given = style.styles(view)
+    assert len(set(given.values())) == 7
+    scatter, loss = plots.safety_against_compliance(view), plots.training_loss([record_of("longsafety")], given)
+    assert scatter is not None and loss is not None
+    for figure in (scatter, loss):
+        label = next(text for text in figure.axes[0].texts if text.get_text() == "longsafety")
+        assert colors.to_hex(label.get_color()) == given["longsafety"][0]
+
+
+def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
+    figure = plots.options(View(seven))
+    assert figure is not None
+    harmful = figure.axes[0]
+    widths: dict[float, float] = {}
+    for bar in harmful.patches:
+        widths[round(bar.get_y(), 2)] = widths.get(round(bar.get_y(), 2), 0.0) + bar.get_width()
+    assert len(widths) == 7 and all(abs(width - 1) < 1e-9 for width in widths.values())
+    legend = figure.axes[2].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["refuses", "ignores", "complies"]
+
+
+def test_unparsed_answers_are_shown_last_where_there_are_any() -> None:
+    counts = {"unparsed": 0, "safe": 3, "ignores": 0}
+    assert plots.ordered_roles({("base", 512): counts}) == ["ignores", "safe"]
+    assert plots.ordered_roles({("base", 512): counts | {"unparsed": 1}}) == ["ignores", "safe", "unparsed"]
+
+
+def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: Any) -> None:
+    assert set(plots.figures(View(seven), [record_of("base")])) == {"safety_vs_compliance", "options"}
+
+
+def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
+    view = View(seven)
+    drawn = plots.figures(view, [record_of("longsafety")])
+    texts = [style.svg(figure, name) for name, figure in drawn.items()]
+    ids = [found for text in texts for found in re.findall(r'\bid="([^"]+)"', text)]
+    assert len(ids) == len(set(ids))
+    for text in texts:
+        assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', text)) <= set(ids)
+        assert "var(--ink)" in text and style.INK not in text and text.startswith("<svg")
+
+
+def test_saved_as_png(seven: Any, tmp_path: Path) -> None:
+    figure = plots.options(View(seven))
+    assert figure is not None
+    (path,) = style.save({"options": figure}, tmp_path / "new")
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longsafety.reporting.report import write_report
+
+
+class _Balanced(HTMLParser):
+    """Fails where an element is closed that is not the last one opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, tag
+
+
+def _page(tmp_path: Path, comparison: Any, records: Any, *, redact: bool = True, name: str = "mix_ablation") -> str:
+    path = tmp_path / "report.html"
+    write_report(path, name=name, comparison=comparison, records=records, redact=redact, command="python -m longsafety")
+    assert [child.name for child in tmp_path.iterdir()] == ["report.html"]
+    page = path.read_text("utf-8")
+    parser = _Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(seven: Any, record_of: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    records = [record_of(arm) for arm in dict.fromkeys(seven.scores["arm"])]
+    return _page(tmp_path_factory.mktemp("report"), seven, records)
+
+
+def _plain(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_needs_nothing_else(page: str) -> None:
+    # Namespaces of SVG are names, not addresses that are fetched.
+    loaded = re.findall(r"(?:src|href)=\"(?!#)([^\"]+)\"|url\((?!#)([^)]+)\)|<(script|link|iframe)", page)
+    assert loaded == []
+
+
+def test_has_all_parts(page: str) -> None:
+    heads = re.findall(r"<h2>([^<]+)</h2>", page)
+    assert heads == [
+        "Comparison", "What was chosen", "By task", "What was run", "What the arms were trained on",
+        "Left out, filled in, counted", "One item of each task", "Time", "Notes",
+    ]  # fmt: skip
+    assert page.count("<figure") == 3
+    plain = _plain(page)
+    for needed in ("longsafety_twins is best", "fingerprint c0ffee123456", "torch 2.9.0", "seed 0", "scoring fixed",
+                   "documents left out: under 50 words 311", "python -m longsafety", "2 rows of the scorer letter",
+                   "no training: the model as it is", "36 harmful items", "cpu, 32-true"):  # fmt: skip
+        assert needed in plain, needed
+
+
+def test_says_the_scoring_at_every_table_of_scores(page: str) -> None:
+    assert _plain(page).count("scoring fixed") >= 4
+
+
+def test_harmful_text_is_redacted_or_escaped(page: str, seven: Any, record_of: Any, tmp_path: Path) -> None:
+    assert "smoke detectors" not in page and "physical_harm: redacted; report.redact=false shows it" in page
+    shown = _page(tmp_path, seven, [record_of("base"), record_of("longsafety")], redact=False)
+    assert "smoke detectors" in shown and "&lt;b&gt;time&lt;/b&gt;" in shown and "<b>time</b>" not in shown
+
+
+def test_names_are_escaped(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    comparison = comparison_of(["base"], baseline=None, scorers=("likelihood",))
+    for frame in (comparison.scores, comparison.confusion):
+        frame["arm"] = "<script>x</script>"
+    assert "<script" not in _page(tmp_path, comparison, [replace(record_of("base"), label="<script>x</script>")])
+
+
+def test_one_arm_makes_a_page_without_differences(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    comparison = comparison_of(["longsafety"], baseline="longsafety", scorers=("likelihood",))
+    plain = _plain(_page(tmp_path, comparison, [record_of("longsafety")]))
+    assert "Result" in plain and "Δ" not in plain and "McNemar" not in plain
+    assert "longsafety is safe only by declining" in plain
+
+
+def test_several_lengths_have_their_part(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    arms, lengths = ["base", "longsafety_twins"], (512, 1024)
+    comparison = comparison_of(arms, lengths=lengths, scorers=("likelihood",))
+    records = [record_of(arm, max_tokens=length) for arm in arms for length in lengths]
+    page = _page(tmp_path, comparison, records)
+    assert "<h2>By length</h2>" in page and "Δ against 512" in page
+    # An arm was trained once, whatever the number of lengths.
+    assert _plain(page).count("benign_twins 32") == 1
+
+
+def test_counts_that_differ_name_their_arms(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    comparison = comparison_of(["base", "longsafety"], scorers=("likelihood",))
+    records = [record_of("base"), replace(record_of("longsafety"), counts={"samples left out: too short": 7})]
+    assert "samples left out: too short longsafety: 7" in _plain(_page(tmp_path, comparison, records))
+
+
+def test_kept_results_are_told_from_ones_made_here(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    comparison = comparison_of(["base"], scorers=("likelihood",))
+    plain = _plain(_page(tmp_path, comparison, [replace(record_of("base"), seconds={})]))
+    assert "Everything was taken from kept results" in plain
+
+
+def test_what_was_cut_or_left_out_of_the_benchmark_is_a_note(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    def record(arm: str, cut: int) -> Any:
+        one = record_of(arm)
+        return replace(one, evaluation=one.evaluation | {"counts": {"cut to fit (middle)": cut}})
+
+    arms = list(dict.fromkeys(seven.scores["arm"]))[:3]
+    text = _plain(_page(tmp_path, seven, [record(arm, 1200 + (arm == arms[2])) for arm in arms]))
+    assert f"1,200 of the benchmark's items cut to fit (middle) ({arms[0]}, {arms[1]})." in text.replace("&#39;", "'")
+    assert f"1,201 of the benchmark's items cut to fit (middle) ({arms[2]})." in text.replace("&#39;", "'")
+
+
+def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    base = record_of("base")
+    asked = replace(base, settings=base.settings | {"evaluation": {"items": "data/bench"}})
+    text = _plain(_page(tmp_path, seven, [asked]))
+    assert "items data/bench" in text
+    assert "scenario longsafety (KeywordRAG" not in text
+
+
+def test_the_suites_stand_arm_by_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
+    def record(arm: str, value: float, stderr: float) -> Any:
+        row = {"suite": "lm_eval:arc", "task": "arc", "metric": "acc", "value": value, "stderr": stderr, "n": 99}
+        return replace(record_of(arm), capability=[row])
+
+    arms = list(dict.fromkeys(seven.scores["arm"]))
+    text = _plain(_page(tmp_path, seven, [record(arms[0], 0.31, 0.04), record(arms[1], 0.29, float("nan"))]))
+    assert "arc acc 99 .31 ± .04 .29 ± ? — " in text
