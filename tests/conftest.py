@@ -22,7 +22,8 @@ from longsafety.model.tiny import seed_texts
 from longsafety.pipeline.data import Making
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.seeds import Seed, load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.fully_harmful import made_documents
 from longsafety.settings import Model, Settings
 

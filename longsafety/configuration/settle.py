@@ -10,7 +10,7 @@ from longsafety.configuration.compose import Job, _plain
 from longsafety.configuration.explain import check
 from longsafety.errors import ConfigError
 from longsafety.evaluation.suites.names import absolute_suites
-from longsafety.scenarios.seeds import SHIPPED
+from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.settings import Settings
 from longsafety.stages import slug
 

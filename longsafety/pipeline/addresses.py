@@ -11,7 +11,8 @@ from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.source import identity
-from longsafety.scenarios.seeds import SHIPPED, seeds_fingerprint
+from longsafety.scenarios.seeds.load import seeds_fingerprint
+from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.settings import Evaluation, Settings
 from longsafety.stages import address, code_version
 

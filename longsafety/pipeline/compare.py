@@ -39,7 +39,7 @@ def compare(folder: Path) -> None:
         Arm(record.label, read_answers(answers(Path(run), record)))
         for run, record in zip(sweep["runs"], records, strict=True)
     ]
-    needles = needle_map(arms, confidence=settings.evaluation.confidence)
+    needles = needle_map(arms, confidence=settings.evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):
         needles.to_csv(folder / "needles.csv", index=False)
     comparison = compare_arms(

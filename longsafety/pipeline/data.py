@@ -62,7 +62,9 @@ class Making:
 
         def make(folder: Path) -> None:
             from longsafety.samples.language import LANGUAGES
-            from longsafety.scenarios.seeds import SHIPPED, load_seeds, write_seeds
+            from longsafety.scenarios.seeds.load import load_seeds
+            from longsafety.scenarios.seeds.seed import write_seeds
+            from longsafety.scenarios.seeds.shipped import SHIPPED
             from longsafety.scenarios.teacher.complete import complete
 
             scenario = self.settings.scenario
@@ -89,7 +91,7 @@ class Making:
         def make(folder: Path) -> None:
             from longsafety.corpus.corpus import read_documents
             from longsafety.samples.store import TokenStore
-            from longsafety.scenarios.seeds import read_seeds
+            from longsafety.scenarios.seeds.seed import read_seeds
             from longsafety.scenarios.tasks.fully_harmful import made_documents
 
             seeds = self.seeds()
@@ -134,7 +136,7 @@ class Making:
 
     def builder(self, split: str) -> Any:
         from longsafety.scenarios.build import build
-        from longsafety.scenarios.seeds import read_seeds
+        from longsafety.scenarios.seeds.seed import read_seeds
 
         settings, seeds = self.settings, self.seeds()
         return build(

@@ -43,8 +43,10 @@ def show(data: Making, folder: Path) -> None:
 def _entries(data: Making) -> list[Any]:
     """An item of each task with its twins: a benchmark item where there is one, as it has the options."""
     from longsafety.samples.recipe import SampleFile
-    from longsafety.scenarios.build import TASKS, task_counts
+    from longsafety.scenarios.task_counts import task_counts
+    from longsafety.scenarios.tasks.registry import tasks
 
+    known = tasks(data.settings.scenario.task_files)
     counts = {split: task_counts(data.settings.scenario, split) for split in ("train", "bench")}
     found: dict[str, list[Any]] = {}
     for split, folder in (("bench", data.benchmark), ("train", data.samples)):
@@ -56,7 +58,7 @@ def _entries(data: Making) -> list[Any]:
         for task, index in first.items():
             found[task] = file.rows(at for at in range(index, min(index + 4, len(pairs))) if pairs[at] == pairs[index])
     return [
-        _entry(TASKS[name], found[name], {split: counts[split].get(name, 0) for split in counts}, data.encoder.store)
+        _entry(known[name], found[name], {split: counts[split].get(name, 0) for split in counts}, data.encoder.store)
         for name in data.settings.scenario.tasks
         if name in found
     ]

@@ -16,7 +16,8 @@ from longsafety.pipeline.addresses import keys
 from longsafety.pipeline.data import Making, read_json
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place

@@ -15,8 +15,9 @@ from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import LANGUAGES
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
-from longsafety.scenarios.build import TASKS, Builder, build
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.tasks.registry import TASKS
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.phrases import listed, texts
 from longsafety.settings import Length, Scenario, TaskCounts
 

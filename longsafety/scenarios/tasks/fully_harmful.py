@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Span
 from longsafety.samples.store import Document
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.phrases import listed, texts
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots, shuffled
 
@@ -88,7 +88,6 @@ class ManyShotJailbreak(Task):
     come round again in another order. A ``harm_fraction`` below 1 mixes in benign exchanges.
     """
 
-    scenario = "FH"
     comply_role = "hallucinates"
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
@@ -121,7 +120,6 @@ class HarmfulExtraction(Task):
     that person's crimes, one of them with approval. The benign twin asks for the same person's lawful acts.
     """
 
-    scenario = "FH"
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
 

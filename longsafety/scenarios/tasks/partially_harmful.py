@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.phrases import listed, texts
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 
@@ -21,8 +21,8 @@ class HarmfulNIAH(Task):
     needle can know whether to answer or to decline.
     """
 
-    scenario = "PH"
     needs: ClassVar[tuple[str, ...]] = _STATEMENT
+    needle_twin = True
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         return _needle_item(seed, self._draft(seed, pool, rng, depth), rng, names_claim="claim" in self.needs)
@@ -90,9 +90,10 @@ class CountingCrimes(Task):
     benign question asks for the harmless ones.
     """
 
-    scenario = "PH"
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
+    needle_twin = True
+    several_needles = True
     _SPREAD = 0.2
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:

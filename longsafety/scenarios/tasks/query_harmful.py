@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.phrases import texts
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots
 from longsafety.vocabulary import TWO_ROLES
@@ -13,8 +13,6 @@ from longsafety.vocabulary import TWO_ROLES
 
 class _OverDocuments(Task):
     """A request over documents that its words retrieved."""
-
-    scenario = "QH"
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         slots, benign_slots = request_slots(seed)
