@@ -16,7 +16,7 @@ from pathlib import Path
 
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.task_counts import task_counts
-from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Settings
 
@@ -116,7 +116,7 @@ class _Family:
         self.kinds = [kind for kind in twins if kind != "benign_needle" or of.needle_twin]
         depths = depth_grid(scenario.depths, scenario.num_depths)
         self.depth = sum(depths[index % len(depths)] for index in range(count)) / count
-        own, benign = of.phrases(self.language)["options"], texts(self.language)["common"]["benign_query"]
+        own, benign = of.phrases(self.language)["options"], common(self.language)["benign_query"]
         harmful = self._sizes(list(own.values()))
         needle = self._sizes([own["safe"], own["ignores"], own[list(own)[-2]]]) if "ignores" in own else harmful[:3]
         self.options = {

@@ -21,11 +21,12 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Segment, record_batch, write_batches
 from longsafety.scenarios.assemble import fit
 from longsafety.scenarios.depths import depth_grid
+from longsafety.scenarios.made_documents import exchanges_of, vignettes_of
+from longsafety.scenarios.seed_problems import without_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_documents, split_seeds
 from longsafety.scenarios.target_lengths import target_lengths
 from longsafety.scenarios.task_counts import task_counts
-from longsafety.scenarios.tasks.fully_harmful import exchanges_of, vignettes_of
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Pool, Query, Task
 from longsafety.settings import Length, Scenario
@@ -178,8 +179,7 @@ class _TaskBuilder:
         random.Random(f"{builder.seed}/{self.name}").shuffle(self.seeds)
         if not self.seeds:
             raise DataError(
-                f"scenario.tasks.{task.name}: no seed item of the {builder.split} split has what this task needs "
-                f"({', '.join(task.needs)}); give more seeds (scenario.seeds) or leave the task out"
+                without_seeds(task, builder.scenario.language, f"no seed item of the {builder.split} split")
             )
 
     def items(self, first: int, stop: int) -> Iterator[Sample]:

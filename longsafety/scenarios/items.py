@@ -18,7 +18,7 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import language_of
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Read
 from longsafety.vocabulary import OTHER, TWO_BENIGN_ROLES, TWO_ROLES
@@ -87,7 +87,7 @@ def _asked(request: Request, schema: str) -> Sample:
     text = request["request"]
     language = "zh" if language_of(text) == "zh" else "en"
     topic = {"en": "this", "zh": "这件事"}[language]
-    wordings = texts(language)["common"]["benign_query"]
+    wordings = common(language)["benign_query"]
     declines, helps = (tuple(wording.format(topic=topic) for wording in wordings[name]) for name in TWO_BENIGN_ROLES)
     benign = request["label"] == "benign"
     return Sample(

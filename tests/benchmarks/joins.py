@@ -17,8 +17,8 @@ from setting import encoder_over, length, median_seconds, scenario, tell, tokeni
 
 from longsafety.corpus.corpus import read_documents
 from longsafety.scenarios.build import build
-from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Corpus
 
 

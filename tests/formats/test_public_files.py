@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import pytest
+from longsafety.pipeline.data import Making, read_json
 
 from longsafety.errors import DataError
 from longsafety.pipeline.addresses import keys
-from longsafety.pipeline.data import Making, read_json
 from longsafety.samples.recipe import SampleFile, render_context
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.vocabulary import PLACE_TASKS

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.registry import TASKS
 
 UNITS = (
     "(?:mg|g|kg|grams?|ml|lit(?:re|er)s?|ounces?|oz|lbs?|pounds?|cups?|(?:tea|table)spoons?|tbsp|tsp|°|volts?|mm|cm"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.phrases import listed, texts
+from longsafety.scenarios.tasks.common import common, listed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 
 _STATEMENT = ("question", "statement", "statement_safe_answer")
@@ -60,7 +60,7 @@ class DocAttack(HarmfulNIAH):
             Filler(ranked.side(1)),
             (seed.statement,),
             (depth,),
-            header=texts(seed.language)["common"]["documents"],
+            header=common(seed.language)["documents"],
             available=pool.num_tokens,
             own_paragraph=True,
         )
@@ -112,7 +112,7 @@ class CountingCrimes(Task):
         deeds = [*((crime, instead) for crime, instead in zip(crimes, replacing, strict=True)),
                  *((deed, deed) for deed in harmless)]  # fmt: skip
         rng.shuffle(deeds)
-        sentence, joint = texts(seed.language)["common"]["sentence"], "" if seed.language == "zh" else " "
+        sentence, joint = common(seed.language)["sentence"], "" if seed.language == "zh" else " "
         needles, twins = (
             tuple(sentence.format(text=f"{seed.name}{joint}{pair[side]}") for pair in deeds) for side in (0, 1)
         )

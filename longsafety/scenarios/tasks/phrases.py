@@ -1,10 +1,8 @@
-"""The words of the tasks in each language: options, questions and phrases."""
+"""The options and phrases of each task, in each language."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ Phrases = dict[str, dict[str, Any]]
 
 @cache
 def texts(language: str) -> Phrases:
-    """``tasks_<language>.yaml``: of every shipped task, and ``common``."""
-    loaded: Phrases = yaml.safe_load(
-        (files("longsafety.scenarios.tasks") / f"tasks_{language}.yaml").read_text("utf-8")
-    )
+    """``tasks_<language>.yaml``: those of every shipped task."""
+    loaded: Phrases = yaml.safe_load(options_file(language).read_text("utf-8"))
     return loaded
 
 
@@ -43,11 +39,3 @@ def own_texts(language: str, file: Path) -> Phrases:
     if not isinstance(loaded, dict) or not all(isinstance(value, dict) for value in loaded.values()):
         raise DataError(f"{path}: must hold a mapping for each task, under its name; see tasks_en.yaml")
     return loaded
-
-
-def listed(parts: Sequence[str], language: str) -> str:
-    """``a, b and c``."""
-    common = texts(language)["common"]
-    if len(parts) < 2:
-        return "".join(parts)
-    return str(common["comma"]).join(parts[:-1]) + str(common["and"]) + parts[-1]

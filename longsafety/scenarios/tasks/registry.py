@@ -22,9 +22,9 @@ from longsafety.vocabulary import ALL_TASKS
 def _defined_in(module: ModuleType) -> Iterator[type[Task]]:
     """The public subclasses of Task that a module defines itself, in their order."""
     for name, value in vars(module).items():
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__:
-            if not name.startswith("_"):
-                yield value
+        own = isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
+        if own and not name.startswith("_"):
+            yield value
 
 
 TASKS: Mapping[str, Task] = MappingProxyType({
@@ -41,7 +41,7 @@ def tasks(files: Sequence[str] = ()) -> Mapping[str, Task]:
     Raises DataError for a file that cannot be loaded or defines no task, for a name that exists, and for a class that
     breaks a rule of :class:`Task`.
     """
-    return _with_files(tuple(files))
+    return _with_files(tuple(str(Path(file).expanduser().resolve()) for file in files))
 
 
 def task_files_fingerprint(files: Sequence[str]) -> str:
@@ -69,7 +69,7 @@ def _with_files(files: tuple[str, ...]) -> Mapping[str, Task]:
             raise DataError(f"{key}: defines no task; derive a class from longsafety.scenarios.tasks.task.Task in it")
         for kind in kinds:
             name = kind.__name__
-            if name in found or name in (ALL_TASKS, "common"):
+            if name in found or name == ALL_TASKS:
                 where = "of the program's own" if name in TASKS else "already known"
                 raise DataError(f"{key}: class {name} has a name {where}; give the class another name")
             if inspect.isabstract(kind):

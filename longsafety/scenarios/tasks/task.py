@@ -18,6 +18,7 @@ from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.phrases import Phrases, options_file, own_texts, texts
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
 
@@ -212,7 +213,7 @@ class Task(ABC):
         own = self.phrases(language)["options"]
         slots = item.slots if kind in ("harmful", "short") else item.benign_slots
         if kind == "benign_query":
-            source = {role: texts(language)["common"]["benign_query"][role] for role in BENIGN_ROLES}
+            source = {role: common(language)["benign_query"][role] for role in BENIGN_ROLES}
         elif kind == "benign_needle":
             source = {"refuses": own["safe"], "ignores": own["ignores"], "complies": own[self.comply_role]}
         else:
@@ -227,8 +228,8 @@ class Task(ABC):
             )
         except KeyError as error:
             raise DataError(
-                f"{options_file(language, self.file)}: {self.name}.options has {{{error.args[0]}}}, which items of kind "
-                f"{kind} do not fill; use {', '.join(f'{{{name}}}' for name in slots)}, or return it as a slot"
+                f"{options_file(language, self.file)}: {self.name}.options has {{{error.args[0]}}}, which no item of "
+                f"kind {kind} fills; use one of {', '.join(slots)}, or return it among the slots"
             ) from error
 
     def problems(self) -> list[str]:
@@ -275,7 +276,7 @@ def benign_query(seed: Seed, rng: random.Random) -> Query | None:
     """The benign request with its answer, which opens with what it helps with."""
     if not seed.has_twin:
         return None
-    opener = rng.choice(texts(seed.language)["common"]["openers"]).format(topic=seed.benign_topic)
+    opener = rng.choice(common(seed.language)["openers"]).format(topic=seed.benign_topic)
     return Query(seed.benign_request, f"{opener}{'' if seed.language == 'zh' else ' '}{seed.benign_answer}")
 
 
