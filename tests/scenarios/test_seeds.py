@@ -236,7 +236,7 @@ def test_mistakes_are_told_with_file_and_line(tmp_path: Path, what: str) -> None
         load_seeds(str(path))
     place, end = str(caught.value).split("\n")
     assert place.startswith(f"{path}:")
-    assert end.endswith("1 rows are bad; mend them, or set on_bad_row=skip to leave them out")
+    assert end.endswith("1 rows are bad; fix them, or set on_bad_row=skip to leave them out")
 
 
 def test_every_bad_row_is_named_and_with_skip_left_out(tmp_path: Path) -> None:
