@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.scenarios import seeds as module
 from longsafety.scenarios.seeds.load import load_seeds, seeds_fingerprint
 from longsafety.scenarios.seeds.seed import Seed, read_seeds, write_seeds
 from longsafety.scenarios.splits import split_seeds
@@ -290,7 +289,7 @@ def test_the_fingerprint_follows_the_shipped_items_that_stand_in(
     rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
-    monkeypatch.setattr(module, "_shipped_files", lambda: [rows])
+    monkeypatch.setattr("longsafety.scenarios.seeds.shipped._files", lambda language: [rows])
     after = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
     assert len({*before, *after}) == 4
 
