@@ -18,7 +18,8 @@ from longsafety.pipeline.run import Run, read_json
 from longsafety.pipeline.samples import benchmark
 from longsafety.pipeline.samples import samples as training
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
