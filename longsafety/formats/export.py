@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.files import whole
+from longsafety.files import whole_folder
 from longsafety.formats.card import Summary, render_card
 from longsafety.formats.layouts import FORMATS, LETTERS, Format
 from longsafety.samples.encode import ChatEncoder
@@ -46,7 +46,7 @@ def export(
     recipes = list(samples) if isinstance(samples, Iterator) else samples
     summary = _checked(recipes, encoder.store, form, format, kinds, facts["corpus_licence"])
     beside = form.beside(summary.kinds, facts["name"])
-    with whole(folder) as partial:
+    with whole_folder(folder) as partial:
         _write_rows(recipes, encoder.store, form, kinds, partial, facts["seed"])
         for name, text in (beside | {"README.md": render_card(summary, form, format=format, facts=facts)}).items():
             (partial / name).write_text(text, "utf-8")

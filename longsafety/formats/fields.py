@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from longsafety.formats.rows import Row
+from longsafety.formats.data_files import Row
 
 _SHOWN = 60
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from longsafety.errors import DataError
+from longsafety.formats.data_files import Row
 from longsafety.formats.fields import Fields
 from longsafety.formats.parsers import NO_CONTEXT
-from longsafety.formats.rows import Row, read_rows
+from longsafety.formats.rows import read_rows
 from longsafety.formats.schema import Parsed, Request, Schema, Yields
 from longsafety.formats.schemas import SCHEMAS
 from longsafety.samples.recipe import Sample

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from longsafety.formats.data_files import Row
 from longsafety.formats.fields import Fields
-from longsafety.formats.rows import Row
 from longsafety.samples.recipe import Sample
 
 Yields = Literal["chats", "items", "requests"]

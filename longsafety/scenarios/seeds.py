@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 import yaml
 
 from longsafety.errors import DataError
-from longsafety.formats.rows import Row, read_rows, rows_fingerprint
+from longsafety.files import files_hash
+from longsafety.formats.data_files import Row
+from longsafety.formats.rows import read_rows, rows_fingerprint
 from longsafety.samples.language import LANGUAGES
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")
 """Keys under which public sets keep the harmful request (ours, do-not-answer, XSTest, AdvBench, HarmBench)."""
 CATEGORY_KEYS = ("category", "risk_area", "SemanticCategory", "type")
 SHIPPED = "shipped"
+_SHIPPED_FOLDER = Path(__file__).with_name("seeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,9 @@ def seeds_fingerprint(source: str) -> str:
 
     The shipped ones are part of it, in all languages: they stand in for what the user's lack.
     """
-    digest = hashlib.sha256(b"" if source == SHIPPED else rows_fingerprint(source).encode())
-    for file in _shipped_files():
-        digest.update(f"{file.name}\0{file.read_text('utf-8')}\0".encode())
-    return digest.hexdigest()[:16]
+    own = "" if source == SHIPPED else rows_fingerprint(source)
+    shipped = files_hash(_shipped_files(), _SHIPPED_FOLDER)
+    return hashlib.sha256(f"{own}\0{shipped}".encode()).hexdigest()[:16]
 
 
 def load_seeds(source: str, language: str = "en", *, on_bad_row: str = "error") -> SeedSet:
@@ -223,9 +225,8 @@ def split_seeds(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> d
     return {name: _borrow_twins(members) for name, members in parts.items()}
 
 
-def _shipped_files() -> list[Any]:
-    folders = [files("longsafety.scenarios") / "seeds" / language for language in LANGUAGES]
-    return [entry for folder in folders for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)]
+def _shipped_files() -> list[Path]:
+    return [file for language in LANGUAGES for file in sorted((_SHIPPED_FOLDER / language).iterdir())]
 
 
 def _shipped_seeds(language: str) -> list[Seed]:
