@@ -44,9 +44,9 @@ from longsafety.pipeline.addresses import keys
 from longsafety.reporting.verdict_view import verdict_line
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation
 from longsafety.settings import Judge as Section
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 OPEN = Evaluation(scorers=["open"])
 
