@@ -153,7 +153,7 @@ def _rescored(settings: Settings) -> Keys:
 
         read.append(str(items_fingerprint(evaluation.items)))
     answers = address(
-        *read, code_version("evaluation/scores/official.py", "evaluation/asking/parse.py", "formats/parsers.py")
+        *read, code_version("evaluation/scores/official.py", "evaluation/asking/parse.py", "formats/item_sets.py")
     )
     run = address(settings.model_dump(exclude={"paths", "tracking", "limits"}), answers, code_version("evaluation"))
     return Keys(**dict.fromkeys(Keys.__dataclass_fields__, "") | {"answers": answers, "run": run})
