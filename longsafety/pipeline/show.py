@@ -177,7 +177,7 @@ def convert(settings: Settings, tokenizer: Any) -> None:
 
 
 def _length(encoder: Any, sample: Any) -> int:
-    prompt: int = encoder.prompt_length(sample.context, sample.question, sample.history, sample.goal)
+    prompt: int = encoder.prompt_length(*sample.prompt())
     return prompt + (len(encoder.answer_ids(sample.question, sample.answer)) if sample.answer else 0)
 
 
