@@ -21,7 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
@@ -158,6 +158,6 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        raise ConfigError([f"{key}: {str(error).splitlines()[0]}; mend the interpolation"]) from None
+        raise ConfigError([f"{key}: {first_line(error)}; mend the interpolation"]) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
