@@ -18,7 +18,7 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import language_of
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.tasks.common import common
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Read
 from longsafety.vocabulary import OTHER, TWO_BENIGN_ROLES, TWO_ROLES

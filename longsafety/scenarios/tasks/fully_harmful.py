@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from longsafety.samples.recipe import Span
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.made_documents import vignette
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common, listed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots, shuffled
 
 

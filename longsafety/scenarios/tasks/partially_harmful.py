@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common, listed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 
 _STATEMENT = ("question", "statement", "statement_safe_answer")

@@ -17,8 +17,8 @@ from longsafety.samples.language import LANGUAGES
 from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.phrases import Phrases, options_file, own_texts, texts
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
 
