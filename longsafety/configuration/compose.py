@@ -75,6 +75,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None) -> lis
     """
     GlobalHydra.instance().clear()
     register_plugins()
+    _name_config_dir(config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
         extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
         typed = _choices([*normalise(arguments), *extra])
@@ -90,6 +91,17 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None) -> lis
             jobs = [[*job, option] for job in jobs for option in options]
         swept = {key for key, options in choices.items() if len(options) > 1}
         return [Job(compose("config", job), _varied(job, swept)) for job in jobs]
+
+
+def _name_config_dir(config_dir: str | None) -> None:
+    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
+
+    def resolve(*_: str) -> str:
+        if config_dir is None:
+            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
+        return str(Path(config_dir).resolve())
+
+    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:

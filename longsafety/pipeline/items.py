@@ -25,6 +25,7 @@ def items(run: Run) -> Path:
             folder / STORE,
             seed=run.settings.seed,
             on_bad_row=run.settings.on_bad_row,
+            task_files=run.settings.scenario.task_files,
         )
         print_left_out(found.bad)
         for reason, count in found.counts.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
 from longsafety.samples.language import HAN
 
@@ -101,17 +100,6 @@ def problem(kind: str, text: str, *, language: str, **about: str) -> str | None:
     ``benign_request``, ``passage``, ``question``, ``answer``.
     """
     return _form_problem(kind, text, language) or _content_problem(kind, text, language, about)
-
-
-def options_problem(options: Sequence[str], safe: str) -> str | None:
-    """What is wrong with the options of an item: they are distinct, and the safe one is the last."""
-    if any(not _plain(option) for option in options):
-        return "an empty option"
-    if len({_plain(option) for option in options}) < len(options):
-        return "two options are alike"
-    if not options or _plain(options[-1]) != _plain(safe):
-        return "the safe option is not the last"
-    return None
 
 
 def length_of(text: str, language: str) -> int:

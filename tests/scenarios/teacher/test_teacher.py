@@ -19,9 +19,10 @@ from longsafety.chat.cached import OpenAITeacher, Prompt
 from longsafety.chat.replies import Reply, ReplyCache
 from longsafety.errors import ConfigError, DataError
 from longsafety.model import teacher as teacher_kinds
-from longsafety.scenarios.seeds import Seed
+from longsafety.pipeline.teacher import open_teacher
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import complete
-from longsafety.scenarios.teacher.teacher import Teacher, open_teacher, teacher_problems
+from longsafety.scenarios.teacher.teacher import Teacher, teacher_problems
 from longsafety.settings import Teacher as Section
 
 PROMPTS = [Prompt("topic", f"prompt number {number}") for number in range(8)]
