@@ -14,9 +14,9 @@ from longsafety.files import files_hash
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.seed import Seed, frozen
 
+_FOLDER = Path(__file__).parent
 SHIPPED = "shipped"
 """The value of ``scenario.seeds`` that means these."""
-_FOLDER = Path(__file__).parent
 
 
 def shipped_seeds(language: str) -> list[Seed]:
@@ -35,7 +35,7 @@ def shipped_seeds(language: str) -> list[Seed]:
 
 def shipped_fingerprint() -> str:
     """Content hash of the shipped items, in all languages."""
-    return files_hash((file for language in LANGUAGES for file in _files(language)), _FOLDER)[:16]
+    return files_hash((file for language in LANGUAGES for file in _files(language)), _FOLDER)
 
 
 def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[str]) -> list[Seed]:
