@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from longsafety.errors import ConfigError
-from longsafety.model import kernels
 from longsafety.model.kernels import chosen_attention, loaded_attention, missing_packages
 from longsafety.settings import Settings
 
