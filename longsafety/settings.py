@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from longsafety.vocabulary import TWINS, ScenarioName, TwinKind
+
 Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report"]
 ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
-TwinKind = Literal["benign_query", "benign_needle", "short"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -62,6 +63,8 @@ class Scenario(Section):
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
     """Of questions, answers, options and needles."""
+    task_files: list[str] = []
+    """Python files with tasks of your own; their options stand beside them (``my_task.py``: ``my_task_en.yaml``)."""
     context_language: str | None = None
     """Of the documents (ISO 639-1; others are left out), and of dialogue histories; ``None``: any documents, and
     histories in ``language``."""
@@ -316,7 +319,7 @@ class Select(Section):
     """Which items are asked; an empty list or ``None`` leaves none out. Twins go with their item."""
 
     tasks: list[str] = []
-    scenarios: list[Literal["QH", "PH", "FH", "other"]] = []
+    scenarios: list[ScenarioName] = []
     """``other``: items of files that name none of the paper's tasks."""
     kinds: list[Literal["harmful"] | TwinKind] = []
     languages: list[str] = []
@@ -410,7 +413,7 @@ class Evaluation(Section):
     """``None``: the refusal detector gives the verdicts on open replies."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
-    twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]
+    twins: list[TwinKind] = [*TWINS]
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """Who answers: the model here, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from longsafety.evaluation.answers import ALL_TASKS, ANSWERS, read_answers
+from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import ask
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.open_replies.verdicts import give_verdicts
@@ -21,6 +21,7 @@ from longsafety.model.trained import CURVE, read_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation, Training
+from longsafety.vocabulary import ALL_TASKS
 
 BEST = "best"
 BALANCE = "safe_and_helpful"
