@@ -10,9 +10,6 @@ from urllib.parse import urlsplit
 
 from longsafety.errors import DataError
 
-SCORERS = ("letter", "generate", "open")
-"""What can be read off a chat server, which tells nothing of texts that it is given."""
-
 
 class Section(Protocol):
     """The settings of a server."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from longsafety.chat.server import SCORERS, server_problems
+from longsafety.chat.server import server_problems
 from longsafety.evaluation.open_replies.judge import judge_problems
+from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
 from longsafety.settings import Settings
 
 
 def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, stages = settings.evaluation, settings.stages
-    shown = next((scorer for scorer in evaluation.scorers if scorer in ("letter", "generate")), None)
+    shown = next((scorer for scorer in evaluation.scorers if scorer in SHOWS_OPTIONS), None)
     if evaluation.write_official and (settings.rescores or "score" not in stages or shown is None):
         rule = "own answers of letter or generate are written, by the stage score"
         yield (
@@ -61,12 +62,12 @@ def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     elif "evaluate" in settings.stages:
         for problem in server_problems(evaluation.server, key):
             yield ((problem.split(" ", 1)[0],), problem)
-    unread = [scorer for scorer in evaluation.scorers if scorer not in SCORERS]
+    unread = [scorer for scorer in evaluation.scorers if scorer not in BY_SERVER]
     if unread:
         yield (
             ("evaluation.scorers", "evaluation.backend"),
             f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server tells no likelihood of given "
-            f"texts; choose of {', '.join(SCORERS)}",
+            f"texts; choose of {', '.join(BY_SERVER)}",
         )
     if evaluation.capability:
         yield (

@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from longsafety.errors import DataError
+from longsafety.evaluation.scorers import READS_REPLY, RECORDED
 
 ANSWERS = "answers.parquet"
 ALL_TASKS = "all"
 ITEM = ["item_id", "scorer", "max_tokens"]
 """What one outcome is about: answers to it differ in the order of the options alone."""
 UNPARSED = "unparsed"
-RECORDED = "recorded"
-"""The scorer of answers that were recorded elsewhere."""
 BENIGN = ["benign_query", "benign_needle"]
 
 answers_schema = pa.schema(
@@ -73,8 +72,8 @@ _SINCE = {
 }
 """Columns that answers of earlier versions lack, and what they hold there."""
 
-REPLIES = ["generate", "open", RECORDED]
-"""Scorers whose answers have no scores, for they are read off a reply."""
+_UNSCORED = [*READS_REPLY, RECORDED]
+"""Scorers whose answers are read off a reply, so they have no scores."""
 
 _ALLOWED = {
     "scenario": ["QH", "PH", "FH", "other"],
@@ -243,8 +242,8 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     unparsed = (answers["status"] == UNPARSED).to_numpy()
     yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is unparsed, and only there"
     unscored = np.bincount(options.row[np.isnan(options.scores)], minlength=len(answers)) > 0
-    read = (answers["scorer"].isin(REPLIES) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
-    rule = f"must be numbers (all scorers but {', '.join(REPLIES)}, and letters that were read off a reply)"
+    read = (answers["scorer"].isin(_UNSCORED) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
+    rule = f"must be numbers (all scorers but {', '.join(_UNSCORED)}, and letters that were read off a reply)"
     yield "scores", ~read & ~unparsed & unscored, rule
     no_verdict = (answers["verdict"].isna() | (answers["verdict"] == "unscored")).to_numpy()
     opened = (answers["scorer"] == "open").to_numpy()

@@ -64,11 +64,11 @@ class Recorder:
         self.record(facts).save(self.folder)
 
     def _write_official(self, answers: Any) -> None:
-        from longsafety.evaluation.asking.ask import SHOWN
+        from longsafety.evaluation.scorers import SHOWS_OPTIONS
         from longsafety.evaluation.scores.official import write_official
         from longsafety.samples.recipe import read_samples
 
-        shown = next(scorer for scorer in self.settings.evaluation.scorers if scorer in SHOWN)
+        shown = next(scorer for scorer in self.settings.evaluation.scorers if scorer in SHOWS_OPTIONS)
         items = read_samples(self.data.benchmark() / SAMPLES)
         counts = write_official(answers[answers["scorer"] == shown], items, self.folder / OFFICIAL)
         print(f"  {sum(counts.values())} answers ({shown}) in {self.folder / OFFICIAL}", flush=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -26,6 +25,9 @@ from longsafety.pipeline.record import CAPABILITY, Recorder
 from longsafety.pipeline.show import convert, export_built, show
 from longsafety.ranks import end_with_parent, first_rank, together
 from longsafety.settings import Evaluation, Settings
+
+if TYPE_CHECKING:
+    from longsafety.evaluation.asking.backend import Backend
 
 TEMPLATE = "chat_template.json"
 
@@ -60,7 +62,7 @@ class Worker:
                 export_built(self.data)
         if "evaluate" in settings.stages and not self.store.folder("answers", self.keys.answers).is_dir():
             if settings.evaluation.processes != 1:
-                from longsafety.evaluation.asking.processes import devices
+                from longsafety.evaluation.backends.processes import devices
 
                 devices(settings.evaluation, settings.trainer.accelerator)
             _ = self.asked  # what cannot be asked is told before anything is trained
@@ -161,10 +163,10 @@ class Worker:
         return found
 
     def _asked(self, evaluation: Evaluation) -> Any:
-        from longsafety.evaluation.asking.selection import asked
+        from longsafety.evaluation.asking.selection import select_and_fit
         from longsafety.samples.recipe import read_samples
 
-        return asked(
+        return select_and_fit(
             read_samples(self.data.benchmark() / SAMPLES),
             self.data.bench_encoder,
             evaluation,
@@ -189,14 +191,16 @@ class Worker:
         def make(folder: Path) -> None:
             from rich.progress import Progress
 
-            from longsafety.evaluation.asking.ask import ask, wanted
+            from longsafety.evaluation.asking.ask import collect_answers
+            from longsafety.evaluation.asking.trials import trials_of
+            from longsafety.model.load import template_hash
 
             settings, items = self.settings, self.asked.items
-            backend, about = self.backend(folder)
+            backend = self.backend(folder)
             began = time.perf_counter()
             with Progress(transient=True) as bar:
                 task = bar.add_task(f"{settings.label}: asking", total=len(items))
-                ask(
+                collect_answers(
                     items,
                     backend,
                     self.data.bench_encoder,
@@ -208,81 +212,68 @@ class Worker:
                 )
             facts = {
                 "items": len({item.pair_id for item in items}),
-                "answers": sum(len(wanted(item, settings.evaluation)) for item in items),
+                "answers": sum(len(trials_of(item, settings.evaluation)) for item in items),
                 "seconds": time.perf_counter() - began,
                 "counts": self.asked.counts,
-                **about(),
+                "chat_template": template_hash(self.data.tokenizer),
+                **backend.facts(),
             }
             write_json(folder / "evaluation.json", facts)
 
         return self.data.stage("answers", self.keys.answers, make, resumable=True)
 
     def ask_share(self, folder: Path) -> None:
-        """One of :mod:`longsafety.evaluation.asking.processes`: it asks the share that lies in ``folder``."""
-        from longsafety.evaluation.asking.ask import put, wanted
-        from longsafety.evaluation.asking.journal import JOURNAL
-        from longsafety.evaluation.asking.processes import SHARE, TOLD
+        """One of :mod:`longsafety.evaluation.backends.processes`: answers the share that lies in ``folder``."""
+        from longsafety.evaluation.backends.processes import Share, answer_share
+        from longsafety.model.device import use_threads
 
-        share = read_json(folder / SHARE)
-        settings, found = self.settings, self._asked(self.settings.evaluation)
-        evaluation = settings.evaluation.model_copy(update={"processes": 1})
-        trainer = settings.trainer.model_copy(update={"num_threads": share["threads"]})
-        self.settings = settings.model_copy(update={"evaluation": evaluation, "trainer": trainer})
-        backend, about = self.backend(folder)
-        known = {one.key: one for item in found.items for one in wanted(item, evaluation)}
-        passes = ([known[tuple(key)] for key in keys] for keys in share["batches"])
-        for _ in put(
-            passes,
-            backend,
+        share, settings = Share.load(folder), self.settings
+        use_threads(share.threads)
+        answer_share(
+            share,
+            self._asked(settings.evaluation),
+            self.local_backend(),
             self.data.bench_encoder,
-            evaluation,
+            settings.evaluation,
             max_tokens=settings.length.bench_tokens,
-            journal=folder / JOURNAL,
-            cuts=found.cuts,
-        ):
-            pass
-        write_json(folder / TOLD, about())
+            folder=folder,
+        )
 
-    def backend(self, folder: Path) -> tuple[Any, Callable[[], dict[str, Any]]]:
-        """Who answers, and what is to be told of it once it has; processes that do work in ``folder``."""
+    def backend(self, folder: Path) -> Backend:
+        """The backend that the settings name. Processes work in ``folder``."""
         settings, server = self.settings, self.settings.evaluation.server
         if server is not None and settings.evaluation.backend == "openai":
             from longsafety.evaluation.backends.server import ServerBackend
 
-            asked = ServerBackend(server)
-            told = {"chat_template": "the server's", "precision": "unknown", "device": f"server {server.base_url}"}
-            return asked, lambda: {"prompt_tokens": asked.prompt_tokens, "reply_tokens": asked.reply_tokens, **told}
+            return ServerBackend(server)
         import torch
 
-        from longsafety.evaluation.asking.processes import Processes, devices
-        from longsafety.evaluation.backends.transformers import TransformersBackend
+        from longsafety.evaluation.backends.processes import Processes, devices
         from longsafety.model.device import chosen_precision, use_threads
-        from longsafety.model.load import template_hash
 
         use_threads(settings.trainer.num_threads)
         if settings.data_mix.sources:
             self._check_template(self.weights())
-        shared = devices(settings.evaluation, settings.trainer.accelerator)
-        precision, device = chosen_precision(settings.evaluation.precision, settings.trainer.accelerator, trains=False)
-        about = {"chat_template": template_hash(self.data.tokenizer), "precision": precision, "device": device}
-        backend: Any
+        accelerator = settings.trainer.accelerator
+        precision, _ = chosen_precision(settings.evaluation.precision, accelerator, trains=False)
         if settings.evaluation.backend == "vllm":
             from longsafety.evaluation.backends.vllm import VllmBackend
 
-            backend = VllmBackend(
-                self.network(), self.data.tokenizer, precision=precision, window=settings.model.window
-            )
-        elif len(shared) > 1:
-            backend = Processes(self.folder, folder, shared, torch.get_num_threads())
-        else:
-            accelerator = settings.trainer.accelerator
-            backend = TransformersBackend(self.network(), precision=precision, accelerator=accelerator)
-        return backend, lambda: {
-            "prefilled_tokens": backend.prefilled_tokens,
-            "reused_tokens": backend.reused_tokens,
-            "processes": len(shared),
-            **about,
-        }
+            return VllmBackend(self.network(), self.data.tokenizer, precision=precision, window=settings.model.window)
+        shared = devices(settings.evaluation, accelerator)
+        if len(shared) > 1:
+            threads = torch.get_num_threads()
+            return Processes(self.folder, folder, shared, threads=threads, precision=precision, accelerator=accelerator)
+        return self.local_backend()
+
+    def local_backend(self) -> Backend:
+        """The arm's model, by transformers, in this process."""
+        from longsafety.evaluation.backends.transformers import TransformersBackend
+        from longsafety.model.device import chosen_precision
+
+        settings, accelerator = self.settings, self.settings.trainer.accelerator
+        precision, _ = chosen_precision(settings.evaluation.precision, accelerator, trains=False)
+        return TransformersBackend(self.network(), precision=precision, accelerator=accelerator)
 
     def recorded(self) -> Path:
         """Answers that others recorded, as ours."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking.ask import ask
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.ask import collect_answers
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.evaluation.scores.biases import Controls, controls
 from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
 from longsafety.reporting.headline import findings
@@ -50,12 +51,18 @@ class Characters:
         return np.array([ord(character) for character in text])
 
 
-class Stub:
+class Stub(TokenBackend):
     def __init__(self, choose: Choose) -> None:
         self.choose = choose
 
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
         return [self.answer(question) for question in questions]
+
+    def replies(self, prompts: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
+        raise AssertionError("no scorer here reads a reply")
+
+    def facts(self) -> dict[str, int | str]:
+        return {}
 
     def answer(self, question: Question) -> np.ndarray:
         text = "".join(map(chr, question.prompt))
@@ -92,7 +99,9 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> list[Arm]:
     evaluation = Evaluation(scorers=["letter", "likelihood"], orders="cyclic", wordings=2)
     for name, choose in MODELS.items():
         folder = tmp_path_factory.mktemp(name)
-        ask(ITEMS, Stub(choose), Characters(), evaluation, max_tokens=2048, folder=folder, progress=lambda: None)  # type: ignore[arg-type]
+        collect_answers(
+            ITEMS, Stub(choose), Characters(), evaluation, max_tokens=2048, folder=folder, progress=lambda: None
+        )  # type: ignore[arg-type]
         found.append(Arm(name, read_answers(folder / ANSWERS)))
     return found
 

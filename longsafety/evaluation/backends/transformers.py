@@ -17,9 +17,10 @@ import torch
 from transformers import DynamicCache
 
 from longsafety.data.trie import Trie
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.model.attention import NAME as TRIE
 from longsafety.model.attention import PACKED
+from longsafety.model.device import device_name
 from longsafety.model.last_layer import read_rows
 from longsafety.model.loss import training_problem
 
@@ -31,8 +32,8 @@ _FEED_FORWARD = 8192
 """Tokens that a layer's feed-forward part is given at a time: its states are several times as wide as all others."""
 
 
-class TransformersBackend:
-    """One network on one device: put there and cast, or ``in_place``, where it is and as it is."""
+class TransformersBackend(TokenBackend):
+    """One network on one device. It is moved there and cast, unless ``in_place``: then it is used as it is."""
 
     def __init__(self, network: Any, *, precision: str, accelerator: str = "auto", in_place: bool = False) -> None:
         gpu = accelerator != "cpu" and torch.cuda.is_available()
@@ -40,6 +41,7 @@ class TransformersBackend:
         dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
         self.network = (network if in_place else network.to(self.device, dtype)).eval()
         self.causal = network.get_base_model() if hasattr(network, "get_base_model") else network
+        self.precision, self.accelerator = precision, accelerator
         self.autocast = precision == "bf16-mixed"
         self.shares = training_problem(self.causal, "packed") is None
         self._plain = self.causal.config._attn_implementation
@@ -48,9 +50,17 @@ class TransformersBackend:
         self.prefilled_tokens = 0
         self.reused_tokens = 0
 
+    def facts(self) -> dict[str, int | str]:
+        return {
+            "prefilled_tokens": self.prefilled_tokens,
+            "reused_tokens": self.reused_tokens,
+            "processes": 1,
+            "precision": self.precision,
+            "device": device_name(self.accelerator),
+        }
+
     @torch.no_grad()
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
-        """For each question each continuation's log-likelihood (a sum over its tokens), float64 ``[continuations]``."""
         rows = [np.concatenate([q.prompt, ids[:-1]]) for q in questions for ids in q.continuations]
         starts = [len(q.prompt) - 1 for q in questions for _ in q.continuations]
         targets = [ids for q in questions for ids in q.continuations]
@@ -62,7 +72,7 @@ class TransformersBackend:
     def replies(
         self, prompts: Sequence[np.ndarray], *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int
     ) -> Iterator[np.ndarray]:
-        """Each greedy reply's token ids, its end token left out, one after the other."""
+        """One after the other, as they are consumed."""
         for prompt in prompts:
             yield self._reply(prompt, max_new_tokens, end_ids, pad_id)
 

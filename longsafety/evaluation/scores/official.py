@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from longsafety.errors import DataError
-from longsafety.evaluation.answers import RECORDED
 from longsafety.evaluation.asking.parse import LETTERS, parsed
+from longsafety.evaluation.scorers import RECORDED
 from longsafety.formats.fields import Fields
 from longsafety.formats.parsers import NEEDLE_TASKS, ROLES, SCENARIOS, depth_fraction
 from longsafety.formats.rows import read_rows

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import ALL_TASKS, RECORDED, UNPARSED
+from longsafety.evaluation.answers import ALL_TASKS, UNPARSED
+from longsafety.evaluation.scorers import RECORDED
 from longsafety.evaluation.scores.scoring import Scoring, outcomes
 from longsafety.evaluation.scores.statistics import wilson
 

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.ask import Backend
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.evaluation.suites.names import IN_CONTEXT
 from longsafety.scenarios.seeds import SHIPPED, load_seeds
 
@@ -74,7 +73,7 @@ def _dealt(rows: Sequence[Sequence[Shot]], questions: Sequence[Shot], number: in
 
 
 def measure_in_context(
-    backend: Backend, tokenizer: Any, language: str, *, tokens: int, limit: int | None, seed: int
+    backend: TokenBackend, tokenizer: Any, language: str, *, tokens: int, limit: int | None, seed: int
 ) -> list[dict[str, Any]]:
     """A row (``capability.COLUMNS``) after ``FEW`` demonstrations a class, and one after as many as ``tokens`` hold.
 

@@ -14,8 +14,10 @@ import pytest
 
 from longsafety.errors import DataError
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking.ask import JOURNAL, ask, letter_question, orders, selected
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.ask import collect_answers
+from longsafety.evaluation.asking.backend import Question, TokenBackend
+from longsafety.evaluation.asking.journal import JOURNAL
+from longsafety.evaluation.asking.trials import letter_question, option_orders, with_twins
 from longsafety.evaluation.scores.scoring import score
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
@@ -45,7 +47,7 @@ def item(number: int, kind: str) -> Sample:
 ITEMS = [item(number, kind) for number in range(PAIRS) for kind in ("harmful", "benign_query", "short")]
 
 
-class Backend:
+class Backend(TokenBackend):
     """Notes what it is asked, and ends like a killed process once that are ``patience`` questions."""
 
     def __init__(self, tokenizer: Any, patience: int = 10**9) -> None:
@@ -78,6 +80,9 @@ class Backend:
     def say(self, letter: str) -> str:
         return f"The answer is {letter}."
 
+    def facts(self) -> dict[str, int | str]:
+        return {}
+
     def letter(self, letter: str, shown: str) -> float:
         return 0.0
 
@@ -107,7 +112,7 @@ def put(
     items: Sequence[Sample] = ITEMS,
     evaluation: Evaluation = EVALUATION,
 ) -> list[dict[str, Any]]:
-    ask(items, backend, encoder, evaluation, max_tokens=512, folder=folder, progress=lambda: None)
+    collect_answers(items, backend, encoder, evaluation, max_tokens=512, folder=folder, progress=lambda: None)
     rows: list[Any] = read_answers(folder / ANSWERS).to_dict("records")
     return rows
 
@@ -117,13 +122,13 @@ def put(
 
 def test_items_are_selected_with_the_declared_twins_those_of_a_pair_together() -> None:
     shuffled = random.Random(0).sample(ITEMS, len(ITEMS))
-    chosen = selected(shuffled, Evaluation(twins=["short"]))
+    chosen = with_twins(shuffled, ["short"])
     assert {one.kind for one in chosen} == {"harmful", "short"}
     assert len(chosen) == 2 * PAIRS
     assert all(first.pair_id == second.pair_id for first, second in zip(chosen[::2], chosen[1::2], strict=True))
-    kinds = [one.kind for one in selected(shuffled, EVALUATION)]
+    kinds = [one.kind for one in with_twins(shuffled, EVALUATION.twins)]
     assert kinds == ["harmful", "benign_query", "short"] * PAIRS
-    assert {one.kind for one in selected(shuffled, Evaluation(twins=[]))} == {"harmful"}
+    assert {one.kind for one in with_twins(shuffled, [])} == {"harmful"}
 
 
 def test_letters_follow_the_order() -> None:
@@ -151,7 +156,7 @@ def test_every_order_of_the_options_is_put_once_the_own_one_first(tiny_encoder: 
     for kind, count in (("one", 1), ("cyclic", 4), ("all", 24)):
         evaluation = Evaluation(scorers=["likelihood", "letter"], orders=kind)
         one = ITEMS[0]
-        found = orders(one, kind)
+        found = option_orders(one, kind)
         assert found[0] == one.order
         assert len(set(found)) == len(found) == count
         rows = put(AlwaysA(tiny_encoder.tokenizer), tiny_encoder, tmp_path / _made(tmp_path, kind), [one], evaluation)
@@ -350,7 +355,7 @@ def test_a_pass_is_kept_whole(tiny_encoder: ChatEncoder, tmp_path: Path) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ask(
+        collect_answers(
             ITEMS[:6], Oracle(tiny_encoder.tokenizer), tiny_encoder, EVALUATION, max_tokens=1, folder=tmp_path,
             progress=cut_off,
         )  # fmt: skip
@@ -400,7 +405,7 @@ def test_progress_is_told_once_an_item_also_for_those_answered_before(
 ) -> None:
     for _ in range(2):
         told: list[int] = []
-        ask(
+        collect_answers(
             ITEMS[:5], Oracle(tiny_encoder.tokenizer), tiny_encoder, EVALUATION, max_tokens=1, folder=tmp_path,
             progress=partial(told.append, 1),
         )  # fmt: skip

@@ -20,7 +20,9 @@ import yaml
 
 from longsafety.errors import DataError
 from longsafety.evaluation.answers import ANSWERS, answers_schema, read_answers
-from longsafety.evaluation.asking.ask import ask, placed
+from longsafety.evaluation.asking.ask import collect_answers
+from longsafety.evaluation.asking.backend import TokenBackend
+from longsafety.evaluation.asking.trials import question_sides
 from longsafety.evaluation.open_replies import judge as judge_module
 from longsafety.evaluation.open_replies.judge import (
     PATIENCE,
@@ -519,7 +521,7 @@ def item(number: int, kind: str, **changes: Any) -> Sample:
     return Sample(**values | changes)
 
 
-class Backend:
+class Backend(TokenBackend):
     """Refuses where the question stands after the context."""
 
     def __init__(self, tokenizer: Any) -> None:
@@ -532,6 +534,9 @@ class Backend:
 
     def replies(self, prompts: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
         return [self.reply(prompt, **options) for prompt in prompts]
+
+    def facts(self) -> dict[str, int | str]:
+        return {}
 
     def reply(self, prompt: np.ndarray, *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
         self.prompts.append(str(self.tokenizer.decode(prompt)))
@@ -546,7 +551,7 @@ def test_the_bare_question_is_put_and_in_both_places_where_it_has_two(
     items = [item(0, "harmful"), item(0, "benign_query"), item(0, "short")]
     backend = Backend(tiny_encoder.tokenizer)
     evaluation = OPEN.model_copy(update={"open_prompts": "both", "max_open_tokens": 7})
-    ask(items, backend, tiny_encoder, evaluation, max_tokens=256, folder=tmp_path, progress=lambda: None)
+    collect_answers(items, backend, tiny_encoder, evaluation, max_tokens=256, folder=tmp_path, progress=lambda: None)
     expected = [
         tiny_encoder.prompt_text(one.context, one.question, (), goal)
         for one in items
@@ -569,7 +574,7 @@ def test_items_without_options_can_be_put(tiny_encoder: ChatEncoder, tmp_path: P
     bare = {"roles": (), "choices": (), "order": (), "comply_role": ""}
     items = [item(0, "harmful", **bare), item(0, "benign_query", **bare)]
     backend = Backend(tiny_encoder.tokenizer)
-    ask(items, backend, tiny_encoder, OPEN, max_tokens=256, folder=tmp_path, progress=lambda: None)
+    collect_answers(items, backend, tiny_encoder, OPEN, max_tokens=256, folder=tmp_path, progress=lambda: None)
     judged, _ = give_verdicts(read_answers(tmp_path / ANSWERS), {}, judge=None, scoring="fixed", confidence=0.95)
     assert judged["verdict"].tolist() == ["safe", "over_refusal"]
     assert judged["chosen"].tolist() == [1, 0]
@@ -577,8 +582,8 @@ def test_items_without_options_can_be_put(tiny_encoder: ChatEncoder, tmp_path: P
 
 def test_an_item_with_earlier_turns_has_one_place(tiny_encoder: ChatEncoder) -> None:
     one = item(0, "harmful", history=(("First?", "Yes."),))
-    assert placed(one, "both") == [one]
-    other = placed(item(0, "harmful", goal="before"), "both")
+    assert question_sides(one, "both") == [one]
+    other = question_sides(item(0, "harmful", goal="before"), "both")
     assert [sample.goal for sample in other] == ["before", "after"]
 
 

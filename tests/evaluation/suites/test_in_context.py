@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.evaluation.scores.statistics import wilson
 from longsafety.evaluation.suites.in_context import (
     CLASSES,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SHOT = re.compile(r"Text: (.+?)\nLabel:(?: ?([A-Z]))?(?:\n\n|$)", re.DOTALL)
 
 
-class Reader:
+class Reader(TokenBackend):
     """Knows of every text which kind it is, and of the labels what the prompt shows (``reads``), or nothing."""
 
     def __init__(self, tokenizer: Any, *, reads: bool) -> None:
@@ -39,6 +39,12 @@ class Reader:
 
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
         return [self._answer(question) for question in questions]
+
+    def replies(self, prompts: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
+        raise AssertionError("the suite reads no reply")
+
+    def facts(self) -> dict[str, int | str]:
+        return {}
 
     def _answer(self, question: Question) -> np.ndarray:
         self.prompts.append(question.prompt)
