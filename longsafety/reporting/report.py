@@ -35,6 +35,7 @@ from longsafety.reporting.view import (
     signed,
 )
 from longsafety.settings import Settings
+from longsafety.vocabulary import BENIGN_TWINS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from longsafety.evaluation.scores.biases import Controls
 
 _STAGES = ("build", "train", "evaluate", "score", "report")
-_KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
+_KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": BENIGN_TWINS}
 
 
 def write_report(

@@ -12,7 +12,7 @@ from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.asking.trials import Trial
 from longsafety.evaluation.asking.truncation import Cut
 from longsafety.samples.recipe import is_made
-from longsafety.scenarios.tasks.task import TWO_ROLES
+from longsafety.vocabulary import BENIGN_TWINS, TWO_BENIGN_ROLES, TWO_ROLES
 
 
 class Answer(TypedDict):
@@ -113,5 +113,6 @@ def _roles(trial: Trial) -> tuple[list[str], str]:
     """The roles that an answer can have, and the complying one; an open reply has two."""
     if trial.scorer != "open":
         return list(trial.item.roles), trial.item.comply_role
-    benign = trial.item.kind.startswith("benign")
-    return (["refuses", "complies"], "complies") if benign else (list(TWO_ROLES), TWO_ROLES[0])
+    if trial.item.kind in BENIGN_TWINS:
+        return list(TWO_BENIGN_ROLES), TWO_BENIGN_ROLES[-1]
+    return list(TWO_ROLES), TWO_ROLES[0]

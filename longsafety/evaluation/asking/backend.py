@@ -11,11 +11,11 @@ import numpy as np
 
 from longsafety.errors import DataError
 from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply, answer_from_texts
-from longsafety.evaluation.asking.parse import LETTERS
 from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.evaluation.scorers import READS_REPLY
 from longsafety.samples.encode import ChatEncoder
 from longsafety.settings import Evaluation
+from longsafety.vocabulary import LETTERS
 
 Answered = tuple[Trial, Answer]
 

@@ -7,10 +7,10 @@ from itertools import groupby, permutations
 from typing import NamedTuple
 
 from longsafety.evaluation.asking.journal import Key
-from longsafety.evaluation.asking.parse import LETTERS
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation
+from longsafety.vocabulary import ITEM_KINDS, LETTERS
 
 
 class Trial(NamedTuple):
@@ -30,11 +30,10 @@ class Trial(NamedTuple):
 
 def with_twins(items: Sequence[Sample], twins: Sequence[str]) -> list[Sample]:
     """The harmful items and their ``twins`` of these kinds, each pair together, items that share a context adjacent."""
-    order = {"harmful": 0, "benign_query": 1, "benign_needle": 2, "short": 3}
     kinds = {"harmful", *twins}
     position = {item.pair_id: index for index, item in enumerate(items)}
     chosen = [item for item in items if item.kind in kinds]
-    return sorted(chosen, key=lambda item: (position[item.pair_id], order[item.kind]))
+    return sorted(chosen, key=lambda item: (position[item.pair_id], ITEM_KINDS.index(item.kind)))
 
 
 def option_orders(item: Sample, kind: str) -> list[tuple[int, ...]]:

@@ -15,10 +15,10 @@ from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
 from longsafety.errors import DataError
 from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply
 from longsafety.evaluation.asking.backend import Answered
-from longsafety.evaluation.asking.parse import LETTERS
 from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.samples.encode import ChatEncoder
 from longsafety.settings import Evaluation, Server
+from longsafety.vocabulary import LETTERS
 
 KEY = "evaluation.server"
 
