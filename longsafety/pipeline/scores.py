@@ -12,10 +12,10 @@ from rich.console import Console
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.open_replies.judge import Judge
 from longsafety.evaluation.open_replies.verdicts import (
-    beside,
     corrected_shares,
     give_verdicts,
-    request,
+    judge_request,
+    with_verdict_columns,
     write_verdicts,
 )
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
@@ -46,7 +46,7 @@ def scores(run: Run) -> None:
     scored = score(answers, scoring=settings.scoring, confidence=evaluation.confidence)
     table = totals(answers, evaluation.scorers, scoring=settings.scoring, confidence=evaluation.confidence)
     if opened:
-        scored, table = beside(scored, facts["open"]), beside(table, facts["open"])
+        scored, table = with_verdict_columns(scored, facts["open"]), with_verdict_columns(table, facts["open"])
         facts["open"]["corrected"] = corrected_shares(scored)
     scored.to_parquet(run.folder / "scores.parquet")
     table.to_csv(run.folder / "scores.csv", index=False)
@@ -66,7 +66,7 @@ def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, A
     evaluation = run.settings.evaluation
     judged, facts = give_verdicts(
         answers,
-        {item.id: request(item) for item in SampleFile(benchmark(run) / SAMPLES)},
+        {item.id: judge_request(item) for item in SampleFile(benchmark(run) / SAMPLES)},
         judge=Judge(evaluation.judge, run.cache) if evaluation.judge else None,
         scoring=run.settings.scoring,
         confidence=evaluation.confidence,
