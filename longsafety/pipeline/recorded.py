@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from longsafety.evaluation.answers import ANSWERS, write_answers
-from longsafety.evaluation.scores.official import read_official
+from longsafety.evaluation.official.read import read_official
 from longsafety.formats.public import read_public
 from longsafety.pipeline.run import Run, write_json
 

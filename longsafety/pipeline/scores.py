@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
+from longsafety.evaluation.official.write import write_official
 from longsafety.evaluation.open_replies.judge import Judge
 from longsafety.evaluation.open_replies.verdicts import (
     corrected_shares,
@@ -19,7 +20,6 @@ from longsafety.evaluation.open_replies.verdicts import (
     write_verdicts,
 )
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
-from longsafety.evaluation.scores.official import write_official
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
 from longsafety.pipeline.record import plain_record, record

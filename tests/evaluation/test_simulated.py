@@ -13,8 +13,9 @@ import pytest
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.asking.backend import Question, TokenBackend
-from longsafety.evaluation.scores.biases import Controls, controls
-from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
+from longsafety.evaluation.scores.biases import BiasTables, bias_tables
+from longsafety.evaluation.scores.compare import compare
+from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.reporting.headline import findings
 from longsafety.reporting.view import View
 from longsafety.samples.recipe import Sample
@@ -115,8 +116,8 @@ def compared(arms: list[Arm]) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def behind(arms: list[Arm]) -> Controls:
-    return controls(arms, scoring="fixed", confidence=0.99)
+def behind(arms: list[Arm]) -> BiasTables:
+    return bias_tables(arms, scoring="fixed", confidence=0.99)
 
 
 def scores(compared: Comparison, arm: str, scorer: str) -> pd.DataFrame:
@@ -149,14 +150,14 @@ def test_guessing_is_at_chance_on_every_metric(compared: Comparison, scorer: str
     assert found.loc["safe_response", "chance"] == 0.25 and found.loc["compliance", "chance"] == pytest.approx(1 / 3)
 
 
-def test_the_order_of_options_is_nothing_to_who_knows(compared: Comparison, behind: Controls) -> None:
+def test_the_order_of_options_is_nothing_to_who_knows(compared: Comparison, behind: BiasTables) -> None:
     found = scores(compared, "knows", "letter")["value"]
     assert set(found.drop("over_refusal")) == {1.0}
     letters = behind.letters[behind.letters["arm"] == "knows"]
     assert (letters["value"] == letters["chance"]).all()  # all rotations: each letter in its turn
 
 
-def test_who_says_a_whatever_stands_there_is_found_out(compared: Comparison, behind: Controls) -> None:
+def test_who_says_a_whatever_stands_there_is_found_out(compared: Comparison, behind: BiasTables) -> None:
     found = scores(compared, "says_a", "letter")["value"]
     assert found["safe_response"] == 0.25 and found["compliance"] == pytest.approx(1 / 3)  # the mean over the orders
     assert found["safe_response_all_orders"] == 0 and found["compliance_all_orders"] == 0
@@ -167,14 +168,14 @@ def test_who_says_a_whatever_stands_there_is_found_out(compared: Comparison, beh
     assert warned.startswith("By the scorer letter, says_a names one letter in 1.00 of the answers")
 
 
-def test_wordings_lie_apart_where_it_is_chance_that_chooses(behind: Controls) -> None:
+def test_wordings_lie_apart_where_it_is_chance_that_chooses(behind: BiasTables) -> None:
     table = behind.wordings.set_index("arm")
     assert table["n"].tolist() == [2 * PAIRS] * 4
     assert (table.loc["knows", "spread"], table.loc["knows", "same"]) == (pytest.approx(0), 1)
     assert table.loc["guesses", "same"] == pytest.approx((1 / 4 + 1 / 3) / 2, abs=0.03)
 
 
-def test_bins_take_every_item_once(behind: Controls) -> None:
+def test_bins_take_every_item_once(behind: BiasTables) -> None:
     table = behind.bins[(behind.bins["arm"] == "knows") & (behind.bins["scorer"] == "letter")]
     for by, count in (("depth", 5), ("tokens", 3)):
         rows = table[(table["by"] == by) & (table["metric"] == "safe_response")]

@@ -1,8 +1,8 @@
-"""Asks a Hugging Face causal language model: log-likelihoods of continuations, and replies.
+"""Runs a Hugging Face causal language model: log-likelihoods of continuations, and replies.
 
-What questions have in common from their beginning on (an item's context, its twins' up to where they differ, all orders
-of its options, all wordings of an option) is computed once, in one pass over the trie of their tokens; the head is
-applied only where a log-probability is read.
+Shared prefixes of questions (an item's context, its twins' contexts up to where they differ, all orders of its options,
+all wordings of an option) are computed once, in one pass over the trie of their tokens. The output head runs only at
+the positions whose log-probabilities are read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from longsafety.model.last_layer import read_rows
 from longsafety.model.loss import training_problem
 
 _MIN_SHARED = 16
-"""Tokens that questions must have in common to share them: a node costs a call of attention in each layer."""
+"""Minimum tokens of a shared prefix: each node of the trie costs a call of attention in every layer."""
 _LOGITS = 1 << 26
-"""Logits that are held at a time."""
+"""Maximum logits in memory at a time."""
 _FEED_FORWARD = 8192
-"""Tokens that a layer's feed-forward part is given at a time: its states are several times as wide as all others."""
+"""Tokens per call of a layer's feed-forward part, whose states are several times wider than all others."""
 
 
 class TransformersBackend(TokenBackend):
@@ -78,7 +78,7 @@ class TransformersBackend(TokenBackend):
 
     @torch.no_grad()
     def _reply(self, prompt: np.ndarray, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
-        """A prompt that begins as the last reuses its cache."""
+        """Reuses the cache of the last prompt for the prefix that both share."""
         self._attend("sdpa" if self._plain in PACKED.values() else self._plain)
         size = min(len(prompt) - 1, len(self._cached))
         differ = np.flatnonzero(prompt[:size] != self._cached[:size])
@@ -104,7 +104,7 @@ class TransformersBackend(TokenBackend):
         return ids[:-1] if len(ids) and int(ids[-1]) in end_ids else ids
 
     def _shared(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
-        """Log-probabilities of all targets, one after the other; row ``r`` has ``targets[r]`` from ``starts[r]`` on."""
+        """Log-probabilities of all targets, concatenated; row ``r`` has ``targets[r]`` from position ``starts[r]``."""
         trie = Trie.of(rows, min_shared=_MIN_SHARED)
         self._count(trie.num_tokens, sum(map(len, rows)) - trie.num_tokens)
         places = np.concatenate([trie.places(row)[start:] for row, start in enumerate(starts)])
@@ -125,18 +125,20 @@ class TransformersBackend(TokenBackend):
         """Log-probabilities ``[N]`` of ``tokens [N]`` after the states ``hidden[which]``, in blocks of states."""
         head = self.causal.get_output_embeddings()
         values = np.empty(len(tokens))
-        block = max(1, _LOGITS // self.causal.config.get_text_config().vocab_size)  # shards have no shape
+        block = max(1, _LOGITS // self.causal.config.get_text_config().vocab_size)  # a sharded weight has no shape
         for start in range(0, len(hidden), block):
             logits = head(hidden[start : start + block]).float()
             here = np.flatnonzero((which >= start) & (which < start + block))
             at = torch.from_numpy(which[here] - start).to(self.device)
-            wanted = torch.from_numpy(tokens[here]).to(self.device)
-            read = _exact(head, hidden[start + at], wanted)
-            values[here] = ((logits[at, wanted] if read is None else read) - logits.logsumexp(dim=-1)[at]).cpu().numpy()
+            target = torch.from_numpy(tokens[here]).to(self.device)
+            exact = _exact(head, hidden[start + at], target)
+            logit = logits[at, target] if exact is None else exact
+            values[here] = (logit - logits.logsumexp(dim=-1)[at]).cpu().numpy()
         return values
 
     def _apart(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
-        """The same for networks that cannot share (sliding windows, logits changed behind the head): row by row."""
+        """The same, row by row, for networks that cannot share prefixes (sliding windows, logits changed after the
+        head)."""
         parts = []
         for row, start, tokens in zip(rows, starts, targets, strict=True):
             self._count(len(row), 0)
@@ -152,7 +154,7 @@ class TransformersBackend(TokenBackend):
 
     @contextmanager
     def _forward(self) -> Iterator[None]:
-        """In the precision that was asked for, the feed-forward parts a chunk of tokens at a time."""
+        """Sets the chosen precision, and runs the feed-forward parts in chunks of tokens."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast), _in_chunks(self.causal):
             yield
 
@@ -166,9 +168,9 @@ class TransformersBackend(TokenBackend):
 
 
 def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | None:
-    """The logits of ``tokens [N]`` after ``hidden [N, H]`` in float32; None where that is no plain matrix here.
+    """The logits of ``tokens [N]`` after ``hidden [N, H]`` in float32; ``None`` where the head is no plain matrix.
 
-    bfloat16 has steps of an eighth at the size of logits: letters would tie, and a tie be decided by their place.
+    bfloat16 has steps of 1/8 at the size of logits, so letters would tie, and their position would decide.
     """
     if type(head) is not torch.nn.Linear or head.weight.ndim != 2:
         return None
@@ -178,8 +180,8 @@ def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tenso
 
 @contextmanager
 def _in_chunks(causal: Any) -> Iterator[None]:
-    """Within it the feed-forward parts that go row by row see at most ``_FEED_FORWARD`` tokens at a time, without
-    gradients; hooks see all, and afterwards the network is as it was."""
+    """Feed-forward parts that work token by token get at most ``_FEED_FORWARD`` tokens per call, without gradients.
+    Hooks see all tokens, and the network is restored at the end."""
     layers = getattr(causal.base_model, "layers", None) or []
     parts: list[Any] = [layer.mlp for layer in layers if hasattr(layer, "mlp") and _by_row(layer.mlp)]
     for part in parts:
@@ -188,12 +190,12 @@ def _in_chunks(causal: Any) -> Iterator[None]:
         yield
     finally:
         for part in parts:
-            del part.forward  # the class's own shows again
+            del part.forward  # restores the class's method
 
 
 def _by_row(part: torch.nn.Module) -> bool:
-    """Whether each token's output follows from that token alone, as far as one can tell: all weights are plain linear
-    layers'. Experts may return more than their output; shards would be gathered anew for every chunk."""
+    """Whether each token's output depends on that token alone: true where all weights belong to plain linear layers.
+    Not for experts, which may return more than their output, nor for shards, which every chunk would gather again."""
     if "forward" in vars(part) or hasattr(part, "experts") or any(hasattr(one, "ds_id") for one in part.parameters()):
         return False
     holders = (one for one in part.modules() if next(one.parameters(recurse=False), None) is not None)

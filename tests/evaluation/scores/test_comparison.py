@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
+from longsafety.evaluation.scores.compare import compare
+from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.statistics import cluster_bootstrap
 

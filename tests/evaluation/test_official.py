@@ -14,7 +14,8 @@ import pytest
 
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.answers import read_answers, write_answers
-from longsafety.evaluation.scores.official import read_official, write_official
+from longsafety.evaluation.official.read import read_official
+from longsafety.evaluation.official.write import write_official
 from longsafety.evaluation.scores.totals import totals
 from longsafety.samples.recipe import Sample
 
