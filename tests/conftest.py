@@ -19,7 +19,8 @@ import longsafety
 from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
 from longsafety.model.tiny import seed_texts
-from longsafety.pipeline.data import Making
+from longsafety.pipeline.pipeline import execute
+from longsafety.pipeline.run import Run
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.seeds import Seed, load_seeds
@@ -162,14 +163,11 @@ class Place:
         [settings] = settle(compose_jobs(self.arguments(*arguments)[3:]))
         return settings
 
-    def execute(self, *arguments: str) -> Making:
+    def execute(self, *arguments: str) -> Run:
         """What the run's own process does, in this one."""
-        from longsafety.pipeline.launch import freeze
-        from longsafety.pipeline.worker import Worker
-
-        worker = Worker(freeze(self.settings(*arguments)).folder)
-        worker.run()
-        return worker.data
+        run = Run.load(Run.freeze(self.settings(*arguments)).folder)
+        execute(run)
+        return run
 
     def kill_when(self, reached: Callable[[], bool], *arguments: str) -> None:
         """Starts the command and ends it and all its processes with SIGKILL once ``reached`` holds."""

@@ -164,7 +164,7 @@ def test_recorded_shares_that_the_choice_does_not_give_are_counted(tmp_path: Pat
     lines[1] |= {"ha": False}
     lines[2] |= {"ha": 1, "sr": 1}
     table, counts = scored(write(tmp_path / "model", {"DocAttack": lines}), "official", tmp_path)
-    assert counts["rows whose ha or sr is not what chosen gives (chosen counts)"] == 1
+    assert counts["rows whose ha or sr does not follow from chosen (chosen counts)"] == 1
     assert table.loc["DocAttack", "ha"] == 1
 
 
@@ -180,7 +180,7 @@ def test_options_in_the_order_of_their_letters_give_the_same(tmp_path: Path) -> 
     stored, _ = scored(write(tmp_path / "stored", rows), "official", tmp_path)
     shown, counts = scored(write(tmp_path / "shown", by_letter(rows)), "official", tmp_path)
     pd.testing.assert_frame_equal(stored, shown)
-    unsure = "rows that do not tell the order unsafe → safe (harm awareness is their recorded ha)"
+    unsure = "rows that do not show the order unsafe → safe (harm awareness is their recorded ha)"
     assert counts[unsure] == sum(len(lines) for task, lines in rows.items() if COUNTS[task][0] == 4)
     fixed = [scored(tmp_path / name, "fixed", tmp_path)[0] for name in ("stored", "shown")]
     pd.testing.assert_frame_equal(*fixed)
@@ -222,7 +222,7 @@ def test_an_order_that_is_neither_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"choices": [["A", "one"]]}, r"choices = \[\['A', 'one'\]\]: must be a list of two to \d+ .*; mend it"),
+        ({"choices": [["A", "one"]]}, r"choices = \[\['A', 'one'\]\]: must be a list of two to \d+ .*; fix it"),
         ({"choices": [["A", "one"], ["A", "two"]]}, r"choices = \('A', 'A'\): .* distinct letters"),
         ({"choices": "AB"}, r"choices = 'AB': must be a list"),
         ({"gt": ["A", "no such text"]}, r"gt = .*: must be one of choices"),

@@ -256,7 +256,7 @@ def test_other_writers_widths_are_accepted_and_folders_named_like_columns_are_no
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "nice"}, r"row 2: column 'kind' = nice: must be one of harmful, short"),
+        ({"kind": "nice"}, r"row 2: column 'kind' = nice: must be one of harmful, benign_query"),
         ({"task": "all"}, r"row 2: column 'task' = all: must not be the name"),
         ({"roles": ["safe"], "comply_role": "safe"}, r"row 2: column 'roles' = .*two roles or more"),
         ({"scores": [1.0, 0.0]}, r"row 2: column 'scores' = .*one score a role"),
