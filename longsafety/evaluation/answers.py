@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from longsafety.errors import DataError
-from longsafety.evaluation.scorers import READS_REPLY, RECORDED
+from longsafety.evaluation.scorers import READS_REPLY, RECORDED, SCORERS
 from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, ITEM_KINDS, ScenarioName
 
 ANSWERS = "answers.parquet"
@@ -77,7 +77,7 @@ _UNSCORED = (*READS_REPLY, RECORDED)
 _ALLOWED = {
     "scenario": get_args(ScenarioName),
     "kind": ITEM_KINDS,
-    "scorer": ["likelihood", "calibrated", "letter", "generate", "open", RECORDED],
+    "scorer": (*SCORERS, RECORDED),
     "status": ["ok", UNPARSED],
 }
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from longsafety.settings import Evaluation
+
+SCORERS: tuple[str, ...] = get_args(get_args(Evaluation.model_fields["scorers"].annotation)[0])
+"""All scorers, as the settings name them."""
 SHOWS_OPTIONS = ("letter", "generate")
 """Scorers whose prompt lists the options; their answers may depend on the order."""
 READS_REPLY = ("generate", "open")

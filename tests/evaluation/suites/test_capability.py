@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.suites.capability import COLUMNS, measure
+from longsafety.evaluation.suites.capability import COLUMNS, measure_harness
 from longsafety.evaluation.suites.names import absolute_suites, suite_problems, suites_fingerprint
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_a_limit_and_tasks_that_cannot_be_had(task_file: Path, tiny_cache: Path,
     network, tokenizer = load_model(tiny_model, tiny_cache, seed=0), load_tokenizer(tiny_model, tiny_cache)
 
     def run(suite: str) -> list[dict[str, Any]]:
-        return measure(network, tokenizer, [suite], limit=5, batch_size=2, window=2048, seed=0)
+        return measure_harness(network, tokenizer, [suite], limit=5, batch_size=2, window=2048, seed=0)
 
     assert [row["n"] for row in run(f"lm_eval:{task_file}")] == [5]
     with pytest.raises(DataError, match=r"lm_eval:no_such_task: lm-evaluation-harness knows no task no_such_task; "):
