@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from longsafety.errors import DataError
-
-_PACKAGE = Path(__file__).resolve().parent
 
 
 def address(*parts: Any) -> str:
@@ -27,20 +24,6 @@ def address(*parts: Any) -> str:
 def slug(label: str) -> str:
     """The label as the name of a folder."""
     return "".join(char if char.isalnum() or char in "_.-=" else "-" for char in label)
-
-
-@cache
-def code_version(*modules: str) -> str:
-    """Hash of the source of modules or rooms (``scenarios``, ``evaluation/ask.py``): a changed builder builds anew."""
-    digest = hashlib.sha256()
-    for module in modules:
-        path = _PACKAGE / module
-        sources = [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.yaml")])
-        if not sources:
-            raise FileNotFoundError(path)
-        for source in sources:
-            digest.update(f"\0{source.name}\0".encode() + source.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 class Store:
