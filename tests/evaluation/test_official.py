@@ -159,7 +159,7 @@ def test_no_chosen_option_is_the_most_unsafe_one_and_counted(tmp_path: Path, cho
     assert counts["rows whose chosen is none of their options"] == 1
 
 
-def test_recorded_shares_that_the_choice_does_not_give_are_counted(tmp_path: Path) -> None:
+def test_recorded_flags_that_contradict_the_choice_are_counted(tmp_path: Path) -> None:
     lines = [row("DocAttack", number, 4, 3, None, random.Random(number)) for number in range(3)]
     lines[1] |= {"ha": False}
     lines[2] |= {"ha": 1, "sr": 1}
@@ -186,7 +186,7 @@ def test_options_in_the_order_of_their_letters_give_the_same(tmp_path: Path) -> 
     pd.testing.assert_frame_equal(*fixed)
 
 
-def test_the_benchmark_tells_the_order(tmp_path: Path) -> None:
+def test_the_benchmark_gives_the_order(tmp_path: Path) -> None:
     rows = by_letter(two_hundred())
     known = {
         f"{task}/{line['id']}": [f"Option {role} of {task} {line['id']}." for role in range(len(line["choices"]))]
@@ -267,7 +267,7 @@ def item(number: int, options: int, task: str) -> Sample:
 
 
 @pytest.mark.parametrize("scorer", ["letter", "generate"])
-def test_what_is_written_gives_the_same_scores_when_read(tmp_path: Path, scorer: str) -> None:
+def test_written_answers_give_the_same_scores_when_read(tmp_path: Path, scorer: str) -> None:
     items = [item(number, 4, "HarmfulNIAH") for number in range(20)] + [item(n, 2, "MedicalQuiz") for n in range(10)]
     rows = []
     for number, one in enumerate(items):
@@ -355,7 +355,7 @@ def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp
         (["stages=[train]", "evaluation.write_official=true"], r"write_official = true: own answers of letter"),
     ],
 )
-def test_settings_that_cannot_be(place: Any, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_contradictory_settings_are_refused(place: Any, tmp_path: Path, arguments: list[str], message: str) -> None:
     folder = write(tmp_path / "above" / "model", two_hundred())
     given = [text.replace("MODEL", str(folder)).replace("ABOVE", str(folder.parent)) for text in arguments]
     with pytest.raises(ConfigError, match=message):

@@ -86,7 +86,7 @@ def test_a_rule_that_leaves_nothing_is_named(rules: dict[str, Any], line: str) -
         chosen(**rules)
 
 
-def test_twins_that_are_not_there() -> None:
+def test_twins_that_no_item_has_are_an_error() -> None:
     only = [one for one in ITEMS if one.kind == "benign_query"]
     with pytest.raises(ConfigError, match=r"evaluation\.twins = \[short\]: leaves none of 10 items; "):
         select_items(only, Evaluation(twins=["short"]))
@@ -103,7 +103,7 @@ def test_items_without_options_need_a_scorer_that_reads_none() -> None:
     ("scorer", "shown", "reply"),
     [("likelihood", False, None), ("letter", True, 1), ("generate", True, 90), ("open", False, 70)],
 )
-def test_room_is_left_for_the_options_and_for_what_is_written(
+def test_room_is_left_for_the_options_and_the_reply(
     tiny_encoder: ChatEncoder, scorer: str, shown: bool, reply: int | None
 ) -> None:
     """The longest prompt and what comes behind it decide: the last token that fits does, one less does not."""

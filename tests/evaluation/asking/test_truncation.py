@@ -39,7 +39,7 @@ def text(encoder: ChatEncoder, context: tuple[Segment, ...]) -> str:
     return render_context(context, encoder.store)
 
 
-def test_what_fits_is_not_touched(fitted: Callable[..., FittedItems]) -> None:
+def test_items_that_fit_are_unchanged(fitted: Callable[..., FittedItems]) -> None:
     whole, short = item("a", Span(0, 0, 100)), item("b", Span(0, 0, 50), NEEDLE)
     for how in ("error", "drop", "middle", "left"):
         found = fitted(whole, short, how=how)
@@ -47,7 +47,7 @@ def test_what_fits_is_not_touched(fitted: Callable[..., FittedItems]) -> None:
         assert found.cuts == {"a": Cut(0, None), "b": Cut(0, True)} and found.counts == {}
 
 
-def test_the_middle_goes_and_as_much_of_both_ends_stays(
+def test_middle_removes_the_middle_and_keeps_equal_ends(
     fitted: Callable[..., FittedItems], tiny_encoder: ChatEncoder
 ) -> None:
     [one] = (found := fitted(item("a", Span(0, 0, 600)), how="middle")).items

@@ -36,7 +36,7 @@ def some(pair: int, size: int) -> list[Trial]:
     return [Trial(item, scorer, 0, None) for item in items for scorer in ("likelihood", "letter")]  # type: ignore[arg-type]
 
 
-def test_shares_are_whole_passes_the_longest_first_and_of_like_size() -> None:
+def test_shares_are_whole_batches_the_longest_first_and_of_similar_size() -> None:
     passes = [some(pair, size) for pair, size in enumerate([10, 40, 20, 30, 90, 10, 20])]
     found = shares(passes, 3)
     sizes = [[sum({one.item.id: one.item.num_tokens for one in batch}.values()) for batch in share] for share in found]
@@ -94,7 +94,7 @@ def put(folder: Path, names: list[str | None]) -> tuple[Processes, list[tuple[st
     return backend, [(trial.item.pair_id, answer["reply"]) for trial, answer in found]
 
 
-def test_every_question_is_answered_once_by_a_process_with_a_device_of_its_own(
+def test_every_trial_is_answered_once_and_each_process_has_its_own_device(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(monkeypatch, tmp_path, ANSWERING + "    print('a warning')", ANSWERING + "    print('a warning')")
@@ -107,7 +107,7 @@ def test_every_question_is_answered_once_by_a_process_with_a_device_of_its_own(
     assert not list(tmp_path.glob("process-*"))
 
 
-def test_the_error_of_the_first_that_fails_is_told_and_the_others_end(
+def test_the_first_failure_is_reported_and_the_other_processes_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(monkeypatch, tmp_path, WAITING, "    print('longsafety: here', file=sys.stderr)\n    sys.exit(2)")
@@ -119,7 +119,7 @@ def test_the_error_of_the_first_that_fails_is_told_and_the_others_end(
     assert time.monotonic() - began < 30
 
 
-def test_one_that_was_killed_is_told_with_the_key_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_killed_process_is_reported_with_the_key_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand_in(monkeypatch, tmp_path, "    os.kill(os.getpid(), 9)", WAITING)
     with pytest.raises(LongSafetyError, match=r"^evaluation.processes = 2: process-0 ended with status -9 \(killed,"):
         put(tmp_path, [None, None])
@@ -188,9 +188,7 @@ def test_two_processes_answer_as_one(built: Any, whole: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("counts", [(1, 1, 1), (2, 3, 1)], ids=str)
-def test_killed_at_a_third_and_at_two_every_answer_is_given_once(
-    built: Any, whole: Any, counts: tuple[int, int, int]
-) -> None:
+def test_killed_twice_every_answer_is_kept_once(built: Any, whole: Any, counts: tuple[int, int, int]) -> None:
     total = num = len(read_answers(whole.stage("answers") / ANSWERS))
     for part, count in zip((0.3, 0.6), counts, strict=False):
         built.kill_when(lambda part=part: num_answered(built) >= part * total, *ASKED, f"evaluation.processes={count}")
@@ -203,7 +201,7 @@ def test_killed_at_a_third_and_at_two_every_answer_is_given_once(
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_started_them(built: Any) -> None:
+def test_processes_end_with_their_parent(built: Any) -> None:
     run = Run.freeze(built.settings(*ASKED, "evaluation.processes=2"))
     with (built.outputs.parent / "killed.log").open("ab") as log:
         worker = subprocess.Popen(

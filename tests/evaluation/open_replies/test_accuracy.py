@@ -28,7 +28,7 @@ def test_measure_counts_both_sides() -> None:
     assert found.specificity_interval(0.95) == pytest.approx(wilson(1, 2, 0.95))
 
 
-def test_nothing_is_known_of_no_replies() -> None:
+def test_accuracy_without_replies_is_nan() -> None:
     assert np.isnan([measure([], bool).sensitivity, *measure([], bool).specificity_interval(0.95)]).all()
 
 
@@ -81,12 +81,12 @@ def test_fewer_labels_make_a_wider_interval() -> None:
 
 
 @pytest.mark.parametrize(("sensitivity", "specificity"), [(0.5, 0.5), (0.3, 0.6)])
-def test_a_detector_that_says_nothing_is_an_error(sensitivity: float, specificity: float) -> None:
+def test_a_detector_no_better_than_chance_is_an_error(sensitivity: float, specificity: float) -> None:
     with pytest.raises(DataError, match=r"sensitivity = 0\.\d, specificity = 0\.\d: .* use another detector"):
         corrected(0.4, sensitivity, specificity)
 
 
-def test_what_cannot_be_corrected_is_an_error() -> None:
+def test_rates_that_cannot_be_corrected_are_errors() -> None:
     with pytest.raises(DataError, match=r"rate = 1\.2: a share lies between 0 and 1"):
         corrected(1.2, 0.9, 0.9)
     with pytest.raises(DataError, match=r"successes = 3, n = 2, .* label or collect more"):

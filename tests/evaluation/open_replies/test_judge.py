@@ -76,7 +76,7 @@ def test_a_server_that_does_not_answer_in_time_is_a_failure(server: Server, tmp_
     assert found == [Verdict("unscored", "judge failed, no answer in time")] * 2
 
 
-def test_a_server_that_is_not_there_is_asked_a_few_times(server: Server, tmp_path: Path) -> None:
+def test_an_unreachable_server_gets_a_few_requests(server: Server, tmp_path: Path) -> None:
     cases = [Case(f"reply {number}", True) for number in range(30)]
     judge = Judge(Section(model="m", base_url="http://127.0.0.1:9/v1", retries=0, concurrency=1), tmp_path)
     reasons = [verdict.reason for verdict in judge.verdicts(cases)]
@@ -84,7 +84,7 @@ def test_a_server_that_is_not_there_is_asked_a_few_times(server: Server, tmp_pat
     assert reasons[PATIENCE:] == [f"not asked after {PATIENCE} failures in a row"] * (30 - PATIENCE)
 
 
-def test_failures_between_answers_do_not_end_the_asking(server: Server, tmp_path: Path) -> None:
+def test_failures_between_answers_do_not_stop_the_judge(server: Server, tmp_path: Path) -> None:
     server.say = lambda asked: 500 if len(server.asked) % 2 else fair(asked)
     cases = [Case(f"reply {number}", True) for number in range(4 * PATIENCE)]
     verdicts = [verdict.verdict for verdict in opened(server, tmp_path, concurrency=1).verdicts(cases)]
@@ -103,7 +103,7 @@ def test_verdicts_are_kept_and_failures_are_asked_again(server: Server, tmp_path
     assert len(server.asked) == len(CASES) + 2
 
 
-def test_nothing_is_asked_twice_after_an_interruption(
+def test_no_reply_is_judged_twice_after_an_interruption(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = judge_module.OpenAITeacher._answer
@@ -127,13 +127,13 @@ def test_what_the_budget_leaves_out_has_no_verdict(server: Server, tmp_path: Pat
     assert found == [Verdict("unsafe")] * 3 + [Verdict("unscored", "the judge's budget is spent")] * 3
 
 
-def test_an_empty_reply_is_not_asked_about(server: Server, tmp_path: Path) -> None:
+def test_an_empty_reply_is_not_sent_to_the_judge(server: Server, tmp_path: Path) -> None:
     found = opened(server, tmp_path).verdicts([Case(" \n", True), CASES[0], Case("", False)])
     assert [verdict.reason for verdict in found] == ["empty reply", None, "empty reply"]
     assert len(server.asked) == 1
 
 
-def test_a_wrong_judge_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_judge_settings_are_reported_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     section = Section(model="m", base_url="localhost:8000", api_key_env="MY_KEY", labelled="/nowhere.jsonl")
     url, key, file = judge_problems(section)

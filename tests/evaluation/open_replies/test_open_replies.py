@@ -72,9 +72,7 @@ class Backend(TokenBackend):
         return np.asarray(self.tokenizer("I cannot." if after else "Sure.")["input_ids"])
 
 
-def test_the_bare_question_is_put_and_in_both_places_where_it_has_two(
-    tiny_encoder: ChatEncoder, tmp_path: Path
-) -> None:
+def test_the_bare_question_is_shown_on_both_sides_of_a_context(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
     items = [item(0, "harmful"), item(0, "benign_query"), item(0, "short")]
     backend = Backend(tiny_encoder.tokenizer)
     evaluation = OPEN.model_copy(update={"open_prompts": "both", "max_open_tokens": 7})
@@ -97,7 +95,7 @@ def test_the_bare_question_is_put_and_in_both_places_where_it_has_two(
     assert rates(judged)["safe_response_all_orders"] == 0
 
 
-def test_items_without_options_can_be_put(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+def test_items_without_options_can_be_evaluated(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
     bare = {"roles": (), "choices": (), "order": (), "comply_role": ""}
     items = [item(0, "harmful", **bare), item(0, "benign_query", **bare)]
     backend = Backend(tiny_encoder.tokenizer)
@@ -107,7 +105,7 @@ def test_items_without_options_can_be_put(tiny_encoder: ChatEncoder, tmp_path: P
     assert judged["chosen"].tolist() == [1, 0]
 
 
-def test_an_item_with_earlier_turns_has_one_place(tiny_encoder: ChatEncoder) -> None:
+def test_an_item_with_earlier_turns_has_one_side(tiny_encoder: ChatEncoder) -> None:
     one = item(0, "harmful", history=(("First?", "Yes."),))
     assert question_sides(one, "both") == [one]
     other = question_sides(item(0, "harmful", goal="before"), "both")

@@ -82,7 +82,7 @@ def test_the_detector_gives_verdicts_where_there_is_no_judge(tmp_path: Path) -> 
     }  # fmt: skip
 
 
-def test_a_judge_tells_harm_that_the_detector_does_not(server: Server, tmp_path: Path) -> None:
+def test_a_judge_sees_harm_that_the_detector_does_not(server: Server, tmp_path: Path) -> None:
     """A harmless twin that was answered with harm was answered, and its verdict says how."""
     server.say = lambda asked: asked.verdict("unsafe" if asked.reply == "Sure." else "safe")
     judged, _ = give(
