@@ -63,6 +63,8 @@ class Scenario(Section):
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
     """Of questions, answers, options and needles."""
+    task_files: list[str] = []
+    """Python files with tasks of your own; their options stand beside them (``my_task.py``: ``my_task_en.yaml``)."""
     context_language: str | None = None
     """Of the documents (ISO 639-1; others are left out), and of dialogue histories; ``None``: any documents, and
     histories in ``language``."""

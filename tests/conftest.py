@@ -18,13 +18,13 @@ import pytest
 import longsafety
 from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
-from longsafety.model.tiny import seed_texts
 from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Model, Settings
 
 pytest_plugins = ["tests.samples_made", "tests.records_made"]
@@ -63,9 +63,11 @@ def tiny_seeds() -> list[Seed]:
 
 
 @pytest.fixture(scope="session")
-def tiny_documents() -> list[Document]:
-    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words."""
-    words = sorted({word for text in seed_texts() for word in text.lower().split() if word.isalpha()})
+def tiny_documents(tiny_tokenizer: Any) -> list[Document]:
+    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words of the tokenizer's vocabulary."""
+    words = sorted(
+        {token[1:].lower() for token in tiny_tokenizer.get_vocab() if token[0] == "Ġ" and token[1:].isalpha()}
+    )
     rng = random.Random(7)
 
     def sentence() -> str:

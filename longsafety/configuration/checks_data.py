@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from longsafety.configuration.checks_tasks import task_problems
 from longsafety.model.rope import rope_problems
-from longsafety.scenarios.tasks.phrases import texts
 from longsafety.scenarios.teacher.teacher import teacher_problems
 from longsafety.settings import OPTION_ROOM_TOKENS, Settings
 
@@ -61,14 +61,7 @@ def _lengths(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _data(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     scenario, mix = settings.scenario, settings.data_mix
-    names = [name for name in texts("en") if name != "common"]
-    for name in scenario.tasks:
-        if name not in names:
-            yield (
-                (f"scenario.tasks.{name}",),
-                f"scenario.tasks.{name} = {scenario.tasks[name].model_dump()}: no such task; "
-                f"choose from {', '.join(names)}",
-            )
+    yield from task_problems(settings)
     if not any(counts.train or counts.bench for counts in scenario.tasks.values()):
         yield (("scenario.tasks",), "scenario.tasks = {}: at least one task is needed; choose from the tasks' names")
     total = sum(source.share for source in mix.sources.values())

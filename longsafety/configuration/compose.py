@@ -21,7 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
@@ -75,6 +75,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None) -> lis
     """
     GlobalHydra.instance().clear()
     register_plugins()
+    _name_config_dir(config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
         extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
         typed = _choices([*normalise(arguments), *extra])
@@ -90,6 +91,17 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None) -> lis
             jobs = [[*job, option] for job in jobs for option in options]
         swept = {key for key, options in choices.items() if len(options) > 1}
         return [Job(compose("config", job), _varied(job, swept)) for job in jobs]
+
+
+def _name_config_dir(config_dir: str | None) -> None:
+    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
+
+    def resolve(*_: str) -> str:
+        if config_dir is None:
+            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
+        return str(Path(config_dir).resolve())
+
+    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
@@ -146,6 +158,6 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        raise ConfigError([f"{key}: {str(error).splitlines()[0]}; mend the interpolation"]) from None
+        raise ConfigError([f"{key}: {first_line(error)}; mend the interpolation"]) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

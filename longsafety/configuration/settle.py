@@ -10,7 +10,7 @@ from longsafety.configuration.compose import Job, _plain
 from longsafety.configuration.explain import check
 from longsafety.errors import ConfigError
 from longsafety.evaluation.suites.names import absolute_suites
-from longsafety.scenarios.seeds import SHIPPED
+from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.settings import Settings
 from longsafety.stages import slug
 
@@ -91,6 +91,7 @@ def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Sett
         )
     if scenario.seeds != SHIPPED:
         scenario = scenario.model_copy(update={"seeds": _absolute(scenario.seeds)})
+    scenario = scenario.model_copy(update={"task_files": [_absolute(file) for file in scenario.task_files]})
     judge = settings.evaluation.judge
     update: dict[str, Any] = {
         "corpus": _with_path(settings.corpus, "source") if settings.corpus.source != "embedded" else settings.corpus,

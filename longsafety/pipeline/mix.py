@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from longsafety.data.mix import Mix, compose_mix
-from longsafety.errors import DataError
+from longsafety.errors import DataError, print_left_out
 from longsafety.formats.public import read_public
 from longsafety.pipeline.baselines import baseline
 from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, samples
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.baselines import KINDS
+from longsafety.scenarios.baselines import BASELINE_KINDS
 
 
 @once
@@ -18,8 +18,8 @@ def mix(run: Run) -> Mix:
     """The arm's samples and the table of its sources. Raises DataError for chats that cannot be trained on."""
     settings = run.settings
     kinds = {source.kind for source in settings.data_mix.sources.values()}
-    folders = [baseline(run, kind) for kind in KINDS if kind in kinds]
-    if kinds - {*KINDS, "chats"}:
+    folders = [baseline(run, kind) for kind in BASELINE_KINDS if kind in kinds]
+    if kinds - {*BASELINE_KINDS, "chats"}:
         folders.append(samples(run))
     render = encoder(run)
     return compose_mix(
@@ -37,8 +37,7 @@ def _chats(run: Run, name: str) -> list[Sample]:
     source = run.settings.data_mix.sources[name]
     assert source.path is not None
     read = read_public(source.path, schema=source.format, on_bad_row=run.settings.on_bad_row)
-    for line in read.bad:
-        print(f"  left out   {line}", flush=True)
+    print_left_out(read.bad)
     if read.kind != "chats":
         raise DataError(
             f"data_mix.sources.{name}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a "

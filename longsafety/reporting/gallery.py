@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.files import write_text
 from longsafety.reporting.audit_view import check_rows, task_rows
 from longsafety.reporting.redact import BAR, mask
 from longsafety.reporting.report import _environment
+from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
 from longsafety.vocabulary import UNSAFE_ROLES
 
@@ -26,8 +28,7 @@ _CAPTIONS = {
     "depth_by_length": "Where the needles of harmful items stand, and in contexts of which length.",
 }
 # Chinese and Japanese write no spaces: with a mark between them, each of their characters is masked as a word.
-_UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-_BETWEEN = re.compile(rf"(?<={_UNSPACED})(?={_UNSPACED})")
+_BETWEEN = re.compile(rf"(?<=[{UNSPACED}])(?=[{UNSPACED}])")
 _MARK = "\u200b"
 _NARROW = 0.005
 
@@ -84,9 +85,7 @@ def write_gallery(
         redact=redact,
         marker=BAR,
     )  # fmt: skip
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(path)
+    write_text(path, page)
 
 
 def redacted(entry: Entry) -> Entry:

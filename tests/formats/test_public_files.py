@@ -18,7 +18,7 @@ from longsafety.pipeline.mix import mix
 from longsafety.pipeline.run import Run, read_json
 from longsafety.pipeline.samples import benchmark
 from longsafety.samples.recipe import SampleFile, render_context
-from longsafety.scenarios.build import task_counts
+from longsafety.scenarios.task_counts import task_counts
 from longsafety.vocabulary import PLACE_TASKS
 
 if TYPE_CHECKING:

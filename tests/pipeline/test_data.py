@@ -18,7 +18,8 @@ from longsafety.pipeline.run import Run, read_json
 from longsafety.pipeline.samples import benchmark
 from longsafety.pipeline.samples import samples as training
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -101,7 +102,7 @@ def test_every_rendered_chat_is_as_long_as_was_asked(run: Run) -> None:
         assert len(render.sample_ids(item)[0]) == item.num_tokens
         assert 508 <= item.num_tokens <= item.target_tokens == 512
     for item in items(run, "bench"):
-        ids = render.prompt_ids(item.context, item.question, item.history, item.goal)
+        ids = render.prompt_ids(*item.prompt())
         assert 508 <= len(ids) == item.num_tokens <= 512
 
 

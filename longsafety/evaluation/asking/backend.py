@@ -104,7 +104,7 @@ class TokenBackend(ABC):
 
 
 def _prompt(trial: Trial, encoder: ChatEncoder) -> np.ndarray:
-    return encoder.prompt_ids(trial.item.context, shown_question(trial), trial.item.history, trial.item.goal)
+    return encoder.prompt_ids(*trial.item.prompt(shown_question(trial)))
 
 
 def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> list[Question]:

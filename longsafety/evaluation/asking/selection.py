@@ -131,7 +131,7 @@ def select_and_fit(
 def _sizes(item: Sample, scorer: str, encoder: ChatEncoder, evaluation: Evaluation) -> tuple[int, int]:
     """Tokens of the prompt, and of the longest text that is scored or generated after it."""
     question = letter_question(item, item.order) if scorer in SHOWS_OPTIONS else item.question
-    prompt = encoder.prompt_length(item.context, question, item.history, item.goal)
+    prompt = encoder.prompt_length(*item.prompt(question))
     if scorer in ("likelihood", "calibrated"):
         return prompt, max(len(encoder.literal_ids(text)) for wordings in item.choices for text in wordings)
     return prompt, 1 if scorer == "letter" else max_reply_tokens(scorer, evaluation)

@@ -76,8 +76,8 @@ class ServerBackend:
             raise DataError(f"{failed}; {left} answers are missing, {kept}") from failed
 
     def _answer(self, trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> Answer:
-        item, top = trial.item, self.settings.top_logprobs
-        messages = encoder.messages(item.context, shown_question(trial), item.history, item.goal)
+        top = self.settings.top_logprobs
+        messages = encoder.messages(*trial.item.prompt(shown_question(trial)))
         if trial.scorer != "letter":
             reply = self._chat(messages, max_tokens=max_reply_tokens(trial.scorer, evaluation))
         elif top is None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from longsafety.errors import DataError
 from longsafety.evaluation.official.rows import OfficialRow, checked_rows
 from longsafety.evaluation.scorers import RECORDED
-from longsafety.formats.parsers import ROLES
+from longsafety.formats.item_sets import ROLES
 from longsafety.vocabulary import OTHER, PAPER_TASKS
 
 _BAD_ROWS_SHOWN = 20

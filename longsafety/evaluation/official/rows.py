@@ -15,7 +15,7 @@ from pathlib import Path
 
 from longsafety.evaluation.asking.parse import parsed
 from longsafety.formats.fields import Fields
-from longsafety.formats.parsers import depth_fraction
+from longsafety.formats.item_sets import depth_fraction
 from longsafety.formats.rows import read_rows
 from longsafety.vocabulary import LETTERS
 

@@ -23,6 +23,7 @@ from longsafety.evaluation.open_replies.calibration import detector_calibration,
 from longsafety.evaluation.open_replies.judge import EMPTY, Case, Judge, Verdict
 from longsafety.evaluation.open_replies.refusal import is_refusal
 from longsafety.evaluation.scores.scoring import Scoring
+from longsafety.files import whole_file
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS
 
@@ -173,7 +174,6 @@ def _corrected(row: Mapping[Any, Any], accuracy: Accuracy, confidence: float) ->
 def write_verdicts(answers: pd.DataFrame, folder: Path) -> Path:
     """``verdicts.parquet`` in the run's folder, whole or not at all."""
     path = folder / VERDICTS
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pandas(answers, schema=answers_schema, preserve_index=False), partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pandas(answers, schema=answers_schema, preserve_index=False), partial)
     return path

@@ -137,7 +137,7 @@ def test_wrong_judge_settings_are_reported_before_anything_runs(monkeypatch: pyt
     monkeypatch.delenv("MY_KEY", raising=False)
     section = Section(model="m", base_url="localhost:8000", api_key_env="MY_KEY", labelled="/nowhere.jsonl")
     url, key, file = judge_problems(section)
-    assert re.fullmatch(r"evaluation\.judge\.base_url = 'localhost:8000': must be .*; mend it", url)
+    assert re.fullmatch(r"evaluation\.judge\.base_url = 'localhost:8000': must be .*; fix it", url)
     assert re.fullmatch(r"evaluation\.judge\.api_key_env = MY_KEY: the environment has no such .*; set it .*", key)
     assert re.fullmatch(r"evaluation\.judge\.labelled = /nowhere\.jsonl: there is no such file; give .*", file)
     monkeypatch.setenv("MY_KEY", "secret")
