@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking.ask import ask
+from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.open_replies.verdicts import give_verdicts
 from longsafety.evaluation.scores.scoring import HEADLINES, score
@@ -93,7 +93,7 @@ class Curve(TrainingCurve):
         backend = TransformersBackend(network, precision=precision, in_place=True)
         attention = backend.causal.config._attn_implementation
         with tempfile.TemporaryDirectory() as folder:
-            ask(
+            collect_answers(
                 self.items, backend, self.encoder, self.evaluation,
                 max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
             )  # fmt: skip

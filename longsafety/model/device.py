@@ -17,14 +17,23 @@ def chosen_precision(asked: str, accelerator: str, *, trains: bool) -> tuple[str
     Training keeps float32 weights (mixed). Evaluation does not (true): casting them for every prompt costs more than it
     gains.
     """
-    gpu = accelerator != "cpu" and torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if gpu else f"cpu × {torch.get_num_threads()} threads"
+    device = device_name(accelerator)
+    gpu = _is_gpu(accelerator)
     if asked != "auto":
         return asked, device
     native = torch.cuda.is_bf16_supported() if gpu else native_cpu_bfloat16()
     if not native:
         return "32-true", device
     return ("bf16-mixed" if trains else "bf16-true"), device
+
+
+def device_name(accelerator: str) -> str:
+    """The GPU's name, or the number of processor threads."""
+    return torch.cuda.get_device_name() if _is_gpu(accelerator) else f"cpu × {torch.get_num_threads()} threads"
+
+
+def _is_gpu(accelerator: str) -> bool:
+    return accelerator != "cpu" and torch.cuda.is_available()
 
 
 def use_threads(num_threads: int | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from longsafety.code import CODE
 from longsafety.corpus.corpus import fingerprint
-from longsafety.evaluation.open_replies.judge import LABELLED
+from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention

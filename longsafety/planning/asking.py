@@ -216,7 +216,7 @@ def _judge(settings: Settings, replies: int) -> Iterator[Calls]:
     judge = settings.evaluation.judge
     if judge is None or "open" not in settings.evaluation.scorers:
         return
-    from longsafety.evaluation.open_replies.judge import LABELLED
+    from longsafety.evaluation.open_replies.labelled import LABELLED
 
     labelled = Path(judge.labelled or LABELLED).expanduser().read_bytes().splitlines()
     fixed = _RUBRIC_TOKENS + judge.max_reply_tokens

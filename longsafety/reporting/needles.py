@@ -19,7 +19,7 @@ _LIGHT = 0.55
 
 
 def needle_figure(table: pd.DataFrame, scorer: str) -> Figure | None:
-    """One scorer's cells of ``evaluation.retrieval.needle_map``; None where it has none."""
+    """One scorer's cells of the needle heatmap; None where it has none."""
     table = table[table["scorer"] == scorer]
     if table.empty:
         return None

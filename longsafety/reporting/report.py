@@ -41,7 +41,7 @@ from longsafety.vocabulary import BENIGN_TWINS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from longsafety.evaluation.scores.biases import Controls
+    from longsafety.evaluation.scores.biases import BiasTables
 
 _STAGES = ("build", "train", "evaluate", "score", "report")
 _KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": BENIGN_TWINS}
@@ -56,13 +56,13 @@ def write_report(
     redact: bool,
     command: str,
     needles: pd.DataFrame | None = None,
-    controls: Controls | None = None,
+    controls: BiasTables | None = None,
     seeds: pd.DataFrame | None = None,
 ) -> None:
     """Writes the page at ``path``, whole or not at all.
 
     ``records`` are the runs that were compared, at least one; ``command`` is what to type to get the same again;
-    ``redact`` replaces harmful text in the examples; ``needles`` is ``evaluation.retrieval.needle_map``; ``controls``
+    ``redact`` replaces harmful text in the examples; ``needles`` is ``needle_map``'s table; ``controls``
     and ``seeds`` are those of ``evaluation.controls``. One arm without a baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
@@ -227,7 +227,7 @@ def _num_sources(view: View) -> int | None:
     return int(min(found)) if found else None
 
 
-def _letters(controls: Controls | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
+def _letters(controls: BiasTables | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
     """(arm, scorer, length, options) → a row a letter."""
     found: dict[tuple[str, str, int, int], list[dict[str, Any]]] = {}
     for row in [] if controls is None else _rows(controls.letters):
@@ -235,7 +235,7 @@ def _letters(controls: Controls | None) -> dict[tuple[str, str, int, int], list[
     return found
 
 
-def _bins(controls: Controls | None, scorer: str) -> list[dict[str, Any]]:
+def _bins(controls: BiasTables | None, scorer: str) -> list[dict[str, Any]]:
     if controls is None:
         return []
     table = controls.bins
