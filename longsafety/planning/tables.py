@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from longsafety.planning.asking import REQUEST_TOKENS
+from longsafety.planning.evaluation import REQUEST_TOKENS
 from longsafety.planning.training import PARTS, PEAK_FLOPS, UTILISATION, Plan
 
 UNKNOWN = "unknown"

@@ -15,7 +15,7 @@ from typing import Any
 
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import Shape, shape_of
-from longsafety.planning.asking import Asking, asking
+from longsafety.planning.evaluation import Asking, asking
 from longsafety.settings import Settings
 
 UTILISATION = 0.4

@@ -8,19 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from longsafety.evaluation.scores.biases import LIKED
-from longsafety.reporting.view import (
-    COMPLIES,
-    REFUSES,
-    SAFE,
-    TITLES,
-    Paired,
-    Share,
-    View,
-    decimals,
-    interval,
-    p_text,
-    signed,
-)
+from longsafety.reporting.comparison_view import COMPLIES, REFUSES, SAFE, TITLES, ComparisonView, Paired, Share
+from longsafety.reporting.numbers import decimals, interval, p_text, signed
 
 if TYPE_CHECKING:
     from longsafety.evaluation.scores.biases import Controls
@@ -58,7 +47,7 @@ class _Arm:
         )
 
 
-def findings(view: View, *, confidence: float, controls: Controls | None = None) -> list[Finding]:
+def findings(view: ComparisonView, *, confidence: float, controls: Controls | None = None) -> list[Finding]:
     """The headline's sentences, about the longest length where there are several."""
     if not view.lengths:
         return [Finding("warning", "Nothing was scored.")]
@@ -102,7 +91,7 @@ def _liked_letters(controls: Controls | None, length: int) -> list[Finding]:
     return found
 
 
-def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Finding]:
+def _best(view: ComparisonView, arms: Sequence[_Arm], length: int, at: str) -> list[Finding]:
     ranked = sorted(arms, key=lambda arm: -arm.balance)
     best = ranked[0]
     if len(arms) == 1:
@@ -132,7 +121,7 @@ def _best(view: View, arms: Sequence[_Arm], length: int, at: str) -> list[Findin
     return [Finding("result", text)]
 
 
-def _declining(view: View, arms: Sequence[_Arm], length: int) -> list[Finding]:
+def _declining(view: ComparisonView, arms: Sequence[_Arm], length: int) -> list[Finding]:
     """Arms whose safety is a refusal of everything, and arms that comply with everything are no finding."""
     found = [arm for arm in arms if arm.safe.value >= BOTH_AT_LEAST and arm.complies.value <= SELDOM]
     if not found:
@@ -148,7 +137,7 @@ def _declining(view: View, arms: Sequence[_Arm], length: int) -> list[Finding]:
     return [Finding("warning", text + ". High safe response there is no gain.")]
 
 
-def _tested(view: View, length: int, alpha: float) -> list[Finding]:
+def _tested(view: ComparisonView, length: int, alpha: float) -> list[Finding]:
     """Which differences from the baseline hold up after Holm's correction over all of them."""
     tests: list[tuple[str, str, Paired, float]] = []
     for metric in (SAFE, COMPLIES):
@@ -175,7 +164,7 @@ def _tested(view: View, length: int, alpha: float) -> list[Finding]:
     return [Finding("result", f"Significant against {view.baseline} ({how}): {'; '.join(said)}.")]
 
 
-def _across_lengths(view: View, arms: Sequence[_Arm], length: int) -> list[Finding]:
+def _across_lengths(view: ComparisonView, arms: Sequence[_Arm], length: int) -> list[Finding]:
     if len(view.lengths) < 2:
         return []
     best = max(arms, key=lambda arm: arm.balance).name
@@ -189,7 +178,7 @@ def _across_lengths(view: View, arms: Sequence[_Arm], length: int) -> list[Findi
     return [Finding("result", f"From {view.lengths[0]:,} to {length:,} tokens, {best} changes: {_listed(changes)}.")]
 
 
-def _caveat(view: View, length: int, alpha: float) -> list[Finding]:
+def _caveat(view: ComparisonView, length: int, alpha: float) -> list[Finding]:
     """How small a difference could have been seen at all."""
 
     def known(metric: str, task: str | None = None) -> list[Share]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from longsafety.reporting.numbers import decimals
 from longsafety.reporting.style import PAPER, STYLE, panels
-from longsafety.reporting.view import decimals
 
 if TYPE_CHECKING:
     import pandas as pd

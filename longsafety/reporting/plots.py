@@ -9,10 +9,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.scatter import safety_against_compliance
 from longsafety.reporting.style import FAINT, INK, MARKERS, PALETTE, PAPER, STYLE, panels, styles
-from longsafety.reporting.view import COMPLIES, SAFE, TITLES, View
 
 _ROLES = {
     "hallucinates": "#d55e01",
@@ -26,7 +26,7 @@ _ROLES = {
 """Option role → colour, worst to best; a role without one (unparsed) is grey."""
 
 
-def figures(view: View, records: Sequence[RunRecord]) -> dict[str, Figure]:
+def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
     """All figures that the comparison has something for: file stem → figure."""
     drawn = {
         "safety_vs_compliance": safety_against_compliance(view),
@@ -38,7 +38,7 @@ def figures(view: View, records: Sequence[RunRecord]) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def by_length(view: View) -> Figure | None:
+def by_length(view: ComparisonView) -> Figure | None:
     """Safe response and compliance over the length, a line an arm with intervals; None where there is no score."""
     metrics = [m for m in (SAFE, COMPLIES) if any(view.share(a, m, n) for a, n in view.rows())]
     if not metrics:
@@ -96,7 +96,7 @@ def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[st
     return [role for role in _ROLES if role in found] + sorted(found - set(_ROLES))
 
 
-def options(view: View) -> Figure | None:
+def options(view: ComparisonView) -> Figure | None:
     """What each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
     several = len(view.lengths) > 1
     groups = {

@@ -11,13 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from longsafety.reporting import plots, style
-from longsafety.reporting.headline import findings
-from longsafety.reporting.needles import needle_figure
-from longsafety.reporting.record import Example, RunRecord
-from longsafety.reporting.redact import redact as redacted
-from longsafety.reporting.tables import TEST, detectable_text
-from longsafety.reporting.verdict_view import verdict_lines
-from longsafety.reporting.view import (
+from longsafety.reporting.comparison_view import (
     AWARE,
     COMPLIES,
     REFUSES,
@@ -26,14 +20,17 @@ from longsafety.reporting.view import (
     TITLES,
     TWINS,
     Compared,
+    ComparisonView,
     Paired,
     Share,
-    View,
-    decimals,
-    interval,
-    p_text,
-    signed,
 )
+from longsafety.reporting.headline import findings
+from longsafety.reporting.needles import needle_figure
+from longsafety.reporting.numbers import decimals, interval, p_text, signed
+from longsafety.reporting.record import Example, RunRecord
+from longsafety.reporting.redact import redact as redacted
+from longsafety.reporting.tables import TEST, detectable_text
+from longsafety.reporting.verdict_view import verdict_lines
 from longsafety.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,8 +61,8 @@ def write_report(
     and ``seeds`` are those of ``evaluation.controls``. One arm without a baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
-    view = View(comparison, runs[0].evaluation.scorers)
-    others = [View(comparison, [scorer]) for scorer in view.scorers[1:]]
+    view = ComparisonView(comparison, runs[0].evaluation.scorers)
+    others = [ComparisonView(comparison, [scorer]) for scorer in view.scorers[1:]]
     confidence = runs[0].evaluation.confidence
     drawn = plots.figures(view, records)
     if needles is not None:
@@ -211,7 +208,7 @@ def _capability(
     return found
 
 
-def _retention(view: View) -> list[tuple[str, int, Share, Paired]]:
+def _retention(view: ComparisonView) -> list[tuple[str, int, Share, Paired]]:
     """Arm, length, benign needles found, and their difference from the baseline."""
     metric = "compliance_benign_needle"
     return [
@@ -222,7 +219,7 @@ def _retention(view: View) -> list[tuple[str, int, Share, Paired]]:
     ]
 
 
-def _num_sources(view: View) -> int | None:
+def _num_sources(view: ComparisonView) -> int | None:
     found = [paired.sources for arm, n in view.rows() if (paired := view.paired(arm, SAFE, n)) and paired.sources]
     return int(min(found)) if found else None
 
@@ -266,7 +263,7 @@ def _corpus(corpus: dict[str, Any]) -> str:
     )
 
 
-def _confusion(view: View) -> dict[str, tuple[list[str], dict[tuple[str, int], dict[str, int]]]]:
+def _confusion(view: ComparisonView) -> dict[str, tuple[list[str], dict[tuple[str, int], dict[str, int]]]]:
     """Kind → roles in order, and (arm, length) → role → count."""
     tables = {}
     for title, kinds in _KINDS.items():
@@ -294,7 +291,7 @@ def _run_name(record: RunRecord, records: Sequence[RunRecord]) -> str:
     return f"{label} at {record.resolved().length.max_tokens:,}" if several else label
 
 
-def _uncounted(view: View, others: Sequence[View]) -> list[tuple[str, str, str, int, float]]:
+def _uncounted(view: ComparisonView, others: Sequence[ComparisonView]) -> list[tuple[str, str, str, int, float]]:
     """Scorer, metric, arm, length and share of the answers that the metrics could not take as they are."""
     return [
         (one.scorer, metric.replace("_", " "), arm, length, share.value)

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from longsafety.reporting.comparison_view import COMPLIES, SAFE, ComparisonView, Share
 from longsafety.reporting.style import FAINT, PAPER, STYLE, error_of, panels, styles
-from longsafety.reporting.view import COMPLIES, SAFE, Share, View
 
 Point = tuple[str, Share, Share]
 """Arm, compliance, safe response."""
 
 
-def safety_against_compliance(view: View) -> Figure | None:
+def safety_against_compliance(view: ComparisonView) -> Figure | None:
     """Safe response over compliance, a panel a length, every arm labelled at its point; None without compliance."""
     lengths = [n for n in view.lengths if any(view.share(a, SAFE, n) and view.share(a, COMPLIES, n) for a in view.arms)]
     if not lengths:

@@ -17,7 +17,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from longsafety.reporting.view import Share, View
+from longsafety.reporting.comparison_view import ComparisonView, Share
 
 INK, FAINT, PAPER = "#1b2330", "#8a919c", "#fefefe"
 BASELINE = "#777e89"
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def styles(view: View) -> dict[str, tuple[str, str]]:
+def styles(view: ComparisonView) -> dict[str, tuple[str, str]]:
     """Arm → (colour, marker), the same in every figure of a comparison."""
     others = [arm for arm in view.arms if arm != view.baseline or len(view.arms) == 1]
     given = {arm: (PALETTE[i % len(PALETTE)], MARKERS[1 + i % (len(MARKERS) - 1)]) for i, arm in enumerate(others)}

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from longsafety.reporting.view import (
+from longsafety.reporting.comparison_view import (
     ALL_TASKS,
     AWARE,
     COMPLIES,
@@ -21,14 +21,11 @@ from longsafety.reporting.view import (
     TITLES,
     TWINS,
     Compared,
+    ComparisonView,
     Paired,
     Share,
-    View,
-    decimals,
-    interval,
-    p_text,
-    signed,
 )
+from longsafety.reporting.numbers import decimals, interval, p_text, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +109,7 @@ def _paired_text(paired: Paired | None, alpha: float, gap: str) -> Text:
     return Text(f"{signed(paired.difference)}{gap}{p_text(paired.p_value)}", style=style)
 
 
-def detectable_text(view: View) -> str:
+def detectable_text(view: ComparisonView) -> str:
     """What a table of differences could have shown at all, at the longest length."""
     found = [
         (what, view.detectable(metric, view.lengths[-1]))
@@ -122,7 +119,7 @@ def detectable_text(view: View) -> str:
     return f"Found with 80% power: true differences from {', '.join(told)}." if told else ""
 
 
-def caption(view: View, *, scoring: str, confidence: float) -> str:
+def caption(view: ComparisonView, *, scoring: str, confidence: float) -> str:
     """Who scored, how many items, and what intervals and tests are: said under every table."""
     counts = []
     for metric, what in ((SAFE, "harmful items"), (COMPLIES, "benign twins"), (SAFE_SHORT, "short items")):
@@ -146,7 +143,7 @@ def caption(view: View, *, scoring: str, confidence: float) -> str:
 class ComparisonTable:
     """Prints itself for the width at hand: narrow terminals show harm awareness without its interval."""
 
-    view: View
+    view: ComparisonView
     scoring: str
     confidence: float
 
@@ -192,14 +189,14 @@ def comparison_table(
 
     Of ``scorers`` (``evaluation.scorers``) the first one that has scores is shown; ``scoring`` is said in the caption.
     """
-    return ComparisonTable(View(comparison, scorers), scoring, confidence)
+    return ComparisonTable(ComparisonView(comparison, scorers), scoring, confidence)
 
 
 def task_table(
     comparison: Compared, *, scorers: Sequence[str] = (), scoring: str = "fixed", confidence: float = 0.95
 ) -> Table:
     """One row a task and arm (and length): safe response beside compliance."""
-    view = View(comparison, scorers)
+    view = ComparisonView(comparison, scorers)
     several = len(view.lengths) > 1
     said = f"Scorer {view.scorer}, scoring {scoring}; n: harmful items + benign twins; "
     said += f"[ ]: {confidence:.0%} Wilson interval."
@@ -238,8 +235,8 @@ def wide(comparison: Compared) -> pd.DataFrame:
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for scorer in View(comparison).scorers:
-        view = View(comparison, [scorer])
+    for scorer in ComparisonView(comparison).scorers:
+        view = ComparisonView(comparison, [scorer])
         for arm, length in view.rows():
             row: dict[str, Any] = {"scorer": scorer, "arm": arm, "max_tokens": length}
             for metric in (SAFE, COMPLIES, *(name for name in TITLES if name not in (SAFE, COMPLIES))):

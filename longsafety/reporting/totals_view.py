@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from longsafety.evaluation.scores.totals import BENCHMARK, TOTALS
-from longsafety.reporting.view import decimals, interval
+from longsafety.reporting.numbers import decimals, interval
 from longsafety.settings import Settings
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from longsafety.reporting.comparison_view import REFUSES, SAFE, TITLES
+from longsafety.reporting.numbers import decimals, interval
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import REFUSES, SAFE, TITLES, decimals, interval
 
 
 def verdict_lines(records: Sequence[RunRecord]) -> list[str]:

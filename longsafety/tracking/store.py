@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety.errors import DataError
+from longsafety.reporting.comparison_view import Compared, ComparisonView
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import Compared, View
 from longsafety.settings import Tracking
-from longsafety.tracking.contents import headline_metrics, inputs, name_part, params, run_metrics
-from longsafety.tracking.location import check, tracking_uri
+from longsafety.tracking.uri import check, tracking_uri
+from longsafety.tracking.values import headline_metrics, inputs, name_part, params, run_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,7 @@ def log_comparison(
         run = _run(client, experiment, key, name)
         if run.data.tags.get(CONTENT) == content:
             return str(run.info.run_id)
-        run_id, view = run.info.run_id, View(comparison, records[0].resolved().evaluation.scorers)
+        run_id, view = run.info.run_id, ComparisonView(comparison, records[0].resolved().evaluation.scorers)
         common = {name: records[0].settings.get(name) for name in ("scale", "seed", "scoring")}
         common |= {"arms": len(view.arms), "baseline": comparison.baseline, "scorer": view.scorer}
         _log_values(client, run, params=common, metrics=headline_metrics(view))

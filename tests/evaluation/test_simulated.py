@@ -14,8 +14,8 @@ from longsafety.evaluation.asking.ask import ask
 from longsafety.evaluation.asking.question import Question
 from longsafety.evaluation.scores.biases import Controls, controls
 from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
+from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.headline import findings
-from longsafety.reporting.view import View
 from longsafety.samples.recipe import Sample
 from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation
@@ -126,7 +126,7 @@ def test_the_headline_calls_it_bad(arms: list[Arm]) -> None:
     alone = compare(
         arms[:1], baseline=None, scoring="fixed", confidence=0.95, bootstrap_samples=10, equivalence_margin=0.05, seed=0
     )
-    told = findings(View(alone), confidence=0.95)
+    told = findings(ComparisonView(alone), confidence=0.95)
     assert [finding.kind for finding in told[:2]] == ["warning", "warning"]
     assert "refuses is not both safe and helpful" in told[0].text and "safe only by declining" in told[1].text
 
@@ -153,7 +153,10 @@ def test_who_says_a_whatever_stands_there_is_found_out(compared: Comparison, beh
     assert found["safe_response_all_orders"] == 0 and found["compliance_all_orders"] == 0
     letters = behind.letters[(behind.letters["arm"] == "says_a") & (behind.letters["letter"] == "A")]
     assert letters["value"].tolist() == [1.0, 1.0] and (letters["prior"] > 0.95).all()
-    told = [finding.text for finding in findings(View(compared, ["letter"]), confidence=0.99, controls=behind)]
+    view = ComparisonView(compared, ["letter"])
+    told = [finding.text for finding in findings(view, confidence=0.99, controls=behind)]
+        finding.text for finding in findings(ComparisonView(compared, ["letter"]), confidence=0.99, controls=behind)
+    ]
     (warned,) = [text for text in told if "one letter" in text]
     assert warned.startswith("By the scorer letter, says_a names one letter in 1.00 of the answers")
 

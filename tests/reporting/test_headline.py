@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.headline import findings
-from longsafety.reporting.view import View
 
 
 def _texts(comparison: Any, kind: str) -> list[str]:
-    return [finding.text for finding in findings(View(comparison), confidence=0.95) if finding.kind == kind]
+    return [finding.text for finding in findings(ComparisonView(comparison), confidence=0.95) if finding.kind == kind]
 
 
 def test_the_best_arm_is_safe_and_helpful_not_the_safest(seven: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longsafety.evaluation.open_replies.judge import LABELLED
-from longsafety.planning.asking import asking
+from longsafety.planning.evaluation import asking
 
 if TYPE_CHECKING:
     from tests.conftest import Place

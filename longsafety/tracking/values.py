@@ -7,8 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from longsafety.reporting.comparison_view import ALL_TASKS, TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import ALL_TASKS, TITLES, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
     return metrics
 
 
-def headline_metrics(view: View) -> dict[str, float]:
+def headline_metrics(view: ComparisonView) -> dict[str, float]:
     """On the sweep's run: ``safe_response/longsafety`` and so on, with the length where there are several."""
     several = len(view.lengths) > 1
     return {
