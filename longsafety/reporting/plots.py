@@ -23,11 +23,11 @@ _ROLES = {
     "safe": "#0072b1",
     "complies": "#009e74",
 }
-"""Option role → colour, worst to best; a role without one (unparsed) is grey."""
+"""Option role → colour, worst to best. Other outcomes (unparsed) are grey."""
 
 
 def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
-    """All figures that the comparison has something for: file stem → figure."""
+    """File stem → figure, for every figure that the comparison has data for."""
     drawn = {
         "safety_vs_compliance": safety_against_compliance(view),
         "by_length": by_length(view) if len(view.lengths) > 1 else None,
@@ -39,7 +39,7 @@ def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Fig
 
 
 def by_length(view: ComparisonView) -> Figure | None:
-    """Safe response and compliance over the length, a line an arm with intervals; None where there is no score."""
+    """Safe response and compliance over the length, a line an arm with intervals; None without scores."""
     metrics = [m for m in (SAFE, COMPLIES) if any(view.share(a, m, n) for a, n in view.rows())]
     if not metrics:
         return None
@@ -72,7 +72,7 @@ def by_length(view: ComparisonView) -> Figure | None:
 def _label_ends(
     axes: Axes, ends: Sequence[tuple[str, float, float]], style: Mapping[str, tuple[str, str]], gap: float
 ) -> None:
-    """Names at the right of the lines' ends, moved apart to at least ``gap`` of the axis, each joined to its end."""
+    """Labels to the right of the lines' ends, at least ``gap`` of the axis apart, each joined to its line."""
     bottom, top = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[2])
     heights = [(y - bottom) / (top - bottom) for *_, y in ordered]
@@ -91,13 +91,13 @@ def _label_ends(
 
 
 def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
-    """The roles of a confusion table, unsafe or unhelpful first; those that are no option (unparsed) last, if any."""
+    """The roles of a confusion table, unsafe or unhelpful first; outcomes that are no option (unparsed) last."""
     found = {role for counts in table.values() for role, count in counts.items() if count or role in _ROLES}
     return [role for role in _ROLES if role in found] + sorted(found - set(_ROLES))
 
 
 def options(view: ComparisonView) -> Figure | None:
-    """What each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
+    """The options that each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
     several = len(view.lengths) > 1
     groups = {
         "harmful items": ("harmful",),
@@ -143,7 +143,7 @@ def options(view: ComparisonView) -> Figure | None:
 
 
 def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
-    """Loss on the answer tokens over the optimiser's steps, a line a trained arm; None where nothing was trained."""
+    """Loss on the answer tokens over the optimiser steps, a line a trained arm; None if nothing was trained."""
     histories: dict[str, Any] = {record.label: record.history for record in records if record.history}
     if not histories:
         return None
@@ -164,7 +164,7 @@ def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, s
 
 
 def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
-    """Safe response and compliance over the optimiser's steps, a line an arm; None where no curve was drawn."""
+    """Safe response and compliance over the optimiser steps, a line an arm; None without a safety curve."""
     curves: dict[str, Any] = {record.label: record.curve for record in records if record.curve}
     metrics = [m for m in (SAFE, COMPLIES) if any(m in row for rows in curves.values() for row in rows)]
     if not metrics:

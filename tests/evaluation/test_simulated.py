@@ -155,8 +155,6 @@ def test_who_says_a_whatever_stands_there_is_found_out(compared: Comparison, beh
     assert letters["value"].tolist() == [1.0, 1.0] and (letters["prior"] > 0.95).all()
     view = ComparisonView(compared, ["letter"])
     told = [finding.text for finding in findings(view, confidence=0.99, controls=behind)]
-        finding.text for finding in findings(ComparisonView(compared, ["letter"]), confidence=0.99, controls=behind)
-    ]
     (warned,) = [text for text in told if "one letter" in text]
     assert warned.startswith("By the scorer letter, says_a names one letter in 1.00 of the answers")
 

@@ -50,7 +50,7 @@ def _plain(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
-def test_needs_nothing_else(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     # Namespaces of SVG are names, not addresses that are fetched.
     loaded = re.findall(r"(?:src|href)=\"(?!#)([^\"]+)\"|url\((?!#)([^)]+)\)|<(script|link|iframe)", page)
     assert loaded == []
@@ -59,18 +59,18 @@ def test_needs_nothing_else(page: str) -> None:
 def test_has_all_parts(page: str) -> None:
     heads = re.findall(r"<h2>([^<]+)</h2>", page)
     assert heads == [
-        "Comparison", "What was chosen", "By task", "What was run", "What the arms were trained on",
-        "Left out, filled in, counted", "One item of each task", "Time", "Notes",
+        "Comparison", "Chosen options", "By task", "Settings", "Training data",
+        "Counts: built, left out, filled in", "One item of each task", "Time", "Notes",
     ]  # fmt: skip
     assert page.count("<figure") == 3
     plain = _plain(page)
     for needed in ("longsafety_twins is best", "fingerprint c0ffee123456", "torch 2.9.0", "seed 0", "scoring fixed",
                    "documents left out: under 50 words 311", "python -m longsafety", "2 rows of the scorer letter",
-                   "no training: the model as it is", "36 harmful items", "cpu, 32-true"):  # fmt: skip
+                   "not trained", "36 harmful items", "cpu, 32-true"):  # fmt: skip
         assert needed in plain, needed
 
 
-def test_says_the_scoring_at_every_table_of_scores(page: str) -> None:
+def test_every_table_of_scores_names_the_scoring(page: str) -> None:
     assert _plain(page).count("scoring fixed") >= 4
 
 
@@ -94,13 +94,13 @@ def test_one_arm_makes_a_page_without_differences(comparison_of: Any, record_of:
     assert "longsafety is safe only by declining" in plain
 
 
-def test_several_lengths_have_their_part(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+def test_several_lengths_have_a_section(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     arms, lengths = ["base", "longsafety_twins"], (512, 1024)
     comparison = comparison_of(arms, lengths=lengths, scorers=("likelihood",))
     records = [record_of(arm, max_tokens=length) for arm in arms for length in lengths]
     page = _page(tmp_path, comparison, records)
     assert "<h2>By length</h2>" in page and "Δ against 512" in page
-    # An arm was trained once, whatever the number of lengths.
+    # An arm is trained once for all its lengths.
     assert _plain(page).count("benign_twins 32") == 1
 
 
@@ -110,10 +110,10 @@ def test_counts_that_differ_name_their_arms(comparison_of: Any, record_of: Any, 
     assert "samples left out: too short longsafety: 7" in _plain(_page(tmp_path, comparison, records))
 
 
-def test_kept_results_are_told_from_ones_made_here(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+def test_results_that_existed_already_have_no_time(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     comparison = comparison_of(["base"], scorers=("likelihood",))
     plain = _plain(_page(tmp_path, comparison, [replace(record_of("base"), seconds={})]))
-    assert "Everything was taken from kept results" in plain
+    assert "All results existed already" in plain
 
 
 def test_what_was_cut_or_left_out_of_the_benchmark_is_a_note(seven: Any, record_of: Any, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of
     assert "scenario longsafety (KeywordRAG" not in text
 
 
-def test_the_suites_stand_arm_by_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
+def test_capability_suites_have_a_column_per_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
     def record(arm: str, value: float, stderr: float) -> Any:
         row = {"suite": "lm_eval:arc", "task": "arc", "metric": "acc", "value": value, "stderr": stderr, "n": 99}
         return replace(record_of(arm), capability=[row])
