@@ -447,6 +447,15 @@ class Paths(Section):
     """Converted models, shared between projects."""
 
 
+class Reuse(Section):
+    """Kept results that are adopted by hand, where the source code has changed but not what matters to them."""
+
+    weights: str | None = None
+    """A folder of trained weights (``outputs/stages/weights/ADDRESS``), or one with several such folders: a trained
+    arm takes the weights whose mix, model, recipe, length and seed are its own instead of training. The report marks
+    it."""
+
+
 class Report(Section):
     """The report."""
 
@@ -488,6 +497,22 @@ class Settings(Section):
     tracking: Tracking
     paths: Paths
     report: Report
+    reuse: Reuse = Reuse()
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run needs trained weights."""
+        return bool(self.data_mix.sources) and bool({"train", "evaluate"} & {*self.stages})
+
+    @property
+    def reads_items(self) -> bool:
+        """Whether the benchmark is the user's file."""
+        return self.evaluation.items.path is not None
+
+    @property
+    def tracks(self) -> bool:
+        """Whether the run is logged to MLflow."""
+        return self.tracking.enabled and {"score", "report"} <= {*self.stages}
 
     @property
     def exports_weights(self) -> bool:

@@ -1,0 +1,37 @@
+"""Stage ``seeds``: the seed items that all data is made of, with what they lack written by the teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from longsafety.pipeline.run import Run, once, write_json
+from longsafety.samples.language import LANGUAGES
+from longsafety.scenarios.seeds import SHIPPED, load_seeds, write_seeds
+from longsafety.scenarios.teacher.complete import complete
+from longsafety.scenarios.teacher.teacher import Teacher, open_teacher
+
+SEEDS, CONTEXT_SEEDS, COUNTS = "seeds.jsonl", "context_seeds.jsonl", "counts.json"
+
+
+@once
+def teacher(run: Run) -> Teacher | None:
+    """The model that writes for us; None: the templates."""
+    return open_teacher(run.settings.teacher, Path(run.settings.paths.outputs))
+
+
+def seeds(run: Run) -> Path:
+    """``seeds.jsonl``; ``context_seeds.jsonl`` (the same items in the contexts' language, where that is another)."""
+
+    def make(folder: Path) -> None:
+        scenario = run.settings.scenario
+        found = load_seeds(scenario.seeds, scenario.language, on_bad_row=run.settings.on_bad_row)
+        done = complete(found.seeds, teacher(run), scenario.language)
+        for line in found.bad:
+            print(f"  left out   {line}", flush=True)
+        write_seeds(done.seeds, folder / SEEDS)
+        other = scenario.context_language
+        crossed = scenario.seeds == SHIPPED and other in LANGUAGES and other != scenario.language
+        write_seeds(load_seeds(SHIPPED, str(other)).seeds if crossed else [], folder / CONTEXT_SEEDS)
+        write_json(folder / COUNTS, {**found.counts, **done.counts})
+
+    return run.stage("seeds", make)
