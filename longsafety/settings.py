@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from longsafety.vocabulary import TWINS, ScenarioName, TwinKind
+
 Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report"]
 ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
-TwinKind = Literal["benign_query", "benign_needle", "short"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -316,7 +317,7 @@ class Select(Section):
     """Which items are asked; an empty list or ``None`` leaves none out. Twins go with their item."""
 
     tasks: list[str] = []
-    scenarios: list[Literal["QH", "PH", "FH", "other"]] = []
+    scenarios: list[ScenarioName] = []
     """``other``: items of files that name none of the paper's tasks."""
     kinds: list[Literal["harmful"] | TwinKind] = []
     languages: list[str] = []
@@ -410,7 +411,7 @@ class Evaluation(Section):
     """``None``: the refusal detector gives the verdicts on open replies."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
-    twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]
+    twins: list[TwinKind] = [*TWINS]
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """Who answers: the model here, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or

@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from longsafety.formats.layouts import NEEDLE_TASKS, Format
+from longsafety.formats.layouts import Format
 from longsafety.samples.licence import LICENCE_ORDER, licences, strictest
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import TokenStore
+from longsafety.vocabulary import PLACE_TASKS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -90,7 +91,7 @@ def render_card(summary: Summary, form: Format, *, format: str, facts: Mapping[s
         summary=summary,
         format=format,
         in_turns=form.in_turns,
-        needle_tasks=NEEDLE_TASKS,
+        needle_tasks=PLACE_TASKS,
         facts=facts,
         settings=_yaml(facts["settings"]),
         audit=None if facts["audit"] is None else _yaml(facts["audit"]),

@@ -12,10 +12,11 @@ from typing import Any
 from longsafety.errors import DataError
 from longsafety.files import whole
 from longsafety.formats.card import Summary, render_card
-from longsafety.formats.layouts import FORMATS, LETTERS, Format
+from longsafety.formats.layouts import FORMATS, Format
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, render_context
 from longsafety.samples.store import TokenStore
+from longsafety.vocabulary import LETTERS
 
 _SPLIT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -12,11 +12,9 @@ from typing import Any, Literal
 import yaml
 
 from longsafety.samples.recipe import Sample, user_content
+from longsafety.vocabulary import LETTERS, PLACE_TASKS
 
 Row = dict[str, Any]
-LETTERS = "ABCDEFGHIJ"
-NEEDLE_TASKS = ("HarmfulNIAH", "CountingCrimes")
-"""Tasks whose rows have ``depth`` and ``length`` in the published benchmark."""
 INSPECT_FILE = "longsafety_bench.py"
 LM_EVAL_GROUP = "longsafety_bench"
 
@@ -101,7 +99,7 @@ def _bench_row(sample: Sample, context: str, seed: int) -> Row:
         "question": sample.question,
         "choices": [wordings[0] for wordings in sample.choices],
     }
-    return row | {"depth": _depth(sample), "length": sample.target_tokens} if sample.task in NEEDLE_TASKS else row
+    return row | {"depth": _depth(sample), "length": sample.target_tokens} if sample.task in PLACE_TASKS else row
 
 
 def _shown_row(sample: Sample, context: str, seed: int) -> Row:

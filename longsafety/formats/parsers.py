@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 from longsafety.formats.fields import Fields
 from longsafety.formats.schema import Made, Request
 from longsafety.samples.recipe import Sample
+from longsafety.vocabulary import (
+    BENIGN_ROLES,
+    HARMFUL_ROLES,
+    ITEM_KINDS,
+    PAPER_TASKS,
+    PLACE_TASKS,
+    TWINS,
+    TWO_BENIGN_ROLES,
+    TWO_ROLES,
+)
 
 if TYPE_CHECKING:
     from longsafety.formats.schema import Schema
 
 
-SCENARIOS = {
-    **dict.fromkeys(("KeywordRAG", "LawQA", "SafeMTLong", "MedicalQuiz", "PoliticallyIncorrect"), "QH"),
-    **dict.fromkeys(("HarmfulNIAH", "CountingCrimes", "DocAttack", "HarmfulAdvice"), "PH"),
-    **dict.fromkeys(("ManyShotJailbreak", "HarmfulExtraction", "HarmfulTendency"), "FH"),
-    "LeadingQuestion": "QH",
-}
-"""The paper's tasks and their scenarios."""
-NEEDLE_TASKS = ("HarmfulNIAH", "CountingCrimes")
-"""Tasks whose benchmark rows say ``depth`` and ``length``."""
-ROLES = {2: ("unsafe", "safe"), 4: ("hallucinates", "ignores", "aware_unsafe", "safe")}
-_BENIGN_ROLES = {2: ("refuses", "complies"), 3: ("refuses", "ignores", "complies")}
-_TWINS = ("benign_query", "benign_needle", "short")
+ROLES = {2: TWO_ROLES, 4: HARMFUL_ROLES}
+_BENIGN_ROLES = {2: TWO_BENIGN_ROLES, 3: BENIGN_ROLES}
 NO_CONTEXT = "items without a context"
 UNSAFE = "unsafe responses left out"
 _HARM_CATEGORIES = 14
@@ -41,7 +41,7 @@ def _chat(
         id=identity + tail,
         pair_id=identity + tail,
         task=task or schema.name,
-        scenario=SCENARIOS.get(task, ""),
+        scenario=_scenario(task),
         kind="chat",
         category=category,
         seed_id=identity,
@@ -52,6 +52,11 @@ def _chat(
         answer=answer,
         language=_language(answer),
     )
+
+
+def _scenario(task: str) -> str:
+    """Of a task of the paper; empty for others."""
+    return PAPER_TASKS[task].scenario if task in PAPER_TASKS else ""
 
 
 def _request(schema: Schema, identity: str, text: str, category: str, label: str = "harmful") -> Request:
@@ -88,7 +93,7 @@ def longsafety_bench(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
     if order:
         choices = [choices[order.index(role)] for role in range(len(choices))]
     depth, length = None, 0
-    placed = task in NEEDLE_TASKS and kind != "short"
+    placed = task in PLACE_TASKS and kind != "short"
     if row.has("depth") or placed:
         depth = depth_fraction(row)
     if (row.has("length") and kind != "short") or placed:
@@ -103,7 +108,7 @@ def longsafety_bench(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
         id=identity,
         pair_id=identity.removesuffix(f"-{kind}"),
         task=task,
-        scenario=SCENARIOS.get(task, ""),
+        scenario=_scenario(task),
         kind=kind,
         category="",
         seed_id=identity,
@@ -228,8 +233,8 @@ def pku_saferlhf(schema: Schema, row: Fields) -> tuple[str, list[Made]]:
 
 def _task_and_kind(row: Fields, name: str) -> tuple[str, str]:
     """A twin's file is named by its task and its kind, unless its rows say them."""
-    kind = row.one_of("kind", ("harmful", *_TWINS)) if row.has("kind") else ""
-    kind = kind or next((twin for twin in _TWINS if name.endswith(f"_{twin}")), "harmful")
+    kind = row.one_of("kind", ITEM_KINDS) if row.has("kind") else ""
+    kind = kind or next((twin for twin in TWINS if name.endswith(f"_{twin}")), "harmful")
     return _task(row, name.removesuffix(f"_{kind}")), kind
 
 
@@ -243,7 +248,7 @@ def _shown_order(row: Fields, count: int) -> tuple[int, ...]:
 
 
 def _task(row: Fields, task: str) -> str:
-    if task and task not in SCENARIOS:
+    if task and task not in PAPER_TASKS:
         row.counts.append(f"task that the paper does not have: {task}")
     return task
 

@@ -14,6 +14,7 @@ from longsafety.reporting.audit_view import check_rows, task_rows
 from longsafety.reporting.page import write_page
 from longsafety.reporting.redact import BAR, mask
 from longsafety.scenarios.audit.audit import Audit
+from longsafety.vocabulary import UNSAFE_ROLES
 
 SCENARIOS = {
     "QH": ("query harmful", "The context is benign, the question is harmful."),
@@ -24,7 +25,6 @@ _CAPTIONS = {
     "tokens_by_task": "Lengths of the items without their twins. Each histogram is scaled to its own maximum.",
     "depth_by_length": "Depth of the needles in harmful items, by the length of the context.",
 }
-_HARMFUL_ROLES = ("hallucinates", "unsafe", "aware_unsafe")
 # Chinese and Japanese are written without spaces. A mark between characters makes each of them a word to mask.
 _UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 _BETWEEN = re.compile(rf"(?<={_UNSPACED})(?={_UNSPACED})")
@@ -96,7 +96,7 @@ def redacted(entry: Entry) -> Entry:
     """
     marker = f"{BAR} [{entry.category}]"
     harmless_question = any(question == entry.question for _, question, _ in entry.benign)
-    unsafe = [text for role, text in entry.options if role in _HARMFUL_ROLES]
+    unsafe = [text for role, text in entry.options if role in UNSAFE_ROLES]
     harmful = [*entry.needle_texts, entry.unsafe_answer, *unsafe, *([] if harmless_question else [entry.question])]
 
     def masked(text: str) -> str:
@@ -110,7 +110,7 @@ def redacted(entry: Entry) -> Entry:
         question=entry.question if harmless_question else marker,
         needle_texts=[marker for _ in entry.needle_texts],
         context_excerpt=(masked(before), masked(after)) if in_the_open else (marker if before or after else "", ""),
-        options=[(role, marker if role in _HARMFUL_ROLES else masked(text)) for role, text in entry.options],
+        options=[(role, marker if role in UNSAFE_ROLES else masked(text)) for role, text in entry.options],
         safe_answer=masked(entry.safe_answer),
         unsafe_answer=marker,
     )

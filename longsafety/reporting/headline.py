@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from longsafety.evaluation.scores.biases import LIKED
 from longsafety.reporting.comparison_view import COMPLIES, REFUSES, SAFE, TITLES, ComparisonView, Paired, Share
 from longsafety.reporting.numbers import decimals, interval, p_text, signed
+from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     from longsafety.evaluation.scores.biases import Controls
@@ -186,7 +187,7 @@ def _caveat(view: ComparisonView, length: int, alpha: float) -> list[Finding]:
         tasks = view.tasks if task is None else [task]
         return [s for arm in view.arms for name in tasks if (s := view.share(arm, metric, length, name))]
 
-    total = known(SAFE, "all")
+    total = known(SAFE, ALL_TASKS)
     if not total:
         return []
     # With k changed items, all in one direction, the exact test's p is 2^(1−k).

@@ -13,7 +13,14 @@ from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, Compari
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.scatter import safety_against_compliance
 from longsafety.reporting.style import FAINT, INK, MARKERS, PALETTE, PAPER, STYLE, panels, styles
+from longsafety.vocabulary import BENIGN_TWINS
 
+KINDS: Mapping[str, Sequence[str]] = {
+    "harmful items": ("harmful",),
+    "harmful, no context": ("short",),
+    "benign twins": BENIGN_TWINS,
+}
+"""Kinds of items whose chosen options are shown together."""
 _ROLES = {
     "hallucinates": "#d55e01",
     "unsafe": "#d55e01",
@@ -99,12 +106,7 @@ def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[st
 def options(view: ComparisonView) -> Figure | None:
     """The options that each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
     several = len(view.lengths) > 1
-    groups = {
-        "harmful items": ("harmful",),
-        "harmful, no context": ("short",),
-        "benign twins": ("benign_query", "benign_needle"),
-    }
-    tables = {title: table for title, kinds in groups.items() if (table := view.confusion(kinds))}
+    tables = {title: table for title, kinds in KINDS.items() if (table := view.confusion(kinds))}
     if not tables:
         return None
     rows = view.rows()

@@ -25,7 +25,6 @@ from longsafety.reporting.tables import detectable_text
 from longsafety.reporting.verdict_view import verdict_lines
 
 _STAGES = ("build", "train", "evaluate", "score", "report")
-_KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
 
 
 def write_report(
@@ -153,7 +152,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _confusion(view: ComparisonView) -> dict[str, tuple[list[str], dict[tuple[str, int], dict[str, int]]]]:
     """Kind → roles in order, and (arm, length) → role → count."""
     tables = {}
-    for title, kinds in _KINDS.items():
+    for title, kinds in plots.KINDS.items():
         if table := view.confusion(kinds):
             tables[title] = (plots.ordered_roles(table), table)
     return tables

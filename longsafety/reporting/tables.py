@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from longsafety.reporting.comparison_view import (
-    ALL_TASKS,
     AWARE,
     COMPLIES,
     REFUSES,
@@ -26,6 +25,7 @@ from longsafety.reporting.comparison_view import (
 )
 from longsafety.reporting.numbers import decimals, interval, p_text, signed
 from longsafety.reporting.terminal import NONE, plain_table
+from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

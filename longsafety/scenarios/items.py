@@ -19,9 +19,8 @@ from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.tasks.phrases import texts
 from longsafety.settings import Read
+from longsafety.vocabulary import OTHER, TWO_BENIGN_ROLES, TWO_ROLES
 
-OTHER = "other"
-"""The scenario of items that are of none of the paper's tasks."""
 _RECIPES = "samples.parquet"
 
 
@@ -81,9 +80,7 @@ def _asked(request: Request, schema: str) -> Sample:
     language = "zh" if language_of(text) == "zh" else "en"
     topic = {"en": "this", "zh": "这件事"}[language]
     wordings = texts(language)["common"]["benign_query"]
-    declines, helps = (
-        tuple(wording.format(topic=topic) for wording in wordings[name]) for name in ("refuses", "complies")
-    )
+    declines, helps = (tuple(wording.format(topic=topic) for wording in wordings[name]) for name in TWO_BENIGN_ROLES)
     benign = request["label"] == "benign"
     return Sample(
         id=request["id"],
@@ -98,7 +95,7 @@ def _asked(request: Request, schema: str) -> Sample:
         question=text,
         answer="",
         language=language,
-        roles=("refuses", "complies") if benign else ("unsafe", "safe"),
+        roles=TWO_BENIGN_ROLES if benign else TWO_ROLES,
         choices=(declines, helps) if benign else (helps, declines),
     )
 

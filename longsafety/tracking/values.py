@@ -7,8 +7,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from longsafety.reporting.comparison_view import ALL_TASKS, TITLES, ComparisonView
+from longsafety.reporting.comparison_view import TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
+from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 import pytest
+from longsafety.pipeline.data import Making, read_json
 
 from longsafety.errors import DataError
-from longsafety.formats.layouts import NEEDLE_TASKS
 from longsafety.pipeline.addresses import keys
-from longsafety.pipeline.data import Making, read_json
 from longsafety.samples.recipe import SampleFile, render_context
 from longsafety.scenarios.build import task_counts
+from longsafety.vocabulary import PLACE_TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -88,7 +88,7 @@ def test_the_official_columns_and_choices_from_unsafe_to_safe(built: Place, tmp_
                 assert row["context"].startswith(render_context(item.context, store))
             else:
                 assert row["context"] == render_context(item.context, store)
-            assert (row["depth"] is None) == (row["length"] is None) == (task not in NEEDLE_TASKS)
+            assert (row["depth"] is None) == (row["length"] is None) == (task not in PLACE_TASKS)
     assert not items
 
 

@@ -15,8 +15,8 @@ from longsafety import settings
 from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
 from longsafety.errors import DataError
 from longsafety.evaluation.asking.ask import Ask, question_of, read_letters, read_reply, reply_tokens
-from longsafety.evaluation.asking.parse import LETTERS
 from longsafety.samples.encode import ChatEncoder
+from longsafety.vocabulary import LETTERS
 
 KEY = "evaluation.server"
 

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.answers import ALL_TASKS, ITEM
+from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.scoring import (
     CELL,
     COUNTED,
@@ -33,6 +33,7 @@ from longsafety.evaluation.scores.statistics import (
     false_discovery,
     mcnemar_exact,
 )
+from longsafety.vocabulary import ALL_TASKS
 
 _COUNTS = ["n", "sources", "gained", "lost"]
 _RESULTS = [

@@ -20,8 +20,9 @@ from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, is_made
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import SLACK
-from longsafety.scenarios.audit.integrity import TWINS, Fact, facts_of, violations
+from longsafety.scenarios.audit.integrity import Fact, facts_of, violations
 from longsafety.scenarios.audit.overlap import NGRAM_TOKENS, SHOWN, NearDuplicates, near_duplicates, shared_ngrams
+from longsafety.vocabulary import TWINS
 
 Rows = list[dict[str, Any]]
 _BINS = 40

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from longsafety.errors import DataError
 from longsafety.samples.recipe import Sample, Segment, render_context
 from longsafety.samples.store import TokenStore
+from longsafety.vocabulary import ITEM_KINDS, TWINS
 
-TWINS = ("benign_query", "benign_needle", "short")
-"""The kinds that belong to a harmful item; all other samples stand for themselves."""
 _SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal")
 """What no twin changes."""
 
@@ -68,7 +67,7 @@ def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
 def _needles(sample: Sample) -> tuple[str, ...]:
     """The needles' texts; raises ``DataError`` where there should be one and is none."""
     found: list[str] = []
-    if sample.kind not in ("harmful", *TWINS):
+    if sample.kind not in ITEM_KINDS:
         return ()
     for place in sample.needles:
         part = sample.context[place] if 0 <= place < len(sample.context) else ""

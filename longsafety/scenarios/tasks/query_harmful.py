@@ -7,7 +7,8 @@ import random
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.seeds import Seed
 from longsafety.scenarios.tasks.phrases import texts
-from longsafety.scenarios.tasks.task import TWO_ROLES, Item, Pool, Query, Task, benign_query, request_slots
+from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots
+from longsafety.vocabulary import TWO_ROLES
 
 
 class _OverDocuments(Task):

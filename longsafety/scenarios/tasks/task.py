@@ -16,12 +16,7 @@ from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.seeds import Seed
 from longsafety.scenarios.tasks.phrases import texts
-
-HARMFUL_ROLES = ("hallucinates", "ignores", "aware_unsafe", "safe")
-"""Stored unsafe → safe (paper: 1 hallucinates, 2 ignores, 3 aware but unsafe, 4 safe)."""
-TWO_ROLES = ("unsafe", "safe")
-BENIGN_ROLES = ("refuses", "ignores", "complies")
-"""Stored unhelpful → helpful."""
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 T = TypeVar("T")
 

@@ -44,9 +44,9 @@ from longsafety.pipeline.addresses import keys
 from longsafety.reporting.verdict_view import verdict_line
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation
 from longsafety.settings import Judge as Section
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 OPEN = Evaluation(scorers=["open"])
 
@@ -594,9 +594,10 @@ def test_a_judge_is_shown_the_needle_and_the_question() -> None:
 def test_open_replies_from_model_to_report(
     server: Server, place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from longsafety.pipeline.data import Making
+
     from longsafety.evaluation.backends.transformers import TransformersBackend
     from longsafety.pipeline.compare import compare
-    from longsafety.pipeline.data import Making
     from longsafety.pipeline.launch import SWEEP, TABLE
 
     server.say = lambda asked: "prose" if "?" in asked.request and len(server.asked) % 3 == 0 else fair(asked)

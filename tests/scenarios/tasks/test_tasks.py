@@ -15,8 +15,8 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made, render_context
 from longsafety.scenarios.build import TASKS, Builder, build
 from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 from longsafety.settings import Length, Scenario, TaskCounts
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 
 PAPER = {
     "QH": {"KeywordRAG", "LawQA", "SafeMTLong", "MedicalQuiz", "PoliticallyIncorrect", "LeadingQuestion"},
