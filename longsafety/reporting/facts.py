@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from longsafety.reporting.comparison_view import ComparisonView
-from longsafety.reporting.names import length_name, short_names
+from longsafety.reporting.names import short_names
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Settings
 
@@ -54,16 +54,8 @@ def run_facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tu
 
 
 def lengths_fact(runs: Sequence[Settings]) -> str:
-    """The items' lengths: ``256, 512 tokens``; ``up to 512 tokens (256, 512 in turn)`` where a run has several."""
-    names = []
-    for length in (run.length for run in runs):
-        mean = length.bench_mean_tokens or length.mean_tokens
-        if length.lengths:
-            spread = f" ({', '.join(f'{tokens * length.factor:,}' for tokens in length.lengths)} in turn)"
-        else:
-            spread = f" (mean {mean * length.factor:,})" if mean else ""
-        names.append(f"{length_name(length)}{spread}")
-    return f"{_distinct(names)} tokens"
+    """The benchmark items' lengths: ``256, 512 tokens``; a list or a spread within a run is described in full."""
+    return f"{_distinct(run.length.bench_lengths for run in runs)} tokens"
 
 
 def counts(records: Sequence[RunRecord]) -> list[tuple[str, dict[str, int] | int]]:

@@ -9,9 +9,9 @@ from longsafety.settings import Length
 
 
 def length_name(length: Length) -> str:
-    """The benchmark items' own length: ``512``, or ``up to 512`` where items have several lengths."""
-    name = f"{length.bench_tokens:,}"
-    return f"up to {name}" if length.lengths or length.bench_mean_tokens or length.mean_tokens else name
+    """The benchmark items' own length: ``512``, or ``up to 512`` if the items have several lengths."""
+    targets, name = length.bench_lengths, f"{length.bench_tokens:,}"
+    return f"up to {name}" if targets.in_turn or targets.mean is not None else name
 
 
 def run_name(record: RunRecord) -> str:
