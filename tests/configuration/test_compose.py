@@ -21,7 +21,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 import longsafety
-from longsafety.configuration.compose import CONF, SWEEPS, Job, compose_jobs, register_plugins
+from longsafety.configuration.compose import CONF, SWEEPS, Job, compose_jobs, register_roots
 from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
 from longsafety.scenarios.build import TASKS, task_counts
@@ -232,7 +232,7 @@ def test_sweep_files_declare_multirun_and_others_do_not(path: Path) -> None:
 
 
 def test_sweeps_are_a_second_config_root() -> None:
-    register_plugins()
+    register_roots()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["+experiment=mix_ablation"], return_hydra_config=True)
