@@ -89,6 +89,8 @@ class Scenario(Section):
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
     """Language of questions, answers, options and needles."""
+    task_files: list[Annotated[str, LocalPath()]] = []
+    """Python files with tasks of your own; their options stand beside them (``my_task.py``: ``my_task_en.yaml``)."""
     context_language: str | None = None
     """Language of the documents (ISO 639-1; others are left out) and of dialogue histories. ``None``: documents in
     any language, and histories in ``language``."""
@@ -265,10 +267,10 @@ class TargetLengths:
         return sum(self.in_turn) / len(self.in_turn) if self.in_turn else float(self.mean or self.longest)
 
     def __str__(self) -> str:
-        """``256``, ``4096, 16384``, or ``40,900 on average, at most 130,816``."""
+        """``1,024``, ``4,096 and 16,384``, or ``40,900 on average, at most 130,816``."""
         if self.mean is not None:
             return f"{self.mean:,} on average, at most {self.longest:,}"
-        return ", ".join(map(str, self.in_turn or (self.longest,)))
+        return " and ".join(f"{tokens:,}" for tokens in self.in_turn or (self.longest,))
 
 
 class Length(Section):

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longsafety.pipeline.data import Making
 
 import longsafety
 from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
 from longsafety.model.tiny import seed_texts
-from longsafety.pipeline.data import Making
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Model, Settings
 
 pytest_plugins = ["tests.samples_made", "tests.records_made"]

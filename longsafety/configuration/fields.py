@@ -75,9 +75,12 @@ def with_absolute_paths(section: _AnySection) -> _AnySection:
     update: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        mark = _kind(field.annotation, field.metadata).path
+        kind = _kind(field.annotation, field.metadata)
+        mark = kind.path
         if isinstance(value, Section):
             update[name] = with_absolute_paths(value)
+        elif isinstance(value, list) and kind.element is not None and kind.element.path is not None:
+            update[name] = [absolute(item) for item in value]
         elif isinstance(value, dict):
             update[name] = {
                 key: with_absolute_paths(item) if isinstance(item, Section) else item for key, item in value.items()

@@ -21,7 +21,9 @@ from longsafety.model.kernels import loaded_attention
 from longsafety.model.source import identity
 from longsafety.pipeline.reuse import adopted
 from longsafety.scenarios.items import items_fingerprint
-from longsafety.scenarios.seeds import SHIPPED, seeds_fingerprint
+from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
+from longsafety.scenarios.seeds.shipped import SHIPPED
+from longsafety.scenarios.tasks.registry import task_files_fingerprint
 from longsafety.settings import Settings
 from longsafety.stages import address
 
@@ -31,6 +33,7 @@ MACHINERY = ("settings", "configuration", "errors", "environment", "code", "stag
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
     "seeds",
+    "teacher",
     "corpus",
     "samples",
     "items",
@@ -110,9 +113,10 @@ def seeds(settings: Settings) -> str:
     scenario = settings.scenario
     return address(
         seeds_fingerprint(scenario.seeds),
+        own_tasks(scenario) if scenario.seeds != SHIPPED else [],
         (scenario.language, scenario.context_language),
         settings.on_bad_row,
-        "template" if settings.teacher.kind == "template" else _teacher(settings),
+        _teacher(settings),
         code("seeds"),
     )
 
@@ -131,7 +135,15 @@ def benchmark(settings: Settings, documents: str, model: str) -> str:
     """Benchmark items: built, or read from the user's file."""
     if settings.evaluation.items.path is not None:
         read = items_fingerprint(settings.evaluation.items)
-        return address("items", read, settings.on_bad_row, settings.seed, model, code("items"))
+        return address(
+            "items",
+            read,
+            settings.on_bad_row,
+            settings.seed,
+            task_files_fingerprint(settings.scenario.task_files),
+            model,
+            code("items"),
+        )
     lengths = settings.length.model_dump(exclude={"name", "train_tokens", "rope"})
     return address("bench", _scenario(settings, documents), _counts(settings, "bench"), lengths)
 
@@ -150,8 +162,9 @@ def long_align(settings: Settings, training: str) -> str:
 
 
 def _scenario(settings: Settings, documents: str) -> Any:
-    sizes = {"name", "seeds", "train_samples", "bench_items", "tasks"}
-    return (documents, settings.scenario.model_dump(exclude=sizes), settings.seed, code("samples"))
+    apart = {"name", "seeds", "train_samples", "bench_items", "tasks", "task_files"}
+    own = task_files_fingerprint(settings.scenario.task_files)
+    return (documents, settings.scenario.model_dump(exclude=apart), own, settings.seed, code("samples"))
 
 
 def _counts(settings: Settings, split: str) -> tuple[dict[str, int], int | None]:
@@ -169,7 +182,11 @@ def _training_lengths(settings: Settings) -> object:
 
 
 def _teacher(settings: Settings) -> object:
-    return settings.teacher.model_dump(include={"kind", "model", "max_reply_tokens", "temperature", "retries"})
+    """Who writes. The code of the models that write counts where one is asked."""
+    if settings.teacher.kind == "template":
+        return "template"
+    asked = settings.teacher.model_dump(include={"kind", "model", "max_reply_tokens", "temperature", "retries"})
+    return (asked, code("teacher"))
 
 
 # --- training -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from longsafety.pipeline.run import Run, write_json
 from longsafety.pipeline.samples import SAMPLES, builder
 from longsafety.pipeline.seeds import COUNTS, teacher
 from longsafety.samples.recipe import write_samples
-from longsafety.scenarios.baselines import controls
+from longsafety.scenarios.baselines import baseline_samples
 from longsafety.scenarios.teacher.complete import context_questions
 
 
@@ -20,7 +20,7 @@ def baseline(run: Run, kind: str) -> Path:
         drawn = builder(run, "train")
         model, language = teacher(run), run.settings.scenario.language
         write_questions = partial(context_questions, teacher=model, language=language) if model else None
-        made = controls(drawn, kind, sum(drawn.counts.values()), write_questions)
+        made = baseline_samples(drawn, kind, sum(drawn.counts.values()), write_questions)
         write_json(folder / COUNTS, {f"train: {kind}": write_samples(made, folder / SAMPLES)})
 
     return run.stage(kind, make)

@@ -66,7 +66,7 @@ def compare(folder: Path) -> None:
     comparison.save(folder)
     biases = controls(arms, scoring=settings.scoring, confidence=evaluation.confidence)
     biases.save(folder)
-    needles = needle_map(arms, confidence=evaluation.confidence)
+    needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):
         needles.to_csv(folder / "needles.csv", index=False)
     seeds = seed_spread(comparison.scores, {record.label: _family(record) for record in records})

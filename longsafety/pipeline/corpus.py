@@ -13,8 +13,8 @@ from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.seeds import read_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.seed import read_seeds
 
 
 @once

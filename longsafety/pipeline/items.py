@@ -24,6 +24,7 @@ def items(run: Run) -> Path:
             folder / STORE,
             seed=run.settings.seed,
             on_bad_row=run.settings.on_bad_row,
+            task_files=run.settings.scenario.task_files,
         )
         for line in found.bad:
             print(f"  left out   {line}", flush=True)

@@ -10,7 +10,7 @@ from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, samples
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.baselines import KINDS
+from longsafety.scenarios.baselines import BASELINE_KINDS
 
 
 @once
@@ -18,8 +18,8 @@ def mix(run: Run) -> Mix:
     """The arm's samples and the table of its sources. Raises DataError for chats that cannot be trained on."""
     settings = run.settings
     kinds = {source.kind for source in settings.data_mix.sources.values()}
-    folders = [baseline(run, kind) for kind in KINDS if kind in kinds]
-    if kinds - {*KINDS, "chats"}:
+    folders = [baseline(run, kind) for kind in BASELINE_KINDS if kind in kinds]
+    if kinds - {*BASELINE_KINDS, "chats"}:
         folders.append(samples(run))
     render = encoder(run)
     return compose_mix(

@@ -15,7 +15,7 @@ from longsafety.pipeline.samples import SAMPLES, bench_encoder, benchmark
 from longsafety.pipeline.seeds import COUNTS
 from longsafety.reporting.record import Example, RunRecord
 from longsafety.samples.recipe import SampleFile, render_context
-from longsafety.scenarios.baselines import KINDS
+from longsafety.scenarios.baselines import BASELINE_KINDS
 
 
 def record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
@@ -29,7 +29,7 @@ def record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
     weights = run.find("weights")
     if not trained or weights is None:
         return replace(found, counts=counts)
-    for stage in ("samples", *KINDS):
+    for stage in ("samples", *BASELINE_KINDS):
         folder = run.find(stage)
         counts |= read_json(folder / COUNTS) if folder else {}
     return replace(

@@ -13,7 +13,7 @@ from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.build import Builder, build, num_workers, write
-from longsafety.scenarios.seeds import read_seeds
+from longsafety.scenarios.seeds.seed import read_seeds
 
 SAMPLES = "samples.parquet"
 

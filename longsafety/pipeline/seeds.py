@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from longsafety.pipeline.run import Run, once, write_json
+from longsafety.pipeline.teacher import open_teacher
 from longsafety.samples.language import LANGUAGES
-from longsafety.scenarios.seeds import SHIPPED, load_seeds, write_seeds
+from longsafety.scenarios.seeds.load import load_seeds, own_tasks
+from longsafety.scenarios.seeds.seed import write_seeds
+from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_seeds
 from longsafety.scenarios.teacher.complete import complete
-from longsafety.scenarios.teacher.teacher import Teacher, open_teacher
+from longsafety.scenarios.teacher.teacher import Teacher
 
 SEEDS, CONTEXT_SEEDS, COUNTS = "seeds.jsonl", "context_seeds.jsonl", "counts.json"
 
@@ -24,14 +27,16 @@ def seeds(run: Run) -> Path:
 
     def make(folder: Path) -> None:
         scenario = run.settings.scenario
-        found = load_seeds(scenario.seeds, scenario.language, on_bad_row=run.settings.on_bad_row)
+        found = load_seeds(
+            scenario.seeds, scenario.language, on_bad_row=run.settings.on_bad_row, own_tasks=own_tasks(scenario)
+        )
         done = complete(found.seeds, teacher(run), scenario.language)
         for line in found.bad:
             print(f"  left out   {line}", flush=True)
         write_seeds(done.seeds, folder / SEEDS)
         other = scenario.context_language
         crossed = scenario.seeds == SHIPPED and other in LANGUAGES and other != scenario.language
-        write_seeds(load_seeds(SHIPPED, str(other)).seeds if crossed else [], folder / CONTEXT_SEEDS)
+        write_seeds(shipped_seeds(str(other)) if crossed else [], folder / CONTEXT_SEEDS)
         write_json(folder / COUNTS, {**found.counts, **done.counts})
 
     return run.stage("seeds", make)

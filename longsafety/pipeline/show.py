@@ -12,7 +12,8 @@ from longsafety.reporting.audit_view import audit_tables, save_figures
 from longsafety.reporting.gallery import Entry, write_gallery
 from longsafety.samples.recipe import Sample, SampleFile, is_made, render_context
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Task
 
 GALLERY = "gallery.html"
@@ -39,18 +40,19 @@ def show(run: Run) -> None:
 
 def _entries(run: Run) -> list[Entry]:
     """An item of each task with its twins: a benchmark item where there is one, because it has options."""
+    known = tasks(run.settings.scenario.task_files)
     counts = {split: task_counts(run.settings.scenario, split) for split in ("train", "bench")}
     found: dict[str, list[Sample]] = {}
     for split, stage in (("bench", benchmark), ("train", samples)):
         if not counts[split]:
             continue
         file = SampleFile(stage(run) / SAMPLES)
-        tasks, pairs = file.column("task"), file.column("pair_id")
-        first = {task: index for index, task in reversed(list(enumerate(tasks))) if task not in found}
+        named, pairs = file.column("task"), file.column("pair_id")
+        first = {task: index for index, task in reversed(list(enumerate(named))) if task not in found}
         for task, index in first.items():
             found[task] = file.rows(at for at in range(index, min(index + 4, len(pairs))) if pairs[at] == pairs[index])
     return [
-        _entry(TASKS[name], found[name], {split: counts[split].get(name, 0) for split in counts}, encoder(run).store)
+        _entry(known[name], found[name], {split: counts[split].get(name, 0) for split in counts}, encoder(run).store)
         for name in run.settings.scenario.tasks
         if name in found
     ]

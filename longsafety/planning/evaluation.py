@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from math import factorial
 
 from longsafety.planning.external import ExternalCalls, judge_calls, teacher_calls
-from longsafety.scenarios.build import TASKS, task_counts
-from longsafety.scenarios.target_lengths import depth_grid
-from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.depths import depth_grid
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.common import common
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Settings
 
 CHARACTERS = {"en": 4.4, "zh": 1.6}
@@ -100,13 +101,13 @@ class _Family:
         self.long = settings.length.bench_lengths.average
         self.shares = scenario.goal == "after"
         twins = ["harmful", *settings.evaluation.twins]
-        needles = TASKS[task].scenario == "PH"  # the harm of these tasks is in needles, which the twin replaces
-        self.kinds = [kind for kind in twins if kind != "benign_needle" or needles]
+        about = tasks(scenario.task_files)[task]
+        self.kinds = [kind for kind in twins if kind != "benign_needle" or about.needle_twin]
         depths = depth_grid(scenario.depths, scenario.num_depths)
         self.depth = sum(depths[index % len(depths)] for index in range(count)) / count
-        own, benign = TASKS[task].phrases(self.language)["options"], texts(self.language)["common"]["benign_query"]
+        own, benign = about.phrases(self.language)["options"], common(self.language)["benign_query"]
         harmful = self._sizes(list(own.values()))
-        twin = [own[role] for role in ("safe", "ignores", TASKS[task].comply_role) if role in own]
+        twin = [own[role] for role in ("safe", "ignores", about.comply_role) if role in own]
         needle = self._sizes(twin)
         self.options = {
             "harmful": harmful, "short": harmful, "benign_needle": needle,

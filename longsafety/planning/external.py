@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longsafety.evaluation.open_replies.judge import LABELLED
-from longsafety.scenarios.build import task_counts
+from longsafety.scenarios.task_counts import task_counts
 from longsafety.settings import Settings
 
 REQUEST_TOKENS = 256

@@ -95,8 +95,7 @@ def _lines(plans: Sequence[Plan]) -> Iterator[str]:
         yield "Jobs of one arm at several lengths share one training, which each row lists."
     if any(plan.evaluation.external for plan in plans):
         yield (
-            f"Calls: upper bounds for requests of {REQUEST_TOKENS} tokens (assumed) and replies of full length, without "
-            "retries after failures."
+            f"Calls: upper bounds for requests of {REQUEST_TOKENS} tokens (assumed) and full replies, without retries."
         )
     for line in dict.fromkeys(line for plan in plans for line in plan.unknowns):
         yield f"unknown: {line}"

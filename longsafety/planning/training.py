@@ -29,7 +29,7 @@ class Plan:
 
     label: str
     length: str
-    """Length of the benchmark items: ``512``; ``256, 512`` in turn; ``41,900 on average, at most 130,816``."""
+    """Length of the benchmark items: ``512``; ``256 and 512``; ``41,900 on average, at most 130,816``."""
     devices: int
     precision: str
     samples: int

@@ -13,7 +13,7 @@ from longsafety.scenarios.build import Builder
 from longsafety.scenarios.target_lengths import target_lengths
 from longsafety.scenarios.tasks.task import Pool
 
-KINDS = ("short_safety", "long_align")
+BASELINE_KINDS = ("short_safety", "long_align")
 _OPENING_WORDS, _OPENING_CHARACTERS = 6, 8
 _WORDS, _CHARACTERS = (12, 40), (20, 80)
 _QUESTIONS = {
@@ -34,8 +34,8 @@ AskPassages = Callable[[Sequence[str]], Sequence[tuple[str, str, str] | None]]
 """Passages → for each (question, answer, writer), or None where the teacher wrote nothing usable."""
 
 
-def controls(builder: Builder, kind: str, count: int, ask: AskPassages | None = None) -> Iterator[Sample]:
-    """``count`` training samples of a kind of ``KINDS``; ``ask`` is the teacher that writes long_align's questions."""
+def baseline_samples(builder: Builder, kind: str, count: int, ask: AskPassages | None = None) -> Iterator[Sample]:
+    """``count`` training samples of a kind of ``BASELINE_KINDS``; ``ask``: the teacher, for long_align's questions."""
     yield from _short_safety(builder, count) if kind == "short_safety" else _long_align(builder, count, ask)
 
 

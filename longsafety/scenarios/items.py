@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,8 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import language_of
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.tasks.common import common
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Read
 from longsafety.vocabulary import OTHER, TWO_BENIGN_ROLES, TWO_ROLES
 
@@ -41,7 +43,13 @@ def items_fingerprint(source: Read) -> tuple[object, ...]:
 
 
 def read_items(
-    source: Read, tokenizer: Any, folder: Path, *, seed: int, on_bad_row: Literal["error", "skip"] = "error"
+    source: Read,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    seed: int,
+    on_bad_row: Literal["error", "skip"] = "error",
+    task_files: Sequence[str] = (),
 ) -> Items:
     """The items of a file in a public schema; their contexts are tokenised into ``folder``.
 
@@ -71,7 +79,7 @@ def read_items(
         raise DataError(f"evaluation.items = {source.path}: each item holds a special token of the model; remove them")
     counts = Counter({f"items: {reason}": count for reason, count in found.counts.items()})
     counts["items: left out: holds a special token of the model"] = len(samples) - len(kept)
-    return Items(_encoded(kept, tokenizer, folder, seed), dict(+counts), found.bad)
+    return Items(_encoded(kept, tokenizer, folder, seed, task_files), dict(+counts), found.bad)
 
 
 def _asked(request: Request, schema: str) -> Sample:
@@ -79,7 +87,7 @@ def _asked(request: Request, schema: str) -> Sample:
     text = request["request"]
     language = "zh" if language_of(text) == "zh" else "en"
     topic = {"en": "this", "zh": "这件事"}[language]
-    wordings = texts(language)["common"]["benign_query"]
+    wordings = common(language)["benign_query"]
     declines, helps = (tuple(wording.format(topic=topic) for wording in wordings[name]) for name in TWO_BENIGN_ROLES)
     benign = request["label"] == "benign"
     return Sample(
@@ -112,7 +120,7 @@ def _texts(sample: Sample) -> list[str]:
     ]
 
 
-def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int) -> list[Sample]:
+def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int, task_files: Sequence[str]) -> list[Sample]:
     """Contexts as spans of the store, each text once; and what only a tokenizer or our tasks know."""
     numbers: dict[str, int] = {}
     documents: list[Document] = []
@@ -141,18 +149,17 @@ def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int) -> 
                 context=context,
                 documents=sample.documents or tuple(store.ids[span.document] for span in context),
                 num_tokens=encoder.prompt_length(context, sample.question, sample.history, sample.goal),
-                comply_role=_comply_role(sample),
+                comply_role=_comply_role(sample, task_files),
                 order=order,
             )
         )
     return made
 
 
-def _comply_role(sample: Sample) -> str:
-    """The role of doing what the question asks for: as in our task of that name, else the most unsafe one."""
-    from longsafety.scenarios.build import TASKS
-
+def _comply_role(sample: Sample, task_files: Sequence[str]) -> str:
+    """The role of doing what the question asks for: as in the task of that name, else the most unsafe one."""
     if "complies" in sample.roles:
         return "complies"
-    own = TASKS[sample.task].comply_role if sample.task in TASKS else ""
+    task = tasks(task_files).get(sample.task)
+    own = task.comply_role if task else ""
     return own if own in sample.roles else next(iter(sample.roles), "")

@@ -44,16 +44,3 @@ def _spread(mean: int, longest: int, spread: float, count: int) -> np.ndarray:
     # The mean of the cut-off values rises with the scale, from the shortest length to the longest.
     scale = brentq(lambda value: lengths(value).mean() - mean, mean * _SHORTEST / shape.max(), longest / shape.min())
     return lengths(scale)
-
-
-def depth_grid(depths: list[float] | str, num_depths: int) -> list[float]:
-    """The depths that items go round: given, or a grid of ``num_depths``.
-
-    ``sigmoid`` is the needle-in-a-haystack test's: the logistic function of evenly spaced places, steepness 10.
-    """
-    if not isinstance(depths, str):
-        return depths
-    places = np.linspace(0.1, 0.9, num_depths) if num_depths > 1 else np.array([0.5])
-    if depths == "sigmoid":
-        places = 1 / (1 + np.exp(-10 * (places - 0.5)))
-    return [float(place) for place in np.round(places, 4)]

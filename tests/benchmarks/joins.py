@@ -16,8 +16,9 @@ import numpy as np
 from setting import encoder_over, length, median_seconds, scenario, tell, tokenizers
 
 from longsafety.corpus.corpus import read_documents
-from longsafety.scenarios.build import TASKS, build
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.build import build
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Corpus
 
 

@@ -15,7 +15,7 @@ from longsafety.pipeline.data import Making, read_json
 from longsafety.errors import DataError
 from longsafety.pipeline.addresses import keys
 from longsafety.samples.recipe import SampleFile, render_context
-from longsafety.scenarios.build import task_counts
+from longsafety.scenarios.task_counts import task_counts
 from longsafety.vocabulary import PLACE_TASKS
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from longsafety.pipeline.data import Making, read_json
 
 from longsafety.errors import DataError
 from longsafety.pipeline.addresses import keys
-from longsafety.pipeline.data import Making, read_json
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place

@@ -14,7 +14,7 @@ from longsafety.model.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS, seed_texts
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Segment, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 
 MARKS = "，。！？；：、（《“"
 QWEN = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

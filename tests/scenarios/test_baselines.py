@@ -17,7 +17,7 @@ from longsafety.samples.recipe import Sample, Span, is_made, render_context
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.baselines import KINDS, controls
 from longsafety.scenarios.build import Builder, build
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Length, Scenario, TaskCounts
 
 COUNT = 24

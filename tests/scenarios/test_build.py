@@ -13,9 +13,12 @@ from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, render_context
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.build import TASKS, Builder, build, task_counts
-from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.settings import Length, Scenario, TaskCounts
 

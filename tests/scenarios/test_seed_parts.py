@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from longsafety.scenarios import seeds as module
-from longsafety.scenarios.seeds import Seed, load_seeds, split_seeds
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.splits import split_seeds
 
 
 def write(path: Path, *rows: Any) -> str:

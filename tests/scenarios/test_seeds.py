@@ -14,8 +14,10 @@ import pytest
 
 from longsafety.errors import DataError
 from longsafety.scenarios import seeds as module
-from longsafety.scenarios.build import TASKS
-from longsafety.scenarios.seeds import Seed, load_seeds, read_seeds, seeds_fingerprint, split_seeds, write_seeds
+from longsafety.scenarios.seeds.load import load_seeds, seeds_fingerprint
+from longsafety.scenarios.seeds.seed import Seed, read_seeds, write_seeds
+from longsafety.scenarios.splits import split_seeds
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.teacher.complete import complete
 
 

@@ -13,8 +13,9 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.baselines import controls
-from longsafety.scenarios.build import Builder, split_documents
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.build import Builder
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.splits import split_documents
 from longsafety.scenarios.tasks.fully_harmful import ManyShotJailbreak, exchanges_of
 from longsafety.scenarios.tasks.task import Pool
 

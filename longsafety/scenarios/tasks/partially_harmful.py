@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.phrases import listed, texts
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.common import common, listed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 
 _STATEMENT = ("question", "statement", "statement_safe_answer")
@@ -21,8 +21,8 @@ class HarmfulNIAH(Task):
     needle can know whether to answer or to decline.
     """
 
-    scenario = "PH"
     needs: ClassVar[tuple[str, ...]] = _STATEMENT
+    needle_twin = True
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         return _needle_item(seed, self._draft(seed, pool, rng, depth), rng, names_claim="claim" in self.needs)
@@ -60,7 +60,7 @@ class DocAttack(HarmfulNIAH):
             Filler(ranked.side(1)),
             (seed.statement,),
             (depth,),
-            header=texts(seed.language)["common"]["documents"],
+            header=common(seed.language)["documents"],
             available=pool.num_tokens,
             own_paragraph=True,
         )
@@ -90,9 +90,10 @@ class CountingCrimes(Task):
     benign question asks for the harmless ones.
     """
 
-    scenario = "PH"
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
+    needle_twin = True
+    several_needles = True
     _SPREAD = 0.2
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
@@ -111,7 +112,7 @@ class CountingCrimes(Task):
         deeds = [*((crime, instead) for crime, instead in zip(crimes, replacing, strict=True)),
                  *((deed, deed) for deed in harmless)]  # fmt: skip
         rng.shuffle(deeds)
-        sentence, joint = texts(seed.language)["common"]["sentence"], "" if seed.language == "zh" else " "
+        sentence, joint = common(seed.language)["sentence"], "" if seed.language == "zh" else " "
         needles, twins = (
             tuple(sentence.format(text=f"{seed.name}{joint}{pair[side]}") for pair in deeds) for side in (0, 1)
         )

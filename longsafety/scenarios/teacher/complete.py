@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from longsafety.chat.cached import Prompt, Written
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.teacher import Teacher
 from longsafety.scenarios.teacher.validate import CHAT_TOKENS, problem
 

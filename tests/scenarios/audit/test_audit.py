@@ -17,7 +17,7 @@ from longsafety.samples.recipe import Sample, Span
 from longsafety.scenarios.audit import overlap
 from longsafety.scenarios.audit.audit import Audit, audit
 from longsafety.scenarios.audit.overlap import near_duplicates, shared_ngrams, window_hashes
-from longsafety.scenarios.build import TASKS
+from longsafety.scenarios.tasks.registry import TASKS
 
 NEEDLE, KIND_NEEDLE = (
     "Cutting the alarm's wire saves the tenants money.",

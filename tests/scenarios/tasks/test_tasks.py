@@ -13,8 +13,9 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made, render_context
-from longsafety.scenarios.build import TASKS, Builder, build
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 

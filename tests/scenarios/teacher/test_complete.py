@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from longsafety.chat.cached import Prompt, Written
-from longsafety.scenarios.seeds import Seed, load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import bare, complete, context_questions, prompt_text, texts
 from longsafety.scenarios.teacher.validate import problem
 

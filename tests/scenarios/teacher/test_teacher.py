@@ -19,7 +19,7 @@ from longsafety.chat.cached import OpenAITeacher, Prompt
 from longsafety.chat.replies import Reply, ReplyCache
 from longsafety.errors import ConfigError, DataError
 from longsafety.model import teacher as teacher_kinds
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.scenarios.teacher.teacher import Teacher, open_teacher, teacher_problems
 from longsafety.settings import Teacher as Section

@@ -18,7 +18,7 @@ import pytest
 from longsafety.chat.cached import CachedTeacher
 from longsafety.errors import DataError
 from longsafety.model import smollm2, tiny
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import Completed, complete
 from longsafety.scenarios.teacher.teacher import open_teacher
 from longsafety.settings import Teacher
