@@ -29,8 +29,8 @@ class Module:
     """The module's syntax tree without docstrings, as text."""
     imports: frozenset[str]
     """Dotted names that it imports, inside functions too; each may be a module or a definition in one."""
-    data: tuple[Path, ...]
-    """The files beside it that it names in a string (``"shapes.yaml"``, ``f"tasks_{language}.yaml"``)."""
+    strings: frozenset[str]
+    """Its string literals that may name a file (``"shapes.yaml"``, ``tasks_*.yaml`` of an f-string)."""
 
 
 class Code:
@@ -38,7 +38,6 @@ class Code:
 
     def __init__(self, root: Path = PACKAGE, name: str = "longsafety") -> None:
         self.root, self.name = root, name
-        self._modules: dict[Path, Module] = {}
 
     def version(self, *modules: str, without: Iterable[str] = ()) -> str:
         """Twelve hex digits over ``modules`` (dotted, below the package) and all that they import.
@@ -50,7 +49,8 @@ class Code:
         files, libraries = self.closure(*modules, without=without)
         for file in files:
             digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode())
-            digest.update(self._module(file).code.encode() if file.suffix == ".py" else file.read_bytes())
+            content = file.read_bytes()
+            digest.update(_parsed(content, self._package(file)).code.encode() if file.suffix == ".py" else content)
         for library in libraries:
             digest.update(f"\0{library}\0{_installed(library)}".encode())
         return digest.hexdigest()[:12]
@@ -69,11 +69,11 @@ class Code:
             if file is None:
                 libraries |= {found for found in (_library(module),) if found}
                 continue
-            if file in files or not file.exists():
-                continue
-            found = self._module(file)
-            files |= {file, *found.data}
-            waiting += [name for name in found.imports if not _below(name, stops)]
+            for source in (file, *self._packages(file)):
+                if source not in files:
+                    found = _parsed(source.read_bytes(), self._package(source))
+                    files |= {source, *_named(source.parent, found.strings)}
+                    waiting += [name for name in found.imports if not _below(name, stops)]
         return sorted(files), sorted(libraries)
 
     def digest(self) -> str:
@@ -96,16 +96,27 @@ class Code:
                 return path / "__init__.py"
         return None
 
-    def _module(self, file: Path) -> Module:
-        if file not in self._modules:
-            tree = ast.parse(file.read_bytes())
-            package = ".".join([self.name, *file.relative_to(self.root).parent.parts])
-            imports = frozenset(_imports(tree, package))
-            named = {pattern for pattern in _strings(tree) if "." in pattern.strip("*")}
-            beside = sorted(path for path in file.parent.iterdir() if path.is_file() and path.suffix not in _NOT_DATA)
-            data = tuple(path for path in beside if any(fnmatch.fnmatchcase(path.name, name) for name in named))
-            self._modules[file] = Module(ast.dump(_without_docstrings(tree)), imports, data)
-        return self._modules[file]
+    def _packages(self, file: Path) -> list[Path]:
+        """The ``__init__.py`` of each package that the file lies in, but of the whole one, which has the version."""
+        folders = [folder for folder in file.parents if self.root in folder.parents]
+        return [folder / "__init__.py" for folder in folders if (folder / "__init__.py").is_file()]
+
+    def _package(self, file: Path) -> str:
+        return ".".join([self.name, *file.relative_to(self.root).parent.parts])
+
+
+@cache
+def _parsed(source: bytes, package: str) -> Module:
+    """Reads a module of ``package`` (dotted), once for the same text."""
+    tree = ast.parse(source)
+    strings = frozenset(text for text in _strings(tree) if "." in text.strip("*") and "\n" not in text)
+    return Module(ast.dump(_without_docstrings(tree)), frozenset(_imports(tree, package)), strings)
+
+
+def _named(folder: Path, names: frozenset[str]) -> list[Path]:
+    """The data files of a folder that one of the names or patterns fits."""
+    beside = [path for path in folder.iterdir() if path.is_file() and path.suffix not in _NOT_DATA]
+    return [path for path in beside if any(fnmatch.fnmatchcase(path.name, name) for name in names)]
 
 
 def _below(name: str, stops: tuple[str, ...]) -> bool:

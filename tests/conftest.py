@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longsafety.pipeline.data import Making
 
 import longsafety
 from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
-from longsafety.model.tiny import seed_texts
+from longsafety.pipeline.pipeline import execute
+from longsafety.pipeline.run import Run
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.made_documents import made_documents
@@ -63,9 +63,11 @@ def tiny_seeds() -> list[Seed]:
 
 
 @pytest.fixture(scope="session")
-def tiny_documents() -> list[Document]:
-    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words."""
-    words = sorted({word for text in seed_texts() for word in text.lower().split() if word.isalpha()})
+def tiny_documents(tiny_tokenizer: Any) -> list[Document]:
+    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words of the tokenizer's vocabulary."""
+    words = sorted(
+        {token[1:].lower() for token in tiny_tokenizer.get_vocab() if token[0] == "Ġ" and token[1:].isalpha()}
+    )
     rng = random.Random(7)
 
     def sentence() -> str:
@@ -163,14 +165,11 @@ class Place:
         [settings] = settle(compose_jobs(self.arguments(*arguments)[3:]))
         return settings
 
-    def execute(self, *arguments: str) -> Making:
+    def execute(self, *arguments: str) -> Run:
         """What the run's own process does, in this one."""
-        from longsafety.pipeline.launch import freeze
-        from longsafety.pipeline.worker import Worker
-
-        worker = Worker(freeze(self.settings(*arguments)).folder)
-        worker.run()
-        return worker.data
+        run = Run.load(Run.freeze(self.settings(*arguments)).folder)
+        execute(run)
+        return run
 
     def kill_when(self, reached: Callable[[], bool], *arguments: str) -> None:
         """Starts the command and ends it and all its processes with SIGKILL once ``reached`` holds."""

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from longsafety.configuration.overrides import Reader
-from longsafety.errors import ConfigError, LongSafetyError
+from longsafety.errors import ConfigError, LongSafetyError, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
@@ -73,6 +73,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
     own = [] if config_dir is None else [_config_dir(config_dir)]
     GlobalHydra.instance().clear()
     register_roots(*own)
+    _name_config_dir(config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
         reader = Reader(_groups(*own), GlobalHydra.instance().config_loader())
         typed = reader.choices(arguments, multirun=multirun)
@@ -103,6 +104,17 @@ def _config_dir(config_dir: str) -> Path:
     return folder.resolve()
 
 
+def _name_config_dir(config_dir: str | None) -> None:
+    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
+
+    def resolve(*_: str) -> str:
+        if config_dir is None:
+            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
+        return str(Path(config_dir).resolve())
+
+    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
+
+
 def _groups(*own: Path) -> frozenset[str]:
     return frozenset(entry.name for root in (CONF, SWEEPS, *own) for entry in os.scandir(root) if entry.is_dir())
 
@@ -125,6 +137,6 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        raise ConfigError([f"{key}: {str(error).splitlines()[0]}; fix the interpolation"]) from None
+        raise ConfigError([f"{key}: {first_line(error)}; fix the interpolation"]) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

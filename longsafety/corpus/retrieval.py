@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from longsafety.samples.language import UNSPACED
 from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 
-_WORD = r"(?u)[\u3040-\u30ff\u3400-\u9fff]|\b\w\w+\b"
+_WORD = rf"(?u)[{UNSPACED}]|\b\w\w+\b"
 """A word of two letters or more; each Chinese or Japanese character, as these write no spaces."""
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
 from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, ITEM_KINDS, ScenarioName
 
 ANSWERS = "answers.parquet"
@@ -192,7 +192,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; run the stage `evaluate` first") from None
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); {fix}") from error
+        raise DataError(f"{path}: not a readable Parquet file ({first_line(error)}); {fix}") from error
     if not table.num_rows:
         raise DataError(f"{path}: holds no answers: must have a row for each item and scorer; {fix}")
     for field in answers_schema:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, print_left_out
 from longsafety.formats.export import export
 from longsafety.formats.public import PublicSet, read_public
 from longsafety.formats.rows import rows_fingerprint
@@ -51,8 +51,7 @@ def convert(run: Run) -> None:
     found = read_public(
         read.path, schema=read.format, on_bad_row=run.settings.on_bad_row, split=read.split, docs=read.documents
     )
-    for line in found.bad:
-        print(f"  left out   {line}", flush=True)
+    print_left_out(found.bad)
     for reason, count in found.counts.items():
         print(f"  {reason}: {count}", flush=True)
     _check_convertible(read.path, found)
@@ -101,7 +100,7 @@ def _check_convertible(path: str, found: PublicSet) -> None:
 
 
 def _length(render: ChatEncoder, sample: Sample) -> int:
-    prompt: int = render.prompt_length(sample.context, sample.question, sample.history, sample.goal)
+    prompt: int = render.prompt_length(*sample.prompt())
     return prompt + (len(render.answer_ids(sample.question, sample.answer)) if sample.answer else 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from longsafety.errors import print_left_out
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.run import Run, write_json
 from longsafety.pipeline.seeds import COUNTS
@@ -26,8 +27,7 @@ def items(run: Run) -> Path:
             on_bad_row=run.settings.on_bad_row,
             task_files=run.settings.scenario.task_files,
         )
-        for line in found.bad:
-            print(f"  left out   {line}", flush=True)
+        print_left_out(found.bad)
         for reason, count in found.counts.items():
             print(f"  {reason}: {count}", flush=True)
         write_samples(found.items, folder / "samples.parquet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longsafety.data.mix import Mix, compose_mix
-from longsafety.errors import DataError
+from longsafety.errors import DataError, print_left_out
 from longsafety.formats.public import read_public
 from longsafety.pipeline.baselines import baseline
 from longsafety.pipeline.corpus import encoder, facts
@@ -37,8 +37,7 @@ def _chats(run: Run, name: str) -> list[Sample]:
     source = run.settings.data_mix.sources[name]
     assert source.path is not None
     read = read_public(source.path, schema=source.format, on_bad_row=run.settings.on_bad_row)
-    for line in read.bad:
-        print(f"  left out   {line}", flush=True)
+    print_left_out(read.bad)
     if read.kind != "chats":
         raise DataError(
             f"data_mix.sources.{name}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a "

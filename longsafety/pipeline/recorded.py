@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from longsafety.errors import print_left_out
 from longsafety.evaluation.answers import ANSWERS, write_answers
 from longsafety.evaluation.scores.official import read_official
 from longsafety.formats.public import read_public
@@ -21,8 +22,7 @@ def recorded(run: Run) -> Path:
             known=_known_options(run),
             on_bad_row=settings.on_bad_row,
         )
-        for line in read.bad:
-            print(f"  left out   {line}", flush=True)
+        print_left_out(read.bad)
         write_answers(read.rows, folder / ANSWERS)
         facts = {"items": len(read.rows), "answers": len(read.rows), "recorded": read.counts, "bad": read.bad}
         write_json(folder / "evaluation.json", facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from longsafety.errors import print_left_out
 from longsafety.pipeline.run import Run, once, write_json
 from longsafety.pipeline.teacher import open_teacher
 from longsafety.samples.language import LANGUAGES
@@ -31,8 +32,7 @@ def seeds(run: Run) -> Path:
             scenario.seeds, scenario.language, on_bad_row=run.settings.on_bad_row, own_tasks=own_tasks(scenario)
         )
         done = complete(found.seeds, teacher(run), scenario.language)
-        for line in found.bad:
-            print(f"  left out   {line}", flush=True)
+        print_left_out(found.bad)
         write_seeds(done.seeds, folder / SEEDS)
         other = scenario.context_language
         crossed = scenario.seeds == SHIPPED and other in LANGUAGES and other != scenario.language

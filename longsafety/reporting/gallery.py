@@ -13,6 +13,7 @@ from pathlib import Path
 from longsafety.reporting.audit_view import check_rows, task_rows
 from longsafety.reporting.page import write_page
 from longsafety.reporting.redact import BAR, mask
+from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
 from longsafety.vocabulary import UNSAFE_ROLES
 
@@ -26,8 +27,7 @@ _CAPTIONS = {
     "depth_by_length": "Depth of the needles in harmful items, by the length of the context.",
 }
 # Chinese and Japanese are written without spaces. A mark between characters makes each of them a word to mask.
-_UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-_BETWEEN = re.compile(rf"(?<={_UNSPACED})(?={_UNSPACED})")
+_BETWEEN = re.compile(rf"(?<=[{UNSPACED}])(?=[{UNSPACED}])")
 _MARK = "\u200b"
 _NARROW = 0.005
 

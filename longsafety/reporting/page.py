@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from longsafety.files import write_text
 from longsafety.reporting.comparison_view import AWARE, COMPLIES, REFUSES, SAFE, SAFE_SHORT, TITLES, TWINS
 from longsafety.reporting.numbers import decimals, interval, p_text, signed
 from longsafety.reporting.tables import TEST
@@ -14,10 +15,7 @@ from longsafety.reporting.tables import TEST
 
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Renders ``template`` (``report.html.j2``, ``gallery.html.j2``) and writes it to ``path``."""
-    page = _environment().get_template(template).render(**values)
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(path)
+    write_text(path, _environment().get_template(template).render(**values))
 
 
 def _environment() -> Environment:

@@ -148,7 +148,7 @@ def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int, tas
                 scenario=sample.scenario or OTHER,
                 context=context,
                 documents=sample.documents or tuple(store.ids[span.document] for span in context),
-                num_tokens=encoder.prompt_length(context, sample.question, sample.history, sample.goal),
+                num_tokens=encoder.prompt_length(*sample.prompt()._replace(context=context)),
                 comply_role=_comply_role(sample, task_files),
                 order=order,
             )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
 from longsafety.settings import Tracking
 from longsafety.tracking.uri import tracking_uri
 from longsafety.tracking.values import name_part
@@ -57,10 +57,9 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
         try:
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:300]
             raise DataError(
-                f"tracking.uri = {uri}: MLflow could not log ({reason}); fix the store and run the same command "
-                "again, or use tracking=none: all results are kept in the outputs"
+                f"tracking.uri = {uri}: MLflow could not log ({first_line(error)}); fix the store and run the same "
+                "command again, or use tracking=none: all results are kept in the outputs"
             ) from error
 
 

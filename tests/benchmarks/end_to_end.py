@@ -73,7 +73,7 @@ def main() -> None:
         ]
         rendered = [
             {
-                "prompt": encoder.prompt_text(item.context, item.question, item.history, item.goal),
+                "prompt": encoder.prompt_text(*item.prompt()),
                 "reply": encoder.answer_text(item.question, item.answer),
             }
             for item in samples

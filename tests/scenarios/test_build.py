@@ -109,7 +109,7 @@ def test_every_item_has_its_length(
 ) -> None:
     tokenizer = tiny_encoder.tokenizer
     for sample in made[split]:
-        text = tiny_encoder.prompt_text(sample.context, sample.question, sample.history, sample.goal)
+        text = tiny_encoder.prompt_text(*sample.prompt())
         if split == "train":
             text += tiny_encoder.answer_text(sample.question, sample.answer)
         assert sample.num_tokens == len(tokenizer(text, add_special_tokens=False)["input_ids"]), sample.id

@@ -21,6 +21,10 @@ from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.teacher.complete import complete
 
 
+def has_statement(seed: Seed) -> bool:
+    return bool(seed.statement and seed.question and seed.statement_safe_answer)
+
+
 def write(path: Path, *rows: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
@@ -69,14 +73,14 @@ def test_rows_with_a_prompt_alone_are_read_completed_and_counted(rows: Path, tin
         if not seed.task:
             assert not seed.request or (seed.safe_answer and seed.topic)
             assert (seed.benign_request, seed.benign_topic, seed.benign_answer) in twins
-            assert seed.has_statement == (not seed.request)
+            assert has_statement(seed) == (not seed.request)
 
 
 def test_what_no_row_is_for_is_lent_from_the_shipped(rows: Path, tiny_seeds: list[Seed]) -> None:
     read = load_seeds(str(rows))
     statements = [seed for seed in read.seeds if not seed.task and not seed.request]
     assert [seed.statement for seed in statements] == [seed.statement for seed in tiny_seeds if not seed.task]
-    assert all(seed.has_statement for seed in statements)
+    assert all(has_statement(seed) for seed in statements)
     for task, count in Counter(seed.task for seed in tiny_seeds if seed.task).items():
         assert [seed for seed in read.seeds if seed.task == task] == [seed for seed in tiny_seeds if seed.task == task]
         assert read.counts[f"seeds bring none for {task}: the shipped ones are used"] == count
@@ -97,7 +101,7 @@ def test_rows_with_statements_alone_get_the_shipped_requests(tmp_path: Path, tin
         "statement_safe_answer": "Shut them.",
     }
     read = load_seeds(str(write(tmp_path / "rows.jsonl", row)))
-    assert [seed.statement for seed in read.seeds if seed.has_statement and not seed.task] == [row["statement"]]
+    assert [seed.statement for seed in read.seeds if has_statement(seed) and not seed.task] == [row["statement"]]
     assert read.seeds[0].request == "" and read.seeds[0].question == row["question"]
     assert len(own(read.seeds)) == len(own(tiny_seeds))
     assert any("bring no request" in reason for reason in read.counts)

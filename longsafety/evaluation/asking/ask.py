@@ -235,7 +235,7 @@ def question_of(one: Ask) -> str:
 
 
 def _prompt(one: Ask, encoder: ChatEncoder) -> np.ndarray:
-    return encoder.prompt_ids(one.item.context, question_of(one), one.item.history, one.item.goal)
+    return encoder.prompt_ids(*one.item.prompt(question_of(one)))
 
 
 def _questions(one: Ask, encoder: ChatEncoder, evaluation: Evaluation) -> list[Question]:

@@ -90,7 +90,7 @@ def _cut(item: Sample, encoder: ChatEncoder, excess: Excess, size: int, how: str
         start = 0 if how == "left" else (total - wanted) // 2
         shorter = _without(item, lengths, start, start + wanted)
         size = excess(shorter)
-    num_tokens = encoder.prompt_length(shorter.context, shorter.question, shorter.history, shorter.goal)
+    num_tokens = encoder.prompt_length(*shorter.prompt())
     needle: bool | None = None
     if item.needles:
         needle = len(shorter.needles) == len(item.needles)

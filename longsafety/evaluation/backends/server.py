@@ -64,7 +64,7 @@ class ServerBackend:
 
     def _answer(self, one: Ask, encoder: ChatEncoder, evaluation: settings.Evaluation) -> dict[str, Any]:
         item, top = one.item, self.settings.top_logprobs
-        messages = encoder.messages(item.context, question_of(one), item.history, item.goal)
+        messages = encoder.messages(*item.prompt(question_of(one)))
         if one.scorer != "letter":
             said = self._chat(messages, max_tokens=reply_tokens(one.scorer, evaluation))
             return read_reply(one, said.message.content or "")

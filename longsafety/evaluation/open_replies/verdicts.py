@@ -19,6 +19,7 @@ from longsafety.errors import DataError
 from longsafety.evaluation.answers import UNPARSED, answers_schema
 from longsafety.evaluation.open_replies.accuracy import Accuracy, corrected, corrected_interval, measure, read_labelled
 from longsafety.evaluation.open_replies.judge import EMPTY, LABELLED, Case, Judge, Verdict, calibration
+from longsafety.files import whole_file
 from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS
 
 if TYPE_CHECKING:
@@ -190,7 +191,6 @@ def _corrected(row: Mapping[Any, Any], accuracy: Accuracy, confidence: float) ->
 def write_verdicts(answers: pd.DataFrame, folder: Path) -> Path:
     """``verdicts.parquet`` in the run's folder, whole or not at all."""
     path = folder / VERDICTS
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pandas(answers, schema=answers_schema, preserve_index=False), partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pandas(answers, schema=answers_schema, preserve_index=False), partial)
     return path

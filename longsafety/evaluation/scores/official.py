@@ -19,7 +19,7 @@ from longsafety.errors import DataError
 from longsafety.evaluation.answers import RECORDED
 from longsafety.evaluation.asking.parse import parsed
 from longsafety.formats.fields import Fields
-from longsafety.formats.parsers import ROLES, depth_fraction
+from longsafety.formats.item_sets import ROLES, depth_fraction
 from longsafety.formats.rows import read_rows
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import LETTERS, OTHER, PAPER_TASKS, PLACE_TASKS

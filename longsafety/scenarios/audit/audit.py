@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from longsafety.errors import DataError
+from longsafety.files import write_text
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, is_made
@@ -63,9 +64,7 @@ class Audit:
 
     def save(self, path: Path) -> None:
         """Writes one JSON file, whole or not at all."""
-        temporary = path.with_name(f"{path.name}.partial")
-        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False), "utf-8")
-        temporary.replace(path)
+        write_text(path, json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False))
 
     @classmethod
     def load(cls, path: Path) -> Audit:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from longsafety.samples.language import UNSPACED
 from longsafety.samples.store import TokenStore
 
 UInt64Array = npt.NDArray[np.uint64]
@@ -25,7 +26,7 @@ _SLOTS, _BANDS = 256, 64
 """Of a MinHash signature: a similarity is estimated to ±0.025, and bands of four find practically all pairs above 0.8
 (the library's own choice of bands misses every second pair at 0.85)."""
 # Chinese and Japanese write no spaces: each of their characters counts as a word.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 
 @dataclass(frozen=True)

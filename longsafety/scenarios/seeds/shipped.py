@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
 
 import yaml
 
+from longsafety.files import files_hash
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.seed import Seed, frozen
 
+_FOLDER = Path(__file__).parent
 SHIPPED = "shipped"
 """The value of ``scenario.seeds`` that means these."""
 
 
 def shipped_seeds(language: str) -> list[Seed]:
     """All shipped items of a language, file by file."""
-    card = yaml.safe_load((files("longsafety.scenarios.seeds") / "card.yaml").read_text("utf-8"))
+    card = yaml.safe_load((_FOLDER / "card.yaml").read_text("utf-8"))
     return [
         Seed(
             **{key: frozen(value) for key, value in json.loads(line).items()},
@@ -35,10 +35,7 @@ def shipped_seeds(language: str) -> list[Seed]:
 
 def shipped_fingerprint() -> str:
     """Content hash of the shipped items, in all languages."""
-    digest = hashlib.sha256()
-    for file in (entry for language in LANGUAGES for entry in _files(language)):
-        digest.update(f"{file.name}\0{file.read_text('utf-8')}\0".encode())
-    return digest.hexdigest()[:16]
+    return files_hash((file for language in LANGUAGES for file in _files(language)), _FOLDER)
 
 
 def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[str]) -> list[Seed]:
@@ -60,6 +57,5 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
     return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
 
 
-def _files(language: str) -> list[Any]:
-    folder = files("longsafety.scenarios.seeds") / language
-    return sorted((entry for entry in folder.iterdir() if entry.name.endswith(".jsonl")), key=lambda entry: entry.name)
+def _files(language: str) -> list[Path]:
+    return sorted((_FOLDER / language).glob("*.jsonl"))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from longsafety.formats.data_files import Row
 from longsafety.formats.public import read_public, recognised
-from longsafety.formats.rows import Row, read_rows
+from longsafety.formats.rows import read_rows
 from longsafety.scenarios.seeds.seed import Seed, frozen
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")

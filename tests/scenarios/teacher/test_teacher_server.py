@@ -18,9 +18,9 @@ import pytest
 from longsafety.chat.cached import CachedTeacher
 from longsafety.errors import DataError
 from longsafety.model import smollm2, tiny
+from longsafety.pipeline.teacher import open_teacher
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import Completed, complete
-from longsafety.scenarios.teacher.teacher import open_teacher
 from longsafety.settings import Teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
