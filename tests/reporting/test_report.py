@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from longsafety.reporting.facts import lengths_fact
+from longsafety.reporting.names import run_name
 from longsafety.reporting.report import write_report
 
 
@@ -143,3 +145,29 @@ def test_capability_suites_have_a_column_per_arm(seven: Any, record_of: Any, tmp
     arms = list(dict.fromkeys(seven.scores["arm"]))
     text = _plain(_page(tmp_path, seven, [record(arms[0], 0.31, 0.04), record(arms[1], 0.29, float("nan"))]))
     assert "arc acc 99 .31 ± .04 .29 ± ? — " in text
+
+
+def test_lengths_of_a_factor_are_named_by_the_items_own_length(
+    comparison_of: Any, record_of: Any, tmp_path: Path
+) -> None:
+    records = [replace(record_of("base", max_tokens=256, factor=n), counts={"left out": n}) for n in (1, 2, 4)]
+    comparison = comparison_of(["base"], lengths=(256, 512, 1024), scorers=("likelihood",))
+    text = _plain(_page(tmp_path, comparison, records))
+    assert "items of 256, 512, 1,024 tokens" in text and "benchmark items 256, 512, 1,024 tokens" in text
+    assert "left out base at 256: 1; base at 512: 2; base at 1,024: 4" in text
+    assert re.search(r"Time .* base 256 4\.1 s .* base 512 4\.1 s .* base 1,024 4\.1 s", text)
+
+
+@pytest.mark.parametrize(
+    ("length", "name", "fact"),
+    [
+        ({"max_tokens": 512, "factor": 2}, "base at 1,024", "1,024 tokens"),
+        ({"max_tokens": 512, "lengths": [256, 512]}, "base at up to 512", "256 and 512 tokens"),
+        ({"max_tokens": 512, "mean_tokens": 300}, "base at up to 512", "300 on average, at most 512 tokens"),
+    ],
+)
+def test_a_run_is_named_by_its_longest_items(length: Any, name: str, fact: str, record_of: Any) -> None:
+    base = record_of("base")
+    record = replace(base, settings=base.settings | {"length": {"name": "x", **length}})
+    assert run_name(record) == name
+    assert lengths_fact([record.resolved()]) == fact
