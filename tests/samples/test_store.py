@@ -184,7 +184,7 @@ def test_a_long_document_has_the_ids_of_its_whole_text(
     pieces = MULTILINGUAL.split(" ")
     rng = random.Random(1)
     text = " ".join(rng.choices(pieces, k=4000)) if kind == "prose" else "ab" * 3001
-    joined = []
+    joined: list[Any] = []
     join = module._joined
 
     def counted(parts: Any) -> Any:
