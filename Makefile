@@ -1,33 +1,54 @@
-# make demo: environment, then the main job. make test: environment, then the tests.
+# make demo    install the environment, then run the main experiment
+# make lint    install, then style, imports and types
+# make check   make lint, then the fast tests
+# make test    install, then all tests but those that need a GPU or are marked soak
+# make soak    install, then the long tests: random kills, fuzzing, load
+# make ui      the MLflow pages of what was tracked
+# make clean   remove the environment and everything that runs wrote
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
-READY := $(VENV)/.ready
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=15 --durations-min=10
+# --no-compile: Python compiles what it imports at the first import; that is a small part of what is installed.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+RUN := $(VENV)/.run
+DEVELOP := $(VENV)/.develop
 
-.PHONY: demo test check ui clean
+.PHONY: demo lint check test soak ui clean
 
-demo: $(READY)
+demo: $(RUN)
 	$(BIN)/python -m longsafety +experiment=mix_ablation
 
-test: $(READY)
-	$(PYTEST) -m "not gpu"
-
-check: $(READY)
+lint: $(DEVELOP)
 	$(BIN)/ruff check longsafety tests
 	$(BIN)/ruff format --check longsafety tests
-	$(BIN)/mypy longsafety
-	$(PYTEST) -m "not gpu and not slow"
+	$(BIN)/lint-imports
+	$(BIN)/mypy longsafety tests
 
-ui: $(READY)
+check: lint
+	$(PYTEST) -m "not gpu and not slow and not soak"
+
+test: $(DEVELOP)
+	$(PYTEST) -m "not gpu and not soak"
+
+soak: $(DEVELOP)
+	$(PYTEST) -m "soak and not gpu"
+
+ui: $(RUN)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/outputs/mlflow.db
 
-# The environment is made anew when the lock file changes; the project itself is installed in place.
-$(READY): requirements.lock pyproject.toml
+# What a run needs; the project itself is installed in place. Made again when the lock file changes.
+$(RUN): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "longsafety needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+# What tests and checks need besides.
+$(DEVELOP): $(RUN) requirements-dev.lock
+	$(PIP) -r requirements-dev.lock
 	touch $@
 
 clean:

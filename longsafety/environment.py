@@ -16,10 +16,19 @@ DECISIVE = (
     "lightning",
     "peft",
     "tokenizers",
+    "numpy",
+    "scipy",
+    "statsmodels",
     "bm25s",
+    "py3langid",
+    "rensa",
     "deepspeed",
+    "torchao",
+    "vllm",
     "flash-attn",
+    "lm-eval",
 )
+"""Distributions whose version decides results."""
 
 
 def environment() -> dict[str, str]:

@@ -1,12 +1,14 @@
-"""The errors that a user can cause and mend; everything else is a bug and keeps its traceback."""
+"""The errors that a user can cause and fix. Every other exception is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+_LONGEST_LINE = 300
 
 
 class LongSafetyError(Exception):
-    """A mistake outside the program: its text says where, what value, which rule and which fix."""
+    """A mistake outside the program. Its text names the place, the value, the rule and the fix."""
 
 
 class DataError(LongSafetyError):
@@ -24,3 +26,21 @@ class ConfigError(LongSafetyError):
         count = len(self.problems)
         head = "1 setting is wrong:" if count == 1 else f"{count} settings are wrong:"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+def first_line(error: BaseException, *, typed: bool = False) -> str:
+    """The first line of an exception's message (at most 300 characters), or its type where it has no message.
+
+    ``typed`` puts the type before the message, for libraries whose messages do not say what failed.
+    """
+    lines = str(error).strip().splitlines()
+    kind = type(error).__name__
+    if not lines:
+        return kind
+    return (f"{kind}: {lines[0]}" if typed else lines[0])[:_LONGEST_LINE]
+
+
+def print_left_out(rows: Iterable[str]) -> None:
+    """Prints the rows that a reader left out, a line each, for the run's log."""
+    for row in rows:
+        print(f"  left out   {row}", flush=True)

@@ -1,10 +1,11 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders: written whole or not at all, and hashed by content."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,14 +15,42 @@ from safetensors import SafetensorError
 from longsafety.errors import DataError
 
 
-def _name(file: Path, root: Path) -> str:
-    return file.name if file == root else file.relative_to(root).as_posix()
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A sibling path to write to. It replaces ``path`` at the end, and is removed if anything fails."""
+    partial = _partial(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, "utf-8")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty sibling folder to fill. It takes the place of ``folder``, which must be absent or empty."""
+    partial = _partial(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """``folder``, filled by ``fill(partial folder)`` if it does not exist; it appears complete or not at all.
+    """``folder``, which ``fill(partial folder)`` fills if it does not exist; it appears complete or not at all.
 
-    One process fills it, others wait. Raises DataError where it cannot be written.
+    One process fills it while others wait. Raises DataError if it cannot be written.
     """
     if folder.is_dir():
         return folder
@@ -30,32 +59,60 @@ def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
             if not folder.is_dir():
-                # What lies here is from a process that was killed: its lock is ours.
-                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(partial, ignore_errors=True)  # left by a killed process: we hold its lock
                 partial.mkdir()
                 try:
                     fill(partial)
                     partial.rename(folder)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by its own exception
         raise DataError(
             f"{folder}: cannot be written ({error}); free some space, or set paths.cache to a folder you can write to"
         ) from error
     return folder
 
 
-@contextmanager
-def whole(folder: Path) -> Iterator[Path]:
-    """A sibling to write into, which takes the folder's place at the end, or is gone if anything fails."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial.mkdir()
+def user_path(text: str | Path) -> Path:
+    """The path with ``~`` or ``~user`` replaced by a home folder; unchanged if there is no such user."""
     try:
-        yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def visible_files(path: Path) -> list[Path]:
+    """A file itself; of a folder all files below it that are not hidden, sorted by name."""
+    if path.is_file():
+        return [path]
+    found = (file for file in path.rglob("*") if file.is_file())
+    visible = (file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts))
+    return sorted(visible, key=lambda file: relative_name(file, path))
+
+
+def relative_name(file: Path, root: Path) -> str:
+    """The file's path below ``root`` with ``/`` between its parts, its name if it is ``root`` itself.
+
+    Bytes of the name that are not UTF-8 are shown as ``\\xff``, so that the name can be written anywhere.
+    """
+    name = file.name if file == root else file.relative_to(root).as_posix()
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_hash(files: Iterable[Path], root: Path) -> str:
+    """SHA-256 of names below ``root`` and contents, in the given order; 64 hex digits."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{relative_name(file, root)}\0{file_hash(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _partial(path: Path) -> Path:
+    """The hidden sibling in which ``path`` is written; its name is short, however long that of ``path``."""
+    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.{os.getpid()}.partial")

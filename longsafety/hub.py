@@ -1,84 +1,107 @@
-"""The Hugging Face hub, asked with a time limit of seconds."""
+"""The Hugging Face hub. It is asked whether it has something for a few seconds only, before any download is begun.
+
+The client's own retries take half a minute to give up on a hub that does not answer.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
 
-_HUB_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
-
-_HUB_TIMEOUT_SECONDS = 5
-
-
-def _require_reachable(name: str, revision: str) -> None:
-    """Asks the hub once: ``load_dataset`` takes half a minute to give up on a hub that does not answer."""
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        return  # the user's cache is asked instead
-    try:
-        HfApi().dataset_info(name, revision=revision or None, timeout=_HUB_TIMEOUT_SECONDS)
-    except Exception as error:
-        raise DataError(
-            f"corpus.source = {name}: no such file or folder, and the Hugging Face hub does not give such a dataset "
-            f"({_one_line(error)}); check the path, or the name and the network, or set HF_HUB_OFFLINE=1 for a dataset "
-            "that is cached already"
-        ) from error
+TIMEOUT_SECONDS = 5.0
+_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
 
 
-def _is_dataset(path: Path) -> bool:
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file() or _has_card(path)
+class HubName(NamedTuple):
+    """A repository and its branch, tag or commit (``None``: main)."""
+
+    name: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
 
 
-def _has_card(path: Path) -> bool:
-    """Whether a folder is laid out as on the hub: its card's header declares the data files or their features."""
-    card = path / "README.md"
-    if not card.is_file():
-        return False
-    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
-    return len(parts) == 3 and not parts[0].strip() and bool(re.search(r"^(configs|dataset_info):", parts[1], re.M))
+def hub_name(source: str) -> HubName | None:
+    """``name``, ``owner/name`` or ``owner/name@revision`` taken apart; None if ``source`` is no such name."""
+    match = _NAME.fullmatch(source)
+    return HubName(match["name"], match["revision"]) if match else None
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
+def cached_file(repository: str, file: str, revision: str | None = None) -> Path | None:
+    """A model's file in the local Hugging Face cache, without the network."""
+    from huggingface_hub import try_to_load_from_cache
 
-
-PROBE_SECONDS = 5.0
+    path = try_to_load_from_cache(repository, file, revision=revision)
+    return Path(path) if isinstance(path, str) else None
 
 
 def cached_commit(repository: str, revision: str | None = None) -> str | None:
-    """The commit that the local Hugging Face cache holds for ``revision`` (``None``: main), without the network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repository, "config.json", revision=revision)
-    return Path(path).parent.name if isinstance(path, str) else None
+    """The commit of ``revision`` in the local Hugging Face cache, without the network."""
+    config = cached_file(repository, "config.json", revision)
+    return config.parent.name if config else None
 
 
-def probe_commit(repository: str, revision: str | None = None, seconds: float = PROBE_SECONDS) -> str:
-    """The commit that the hub gives for ``revision``; one question, no retries, an answer or DataError in ``seconds``.
+def model_commit(repository: str, revision: str | None = None, seconds: float = TIMEOUT_SECONDS) -> str:
+    """The commit of a model's ``revision`` on the hub. Raises DataError if there is no answer within ``seconds``."""
+    return _ask(
+        HubName(repository, revision),
+        lambda hub: str(hub.model_info(repository, revision=revision, timeout=seconds).sha),
+        seconds,
+    )
 
-    Asked in a thread, for name resolution and the many addresses of a host heed no timeout.
+
+def check_dataset(dataset: HubName, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Raises DataError if the hub does not confirm within ``seconds`` that it has the dataset.
+
+    With ``HF_HUB_OFFLINE=1`` the hub is not asked: the dataset then comes from the user's cache.
     """
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        _ask(
+            dataset,
+            lambda hub: str(hub.dataset_info(dataset.name, revision=dataset.revision, timeout=seconds).sha),
+            seconds,
+        )
+
+
+def download_model(repository: str, commit: str, patterns: Sequence[str]) -> Path:
+    """The snapshot in the local cache, with the files in the repository's top folder that match ``patterns``.
+
+    Raises whatever the client raises; call :func:`model_commit` first, which fails within seconds.
+    """
+    from huggingface_hub import snapshot_download
+
+    ignored = ["*/*", "consolidated*"]  # the same weights in other formats
+    folder = snapshot_download(repository, revision=commit, allow_patterns=list(patterns), ignore_patterns=ignored)
+    return Path(folder)
+
+
+def _ask(what: HubName, question: Callable[[HfApi], str], seconds: float) -> str:
+    """One request without retries, in a thread: resolving a host's name and trying its addresses heed no timeout."""
     from huggingface_hub import HfApi
 
     answers: list[str | Exception] = []
 
     def ask() -> None:
         try:
-            answers.append(str(HfApi().model_info(repository, revision=revision, timeout=seconds).sha))
-        except Exception as error:  # the client's error types are those of whichever HTTP library it uses
+            answers.append(question(HfApi()))
+        except Exception as error:  # the types depend on the HTTP library that the client uses
             answers.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
     answer = answers[0] if answers else TimeoutError(f"no answer within {seconds:g} seconds")
-    if isinstance(answer, str):
-        return answer
-    name = repository if revision is None else f"{repository}@{revision}"
-    reason = (str(answer).strip().splitlines() or [""])[0]
-    raise DataError(f"{name}: the Hugging Face hub does not give it ({type(answer).__name__}: {reason})") from answer
+    if isinstance(answer, Exception):
+        raise DataError(f"{what}: the Hugging Face hub does not give it ({first_line(answer, typed=True)})") from answer
+    return answer

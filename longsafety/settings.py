@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from longsafety.vocabulary import TWINS, ScenarioName, TwinKind
+
 Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report"]
 ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
-TwinKind = Literal["benign_query", "benign_needle", "short"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -88,6 +89,8 @@ class Scenario(Section):
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
     """Language of questions, answers, options and needles."""
+    task_files: Annotated[list[str], LocalPath()] = []
+    """Python files with tasks of your own; their options stand beside them (``my_task.py``: ``my_task_en.yaml``)."""
     context_language: str | None = None
     """Language of the documents (ISO 639-1; others are left out) and of dialogue histories. ``None``: documents in
     any language, and histories in ``language``."""
@@ -402,7 +405,7 @@ class Select(Section):
     """Which items are evaluated; an empty list or ``None`` selects all. Twins follow their item."""
 
     tasks: list[str] = []
-    scenarios: list[Literal["QH", "PH", "FH", "other"]] = []
+    scenarios: list[ScenarioName] = []
     """``other``: items of files that name none of the paper's tasks."""
     kinds: list[Literal["harmful"] | TwinKind] = []
     languages: list[str] = []
@@ -499,7 +502,7 @@ class Evaluation(Section):
     """The model that judges open replies; ``None``: the refusal detector does."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
-    twins: list[TwinKind] = ["benign_query", "benign_needle", "short"]
+    twins: list[TwinKind] = [*TWINS]
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What answers: the local model, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
@@ -534,6 +537,15 @@ class Paths(Section):
     """The root of everything that a run writes."""
     cache: Annotated[str, LocalPath()]
     """Converted models, shared by all projects."""
+
+
+class Reuse(Section):
+    """Kept results that are adopted by hand, where the source code has changed but not what matters to them."""
+
+    weights: Annotated[str | None, LocalPath()] = None
+    """A folder of trained weights (``outputs/stages/weights/ADDRESS``), or one with several such folders: a trained
+    arm takes the weights whose mix, model, recipe, length and seed are its own instead of training. The report marks
+    it."""
 
 
 class Report(Section):
@@ -577,6 +589,22 @@ class Settings(Section):
     tracking: Tracking
     paths: Paths
     report: Report
+    reuse: Reuse = Reuse()
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run needs trained weights."""
+        return bool(self.data_mix.sources) and bool({"train", "evaluate"} & {*self.stages})
+
+    @property
+    def reads_items(self) -> bool:
+        """Whether the benchmark is the user's file."""
+        return self.evaluation.items.path is not None
+
+    @property
+    def tracks(self) -> bool:
+        """Whether the run is logged to MLflow."""
+        return self.tracking.enabled and {"score", "report"} <= {*self.stages}
 
     @property
     def exports_weights(self) -> bool:

@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from longsafety.errors import DataError
-
-_PACKAGE = Path(__file__).resolve().parent
 
 
 def address(*parts: Any) -> str:
@@ -40,20 +37,6 @@ def folder_name(label: str, limit: int = 80) -> str:
         return name
     end = f"-{address(label)[:8]}"
     return name.encode()[: limit - len(end)].decode("utf-8", "ignore") + end
-
-
-@cache
-def code_version(*modules: str) -> str:
-    """Hash of the source of modules or rooms (``scenarios``, ``evaluation/ask.py``): a changed builder builds anew."""
-    digest = hashlib.sha256()
-    for module in modules:
-        path = _PACKAGE / module
-        sources = [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.yaml")])
-        if not sources:
-            raise FileNotFoundError(path)
-        for source in sources:
-            digest.update(f"\0{source.name}\0".encode() + source.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 class Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,12 +19,13 @@ import pytest
 import longsafety
 from longsafety.model import tiny
 from longsafety.model.load import load_tokenizer
-from longsafety.model.tiny import seed_texts
-from longsafety.pipeline.data import Making
+from longsafety.pipeline.pipeline import execute
+from longsafety.pipeline.run import Run
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Model, Settings
 
 pytest_plugins = ["tests.samples_made", "tests.records_made"]
@@ -62,9 +64,14 @@ def tiny_seeds() -> list[Seed]:
 
 
 @pytest.fixture(scope="session")
-def tiny_documents() -> list[Document]:
-    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words."""
-    words = sorted({word for text in seed_texts() for word in text.lower().split() if word.isalpha()})
+def tiny_documents(tiny_tokenizer: Any) -> list[Document]:
+    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words, two or three tokens each."""
+    vocabulary = sorted(tiny_tokenizer.get_vocab())
+    starts = [token[1:].lower() for token in vocabulary if token[0] == "Ġ" and token[1:].isalpha()]
+    ends = [token for token in vocabulary if re.fullmatch("[a-z]{2,}", token)] * len(starts)
+    twos = (one + two for one, two in zip(starts, ends, strict=False))
+    threes = (one + two + three for one, two, three in zip(starts, ends, ends[50:], strict=False))
+    words = sorted({*twos, *threes})
     rng = random.Random(7)
 
     def sentence() -> str:
@@ -162,14 +169,11 @@ class Place:
         [settings] = settle(compose_jobs(self.arguments(*arguments)[3:]))
         return settings
 
-    def execute(self, *arguments: str) -> Making:
+    def execute(self, *arguments: str) -> Run:
         """What the run's own process does, in this one."""
-        from longsafety.pipeline.launch import freeze
-        from longsafety.pipeline.worker import Worker
-
-        worker = Worker(freeze(self.settings(*arguments)).folder)
-        worker.run()
-        return worker.data
+        run = Run.load(Run.freeze(self.settings(*arguments)).folder)
+        execute(run)
+        return run
 
     def kill_when(self, reached: Callable[[], bool], *arguments: str) -> None:
         """Starts the command and ends it and all its processes with SIGKILL once ``reached`` holds."""

@@ -11,9 +11,11 @@ import pytest
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.build import TASKS, Builder, build
-from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts
 
 LENGTH = Length(name="x", max_tokens=800, train_tokens=700)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from longsafety import stages
 from longsafety.errors import DataError
-from longsafety.stages import Store, address, code_version, writable
+from longsafety.stages import Store, address, writable
 
 
 class Stop(Exception):
@@ -163,75 +162,6 @@ def test_an_address_is_short_and_fixed_by_its_parts() -> None:
 )
 def test_different_parts_have_different_addresses(one: tuple[object, ...], other: tuple[object, ...]) -> None:
     assert address(*one) != address(*other)
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package of two rooms in place of the real one."""
-    for name in (
-        "scenarios/a.py",
-        "scenarios/words.yaml",
-        "scenarios/notes.md",
-        "evaluation/ask.py",
-        "evaluation/b.py",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x = 1\n", "utf-8")
-    monkeypatch.setattr(stages, "_PACKAGE", tmp_path)
-    code_version.cache_clear()
-    yield tmp_path
-    code_version.cache_clear()
-
-
-def version(*modules: str) -> str:
-    code_version.cache_clear()
-    return code_version(*modules)
-
-
-@pytest.mark.parametrize("name", ["scenarios/a.py", "scenarios/words.yaml"])
-def test_changed_source_is_another_version(package: Path, name: str) -> None:
-    before = version("scenarios")
-    assert version("scenarios") == before
-    (package / name).write_text("x = 2\n", "utf-8")
-    assert version("scenarios") != before
-
-
-def test_a_new_file_is_another_version(package: Path) -> None:
-    before = version("scenarios")
-    (package / "scenarios" / "new.py").write_text("y = 1\n", "utf-8")
-    assert version("scenarios") != before
-
-
-def test_other_files_do_not_matter(package: Path) -> None:
-    before, one_file = version("scenarios"), version("evaluation/ask.py")
-    (package / "scenarios" / "notes.md").write_text("changed", "utf-8")
-    (package / "evaluation" / "b.py").write_text("changed", "utf-8")
-    assert (version("scenarios"), version("evaluation/ask.py")) == (before, one_file)
-
-
-def test_text_moved_to_another_file_is_another_version(package: Path) -> None:
-    before = version("scenarios")
-    (package / "scenarios" / "a.py").write_text("", "utf-8")
-    (package / "scenarios" / "b.py").write_text("x = 1\n", "utf-8")
-    assert version("scenarios") != before
-
-
-def test_a_room_that_is_not_there_is_a_mistake_of_the_programmer(package: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        version("nowhere")
-
-
-def test_the_real_rooms_have_versions() -> None:
-    rooms = [
-        "scenarios",
-        "data",
-        "model",
-        "evaluation",
-        "evaluation/asking/ask.py",
-        "evaluation/backends/transformers.py",
-        "tracking",
-    ]
-    assert len({version(room) for room in rooms}) == len(rooms)
 
 
 # --- a place to write -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A teacher whose replies are kept on disk, so that nothing is asked for twice."""
+"""A teacher (or judge) whose replies are kept on disk, so that no prompt is sent twice."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from longsafety import settings
 from longsafety.chat.replies import Reply, ReplyCache
 from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
 from longsafety.errors import DataError
+from longsafety.files import user_path
 
 logger = logging.getLogger(__name__)
 
-
-ASK_AGAIN_TEMPERATURE = 0.7
+RETRY_TEMPERATURE = 0.7
+"""The least temperature of a prompt that is sent again because its reply was rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a teacher is asked. ``attempt`` counts from 0; an attempt after a rejected reply is another prompt."""
+    """A prompt for a teacher. ``attempt`` counts from 0; each attempt after a rejected reply is a prompt of its own."""
 
     kind: str
     text: str
@@ -36,18 +37,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A teacher's reply as it came, and who wrote it (``openai:qwen2.5-7b``)."""
+    """A teacher's unchanged reply, and its writer (``openai:qwen2.5-7b``)."""
 
     text: str
     writer: str
 
 
 class CachedTeacher(ABC):
-    """What both teachers share: the cache, the budget, and prompts under way at once.
+    """The common part of all teachers: the cache, the budget, and concurrent prompts.
 
-    A prompt asked again is sampled (temperature at least 0.7), for a greedy model would reply as before; the seed
-    comes from the prompt, so that the same settings ask for the same replies. ``budget_tokens`` counts what this
-    object asks; no prompt is begun once it is spent, so it is exceeded at most by the prompts then under way.
+    After a rejected reply a prompt is sampled (temperature at least 0.7), because a greedy model would give the same
+    reply again. The seed is derived from the prompt, so that the same settings give the same requests.
+    ``budget_tokens`` counts the tokens of this object's prompts and replies. No prompt is sent once it is spent, so it
+    is exceeded at most by the prompts then in flight.
     """
 
     concurrency = 1
@@ -62,20 +64,20 @@ class CachedTeacher(ABC):
         self.replies = ReplyCache(cache / self.section.split(".")[-1])
         self.spent_tokens = 0
         self._spending = threading.Lock()
-        local = Path(self.model).expanduser()
+        local = user_path(self.model)
         self.writer = f"{teacher.kind}:{local.name if local.is_absolute() else self.model}"
 
     def write(self, prompts: Sequence[Prompt]) -> list[Written]:
-        """Asks what the cache does not hold; the same prompt once. Each reply is on disk as soon as it has come."""
-        return [Written(self.replies[key].text, self.writer) for key in self._asked(prompts)]
+        """Replies to all prompts. Those not in the cache are sent, equal ones once; each reply is saved at once."""
+        return [Written(self.replies[key].text, self.writer) for key in self._fetched(prompts)]
 
-    def _asked(self, prompts: Sequence[Prompt]) -> list[str]:
-        """The prompts' keys, once those that the cache did not hold were asked."""
+    def _fetched(self, prompts: Sequence[Prompt]) -> list[str]:
+        """The prompts' keys, once the cache has all their replies."""
         keys = [self._key(prompt) for prompt in prompts]
         missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if self.replies.get(key) is None}
         if missing:
-            asked = len(set(keys))
-            logger.info("%s %s: %d prompts, %d cached", self.section, self.writer, asked, asked - len(missing))
+            total = len(set(keys))
+            logger.info("%s %s: %d prompts, %d cached", self.section, self.writer, total, total - len(missing))
             self._ask_all(missing)
         return keys
 
@@ -87,25 +89,25 @@ class CachedTeacher(ABC):
                 for future in as_completed(futures):
                     future.result()
             except BaseException as error:
-                pool.shutdown(wait=True, cancel_futures=True)  # those under way finish, and are kept
+                pool.shutdown(wait=True, cancel_futures=True)  # prompts in flight finish, and their replies are kept
                 left = sum(self.replies.get(key) is None for key in missing)
                 kept = (
                     f"{left} prompts are left; the {len(self.replies)} replies in {self.replies.path} are kept, "
-                    "and the same command goes on from there"
+                    "and the same command continues from there"
                 )
                 if isinstance(error, DataError):
                     raise DataError(f"{error}; {kept}") from error
                 raise
 
     def _answer(self, key: str, prompt: Prompt) -> None:
-        if self.replies.get(key) is not None:  # another process was faster
+        if self.replies.get(key) is not None:  # another process sent it
             return
         budget = self.settings.budget_tokens
         with self._spending:
             if budget is not None and self.spent_tokens >= budget:
                 raise BudgetSpent(
                     f"{self.section}.budget_tokens = {budget}: {self.spent_tokens} tokens are spent; raise it, "
-                    "or run again to spend as many once more"
+                    "or run again to spend the same budget once more"
                 )
         reply = self._ask(prompt, self._temperature(prompt), int(key[:7], 16))
         with self._spending:
@@ -113,14 +115,14 @@ class CachedTeacher(ABC):
         self.replies.put(key, reply, kind=prompt.kind, writer=self.writer, attempt=prompt.attempt)
 
     def _key(self, prompt: Prompt) -> str:
-        """Fixes a reply, wherever the server runs: who is asked what, how, and for the which time."""
+        """Identifies a reply, wherever the server runs: model, prompt, sampling and attempt."""
         section = self.settings
         parts = (section.kind, self._identity, self._temperature(prompt), section.max_reply_tokens)
         return hashlib.sha256(json.dumps([*parts, prompt.text, prompt.attempt]).encode()).hexdigest()
 
     def _temperature(self, prompt: Prompt) -> float:
-        asked = self.settings.temperature
-        return max(asked, ASK_AGAIN_TEMPERATURE) if prompt.attempt else asked
+        temperature = self.settings.temperature
+        return max(temperature, RETRY_TEMPERATURE) if prompt.attempt else temperature
 
     @cached_property
     def _identity(self) -> str:
@@ -128,15 +130,15 @@ class CachedTeacher(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Loads what asking needs, once something has to be asked."""
+        """Loads the client or model, before the first prompt is sent."""
 
     @abstractmethod
     def _ask(self, prompt: Prompt, temperature: float, seed: int) -> Reply:
-        """One reply, from ``concurrency`` threads at once. Raises DataError."""
+        """One reply; called from ``concurrency`` threads. Raises DataError."""
 
 
 class OpenAITeacher(CachedTeacher):
-    """A server with the chat completions of OpenAI; where it reports no usage, bytes are charged as tokens."""
+    """A server with OpenAI's chat completions. If it reports no usage, bytes are counted as tokens."""
 
     def __init__(self, teacher: settings.Teacher, cache: Path) -> None:
         super().__init__(teacher, cache)

@@ -1,4 +1,4 @@
-"""A journal of a teacher's replies: nothing that was answered is asked again, whatever was killed in between."""
+"""A journal of a teacher's replies on disk. After a kill no answered prompt is sent again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from longsafety.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A teacher's reply and the tokens that it and its prompt took."""
+    """A teacher's reply, and the tokens of it and its prompt."""
 
     text: str
     prompt_tokens: int
@@ -22,10 +22,10 @@ class Reply:
 
 
 class ReplyCache:
-    """Replies by key in ``folder/replies.jsonl``, one line each, only ever appended to.
+    """Replies by key in ``folder/replies.jsonl``, one line each, append-only.
 
     A reply is in the file when :meth:`put` returns. Threads and processes may share the file: appending takes a lock,
-    and each sees what the others wrote. A last line without its end, from a process that was killed, is dropped.
+    and each sees the others' replies. An incomplete last line, from a process that was killed, is dropped.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,14 +48,14 @@ class ReplyCache:
         return self._replies[key]
 
     def get(self, key: str) -> Reply | None:
-        """The reply, also if another process has just written it. Raises DataError for a line that is no reply."""
+        """The reply, even if another process has just written it. Raises DataError for a line that is no reply."""
         with self._lock:
             if key not in self._replies:
-                self._read_on()
+                self._read_new()
             return self._replies.get(key)
 
     def put(self, key: str, reply: Reply, **about: object) -> None:
-        """Appends a reply; ``about`` is for a human reader. Raises DataError where the file cannot be written."""
+        """Appends a reply; ``about`` is for a human reader. Raises DataError if the file cannot be written."""
         record = {
             "key": key,
             **about,
@@ -65,20 +65,20 @@ class ReplyCache:
         }
         line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         with self._lock, self._file_lock:
-            self._read_on()
+            self._read_new()
             try:
                 with self.path.open("r+b" if self.path.exists() else "w+b") as file:
-                    file.truncate(self._num_bytes)  # what lies beyond is a torn line: nobody else writes now
+                    file.truncate(self._num_bytes)  # bytes beyond are an incomplete line: we hold the lock
                     file.seek(self._num_bytes)
                     file.write(line)
             except OSError as error:
                 raise DataError(f"{self.path}: cannot be written ({error}); free some space") from error
             self._take(line)
 
-    def _read_on(self) -> None:
-        """Reads the whole lines that were appended since."""
+    def _read_new(self) -> None:
+        """Reads the complete lines that were appended since the last call."""
         size = self.path.stat().st_size if self.path.exists() else 0
-        if size < self._num_bytes:  # somebody emptied it
+        if size < self._num_bytes:  # it was emptied
             self._replies.clear()
             self._num_bytes = self._num_lines = 0
         if size > self._num_bytes:

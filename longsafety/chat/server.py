@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server: vLLM, llama.cpp, ``transformers serve``, or a paid one. Its client, and its failures."""
+"""The client of an OpenAI-compatible server (vLLM, llama.cpp, ``transformers serve``, a paid one), and its failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from longsafety.errors import DataError
 
 SCORERS = ("letter", "generate", "open")
-"""What can be read off a chat server, which tells nothing of texts that it is given."""
+"""The scorers that work with a chat server, which returns no likelihoods of given texts."""
 
 
 class Section(Protocol):
@@ -30,7 +30,7 @@ class Section(Protocol):
 
 
 class ServerFailure(DataError):
-    """A server did not answer; ``why`` says so in a few words, without anything that it or a prompt said."""
+    """A server did not answer. ``why`` is the reason in a few words, without texts of the server or a prompt."""
 
     def __init__(self, message: str, why: str) -> None:
         super().__init__(message)
@@ -38,17 +38,17 @@ class ServerFailure(DataError):
 
 
 class BudgetSpent(DataError):
-    """What may be spent is spent."""
+    """The token budget is spent."""
 
 
 def server_problems(section: Section, key: str) -> list[str]:
-    """What is wrong with a server's section, a line each (cheap, for the checks before a run)."""
+    """The problems of a server's settings, a line each (cheap, for the checks before a run)."""
     problems = []
     url = urlsplit(section.base_url or "")
     if url.scheme not in ("http", "https") or not url.hostname:
         problems.append(
             f"{key}.base_url = {section.base_url!r}: must be the server's address, such as "
-            "http://127.0.0.1:8000/v1; mend it"
+            "http://127.0.0.1:8000/v1; fix it"
         )
     if section.api_key_env and not os.environ.get(section.api_key_env):
         problems.append(
@@ -59,10 +59,10 @@ def server_problems(section: Section, key: str) -> list[str]:
 
 
 class ChatServer:
-    """Asks for chat completions, from several threads at once.
+    """Requests chat completions; may be used by several threads.
 
-    The client asks again ``retries`` times, with growing pauses, when the server cannot be reached, is overloaded or
-    fails. ``key`` is the dotted key of the section, for messages.
+    The client retries ``retries`` times, with growing pauses, if the server cannot be reached, is overloaded or fails.
+    ``key`` is the dotted key of the section, for messages.
     """
 
     def __init__(self, section: Section, *, model: str, key: str) -> None:
@@ -80,7 +80,7 @@ class ChatServer:
         )
 
     def chat(self, messages: Sequence[dict[str, str]], **options: Any) -> Any:
-        """A completion that has a choice with a message. Raises ServerFailure."""
+        """A completion with at least one choice and its message. Raises ServerFailure."""
         import openai
 
         try:
@@ -88,11 +88,11 @@ class ChatServer:
             _ = completion.choices[0].message.content
         except openai.OpenAIError as error:
             raise self._failure(error) from error
-        except (AttributeError, IndexError, TypeError, ValueError) as error:  # a page of another kind of server
+        except (AttributeError, IndexError, TypeError, ValueError) as error:  # the response of another kind of server
             raise ServerFailure(
-                f"{self.key}.base_url = {self.settings.base_url}: what it answers is no chat completion; "
+                f"{self.key}.base_url = {self.settings.base_url}: its response is no chat completion; "
                 "give the address of an OpenAI-compatible server, up to /v1",
-                "its answer is no chat completion",
+                "its response is no chat completion",
             ) from error
         return completion
 
@@ -108,14 +108,14 @@ class ChatServer:
             return ServerFailure(message, "no answer in time")
         if isinstance(error, openai.APIConnectionError):
             cause = f"{type(error.__cause__).__name__}: {error.__cause__}" if error.__cause__ else str(error)
-            message = f"{where}: the server cannot be reached in {tries} ({cause}); start it, or mend the address"
+            message = f"{where}: the server cannot be reached in {tries} ({cause}); start it, or fix the address"
             return ServerFailure(message, "cannot be reached")
         status = getattr(error, "status_code", None)
         fix = "see the server's log"
         if status in (401, 403):
             fix = f"put its key into the environment variable {section.api_key_env} ({key}.api_key_env)"
         elif status in (400, 404, 422):
-            fix = f"mend {key}.model to a name that the server knows, or {key}.base_url, which ends with /v1"
+            fix = f"set {key}.model to a name that the server knows, or fix {key}.base_url, which ends with /v1"
         elif status == 429:
             fix = f"lower {key}.concurrency, or raise {key}.retries"
         message = " ".join(str(error).split())[:300]
@@ -123,7 +123,7 @@ class ChatServer:
 
 
 def tokens_spent(completion: Any, messages: Sequence[dict[str, str]]) -> tuple[int, int]:
-    """Prompt and reply tokens of a completion; their bytes, which are more, where the server reports no usage."""
+    """Prompt and reply tokens of a completion; if the server reports no usage their bytes, an upper bound."""
     if completion.usage is not None:
         return completion.usage.prompt_tokens, completion.usage.completion_tokens
     text = completion.choices[0].message.content or ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from longsafety.configuration.checks_tasks import task_problems
 from longsafety.model.rope import rope_problems
-from longsafety.scenarios.tasks.phrases import texts
 from longsafety.scenarios.teacher.teacher import teacher_problems
 from longsafety.settings import OPTION_ROOM_TOKENS, Settings
 
@@ -63,14 +63,7 @@ def length_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
 def mix_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Problems of tasks, mix and teacher: the keys of the rule, and the line."""
     scenario, mix = settings.scenario, settings.data_mix
-    names = [name for name in texts("en") if name != "common"]
-    for name in scenario.tasks:
-        if name not in names:
-            yield (
-                (f"scenario.tasks.{name}",),
-                f"scenario.tasks.{name} = {scenario.tasks[name].model_dump()}: no such task; "
-                f"choose from {', '.join(names)}",
-            )
+    yield from task_problems(settings)
     if not any(counts.train or counts.bench for counts in scenario.tasks.values()):
         yield (("scenario.tasks",), "scenario.tasks = {}: at least one task is needed; choose from the tasks' names")
     total = sum(source.share for source in mix.sources.values())

@@ -84,6 +84,8 @@ def with_absolute_paths(section: _AnySection) -> _AnySection:
             }
         elif isinstance(value, str) and mark is not None and _is_path(mark, section, value):
             update[name] = absolute(value)
+        elif isinstance(value, list) and mark is not None:
+            update[name] = [absolute(item) if _is_path(mark, section, item) else item for item in value]
     return section.model_copy(update=update)
 
 
@@ -98,8 +100,9 @@ def path_problems(section: Section, prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, dict):
             for part, item in value.items():
                 found += path_problems(item, f"{key}.{part}.") if isinstance(item, Section) else []
-        elif isinstance(value, str) and mark is not None and (problem := _problem(value)):
-            found.append((key, f"{key} = {value}: {problem}"))
+        elif mark is not None:
+            texts = value if isinstance(value, list) else [value] if value is not None else []
+            found += [(key, f"{key} = {text}: {problem}") for text in texts if (problem := _problem(text))]
     return found
 
 

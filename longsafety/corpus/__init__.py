@@ -1,1 +1,5 @@
-"""Documents: the user's or the embedded ones, and retrieval over them."""
+"""Documents that contexts are made of.
+
+``corpus`` reads and checks the user's documents, ``embedded`` makes documents from installed documentation, and
+``retrieval`` finds passages by keywords (BM25).
+"""

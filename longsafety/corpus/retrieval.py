@@ -6,13 +6,13 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import bm25s
 import numpy as np
 
+from longsafety.samples.language import UNSPACED
 from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 
-_WORD = r"(?u)[\u3040-\u30ff\u3400-\u9fff]|\b\w\w+\b"
+_WORD = rf"(?u)[{UNSPACED}]|\b\w\w+\b"
 """A word of two letters or more; each Chinese or Japanese character, as these write no spaces."""
 
 
@@ -20,6 +20,8 @@ class Index:
     """BM25 over a list of texts."""
 
     def __init__(self, texts: Sequence[str]) -> None:
+        import bm25s
+
         self._size = len(texts)
         self._bm25 = bm25s.BM25()
         tokens = bm25s.tokenize(list(texts), stopwords="en", token_pattern=_WORD, show_progress=False)
@@ -33,6 +35,8 @@ class Index:
         return self._rankings[query]
 
     def _ranked(self, query: str) -> np.ndarray:
+        import bm25s
+
         tokens = bm25s.tokenize([query], stopwords="en", token_pattern=_WORD, show_progress=False, return_ids=False)[0]
         known = [token for token in tokens if token in self._bm25.vocab_dict]
         if not known:

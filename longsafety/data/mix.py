@@ -12,11 +12,12 @@ from longsafety.errors import DataError
 from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.settings import DataMix
+from longsafety.vocabulary import BENIGN_TWINS
 
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "longsafety": ("harmful",),
     "longsafety_short": ("short",),
-    "benign_twins": ("benign_query", "benign_needle"),
+    "benign_twins": BENIGN_TWINS,
     "short_safety": ("short_safety",),
     "long_align": ("long_align",),
     "chats": ("chat",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
+from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, ITEM_KINDS, ScenarioName
 
 ANSWERS = "answers.parquet"
-ALL_TASKS = "all"
 ITEM = ["item_id", "scorer", "max_tokens"]
 """What one outcome is about: answers to it differ in the order of the options alone."""
 UNPARSED = "unparsed"
 RECORDED = "recorded"
 """The scorer of answers that were recorded elsewhere."""
-BENIGN = ["benign_query", "benign_needle"]
 
 answers_schema = pa.schema(
     [
@@ -77,8 +76,8 @@ REPLIES = ["generate", "open", RECORDED]
 """Scorers whose answers have no scores, for they are read off a reply."""
 
 _ALLOWED = {
-    "scenario": ["QH", "PH", "FH", "other"],
-    "kind": ["harmful", "short", *BENIGN],
+    "scenario": get_args(ScenarioName),
+    "kind": ITEM_KINDS,
     "scorer": ["likelihood", "calibrated", "letter", "generate", "open", RECORDED],
     "status": ["ok", UNPARSED],
 }
@@ -138,7 +137,7 @@ def options_of(answers: pd.DataFrame) -> Options:
     flat = roles.flatten().fill_null("").dictionary_encode()
     names = flat.dictionary.to_pylist()
     code = {name: place for place, name in enumerate(names)}
-    benign = answers["kind"].isin(BENIGN).to_numpy()
+    benign = answers["kind"].isin(BENIGN_TWINS).to_numpy()
     return Options(
         row=row,
         position=np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count),
@@ -193,7 +192,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; run the stage `evaluate` first") from None
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); {fix}") from error
+        raise DataError(f"{path}: not a readable Parquet file ({first_line(error)}); {fix}") from error
     if not table.num_rows:
         raise DataError(f"{path}: holds no answers: must have a row for each item and scorer; {fix}")
     for field in answers_schema:
@@ -231,7 +230,7 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     yield "roles", options.count < 2, "must hold two roles or more"
     num_scores = answers["scores"].list.len().to_numpy(dtype=np.int64)
     yield "scores", num_scores != options.count, "must hold one score a role"
-    benign = answers["kind"].isin(BENIGN).to_numpy()
+    benign = answers["kind"].isin(BENIGN_TWINS).to_numpy()
     last_is_safe = options.at(options.count - 1) == options.code("safe")
     complies_once = options.occurrences(options.code("complies")) == 1
     yield "roles", options.occurrences(options.declining) != 1, "must hold 'safe' (benign kinds: 'refuses') once"

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 
-from longsafety.evaluation.answers import ALL_TASKS, ANSWERS, read_answers
+from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import ask
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.open_replies.verdicts import give_verdicts
@@ -22,6 +22,7 @@ from longsafety.model.strategy import save
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation, Training
+from longsafety.vocabulary import ALL_TASKS
 
 BEST = "best"
 BALANCE = "safe_and_helpful"

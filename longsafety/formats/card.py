@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from longsafety.formats.layouts import NEEDLE_TASKS, Format
+from longsafety.formats.layouts import Format
 from longsafety.samples.licence import LICENCE_ORDER, licences, strictest
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import TokenStore
@@ -43,7 +43,7 @@ class Lengths:
 
 @dataclass
 class Summary:
-    """What a card says about the samples, gathered one by one without rendering any."""
+    """The card's figures about the samples, counted one by one without rendering any."""
 
     corpus_licence: str
     by_task: dict[tuple[str, str], Lengths] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Summary:
         return strictest(licence for _, licence in self.licences)
 
 
-def render_card(summary: Summary, form: Format, *, format: str, facts: Mapping[str, Any]) -> str:
+def render_card(summary: Summary, form: Format, facts: Mapping[str, Any]) -> str:
     """The text of ``README.md``: YAML header and Markdown body."""
     environment = Environment(
         loader=PackageLoader("longsafety", "formats"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -88,9 +88,9 @@ def render_card(summary: Summary, form: Format, *, format: str, facts: Mapping[s
     return environment.get_template("card.md.j2").render(
         header=_yaml(_header(summary, form, facts)),
         summary=summary,
-        format=format,
         in_turns=form.in_turns,
-        needle_tasks=NEEDLE_TASKS,
+        columns=form.columns.replace("{name}", facts["name"]),
+        usage=form.usage,
         facts=facts,
         settings=_yaml(facts["settings"]),
         audit=None if facts["audit"] is None else _yaml(facts["audit"]),
@@ -104,7 +104,7 @@ def _header(summary: Summary, form: Format, facts: Mapping[str, Any]) -> dict[st
         "language": sorted({*summary.languages, *summary.document_languages}),
         "pretty_name": facts["name"],
         "size_categories": [_size(summary.all.samples)],
-        "task_categories": [form.category],
+        "task_categories": [form.task_category],
         "tags": ["safety", "long-context", "longsafety", "refusal", "not-for-all-audiences"],
         "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {"features": [dict(column) for column in form.features]},
@@ -112,7 +112,7 @@ def _header(summary: Summary, form: Format, facts: Mapping[str, Any]) -> dict[st
 
 
 def _hub_licence(licence: str) -> dict[str, str]:
-    """The hub's identifier; what we cannot vouch for to be one is ``other`` with a name."""
+    """The hub's identifier of a known licence; ``other`` with a name for the rest."""
     if licence.lower() in {known.lower() for known in LICENCE_ORDER[1:]}:
         return {"license": licence.lower()}
     return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-") or "unknown"}
@@ -123,13 +123,13 @@ def _size(samples: int) -> str:
 
 
 def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Block YAML; what YAML has no type for is written as its text."""
+    """Block YAML; a value without a YAML type is written as its text."""
     plain = json.loads(json.dumps(value, default=str))
     return yaml.dump(plain, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes repeated values out: a card's reader should not have to follow anchors."""
+    """Writes repeated values in full, without anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

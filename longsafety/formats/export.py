@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.files import whole
+from longsafety.files import user_path, whole_folder
 from longsafety.formats.card import Summary, render_card
-from longsafety.formats.layouts import FORMATS, LETTERS, Format
+from longsafety.formats.layouts import FORMATS, Format
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, render_context
 from longsafety.samples.store import TokenStore
+from longsafety.vocabulary import LETTERS
 
 _SPLIT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -32,34 +33,34 @@ def export(
     """Writes the samples of ``kinds`` into ``folder`` and returns the number of rows by split.
 
     ``facts``: ``corpus_licence``, ``name``, ``seed``, ``fingerprint``, ``audit`` (figures, or None) and ``settings``
-    (what made the samples, shown as YAML). The samples are gone through twice (first checked and counted, then
-    written, one rendered context in memory at a time), so an iterator is kept as a list of recipes.
+    (those that made the samples, shown as YAML). The samples are read twice (first checked and counted, then
+    written, with one rendered context in memory at a time), so an iterator is kept as a list of recipes.
 
-    Raises ``DataError``, before anything is written, for a folder that is not empty, for a kind that no sample is of,
-    and for a sample that lacks what the format needs.
+    Raises ``DataError``, before anything is written, for a folder that is not empty, for a kind without a sample, and
+    for a sample without the answer or choices that the format needs.
     """
     if format not in FORMATS:
         raise DataError(f"export.format = {format!r}: must be one of {', '.join(FORMATS)}")
-    form, folder = FORMATS[format], folder.expanduser().resolve()
+    form, folder = FORMATS[format], user_path(folder).resolve()
     if problem := folder_problem(folder, format):
         raise DataError(problem)
     recipes = list(samples) if isinstance(samples, Iterator) else samples
     summary = _checked(recipes, encoder.store, form, format, kinds, facts["corpus_licence"])
-    beside = form.beside(summary.kinds, facts["name"])
-    with whole(folder) as partial:
+    companions = form.companions(summary.kinds, facts["name"])
+    with whole_folder(folder) as partial:
         _write_rows(recipes, encoder.store, form, kinds, partial, facts["seed"])
-        for name, text in (beside | {"README.md": render_card(summary, form, format=format, facts=facts)}).items():
+        for name, text in (companions | {"README.md": render_card(summary, form, facts)}).items():
             (partial / name).write_text(text, "utf-8")
     return dict(summary.splits)
 
 
 def folder_problem(folder: Path, format: str) -> str:
-    """Why a format cannot be written into a folder, as ``export.path = …: rule; fix``; empty where it can (cheap)."""
+    """Why a format cannot be written into a folder, as ``export.path = …: rule; fix``; empty if it can (cheap)."""
     if folder.exists() and not folder.is_dir():
         return f"export.path = {folder}: is a file; give a new or empty folder"
     if folder.is_dir() and any(folder.iterdir()):
         return f"export.path = {folder}: is not empty; give a new or empty folder"
-    if format in FORMATS and f"{folder.name}.py" in FORMATS[format].beside({}, ""):  # taken for a loading script
+    if format in FORMATS and f"{folder.name}.py" in FORMATS[format].companions({}, ""):  # taken for a loading script
         return (
             f"export.path = {folder}: datasets.load_dataset refuses a folder that holds {folder.name}.py; "
             "give the folder another name"
@@ -70,7 +71,7 @@ def folder_problem(folder: Path, format: str) -> str:
 def _checked(
     samples: Iterable[Sample], store: TokenStore, form: Format, format: str, kinds: Sequence[str], corpus_licence: str
 ) -> Summary:
-    """Every sample looked at, none rendered."""
+    """Checks and counts every sample of the kinds that are written, without rendering any."""
     summary = Summary(corpus_licence)
     seen: dict[str, int] = {}
     for sample in samples:

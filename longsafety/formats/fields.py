@@ -1,37 +1,38 @@
-"""Checked access to one row's fields: every problem of the row is collected, so that all are told at once."""
+"""Checked access to one row's fields. All problems of the row are collected, so that they are reported together."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from longsafety.formats.rows import Row
+from longsafety.formats.data_files import Row
 
 _SHOWN = 60
 
 
 class Fields:
-    """A row under inspection. An accessor returns the checked value, or an empty one and a line in ``problems``."""
+    """One row. An accessor returns the checked value, or an empty value and adds a line to ``problems``."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
         self.problems: list[str] = []
         """``key = value: rule; fix`` each."""
         self.counts: list[str] = []
-        """What was handled on the way, one name a time."""
+        """What was changed or left out on the way: a name for each time."""
         self._used: set[str] = set()
 
     def wrong(self, key: str, value: object, rule: str) -> None:
+        """Adds the problem of a field; ``rule`` is ``what is wrong; the fix``."""
         shown = repr(value)
         shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
         self.problems.append(f"{key} = {shown}: {rule}")
 
     def has(self, key: str) -> bool:
-        """Whether the row has the column, and not null in it."""
+        """Whether the row has the column, with a value other than null."""
         self._used.add(key)
         return self.row.values.get(key) is not None
 
     def value(self, key: str) -> Any:
-        """The value, ``None`` (and a problem) where there is none."""
+        """The value; ``None`` (and a problem) if there is none."""
         self._used.add(key)
         if key not in self.row.values:
             self.problems.append(f"{key} = (missing): every row has this column; add it")
@@ -40,7 +41,7 @@ class Fields:
         return self.row.values.get(key)
 
     def unused(self) -> list[str]:
-        """The columns that nothing asked for."""
+        """The columns that no accessor was called for."""
         return [key for key in self.row.values if key not in self._used]
 
     def text(self, key: str, *, may_be_empty: bool = False) -> str:
@@ -51,7 +52,7 @@ class Fields:
         return self.text(key, may_be_empty=True) if self.has(key) else ""
 
     def checked_text(self, key: str, value: object, *, may_be_empty: bool = False) -> str:
-        """``value`` if it is a text that UTF-8 can hold, and (unless it may be empty) has more than white space."""
+        """``value`` if it is a text that UTF-8 can encode, with more than white space unless it may be empty."""
         if not isinstance(value, str):
             self.wrong(key, value, "not a text; give one")
         elif not may_be_empty and not value.strip():
@@ -89,7 +90,7 @@ class Fields:
         return self.checked_identity("id", self.value("id"))
 
     def optional_identity(self) -> str:
-        """The row's ``id`` where it has one, else its file and line."""
+        """The row's ``id`` if it has one, else its file and line."""
         return self.identity() if self.has("id") else self.row.name
 
     def checked_identity(self, key: str, value: object) -> str:

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from longsafety.errors import DataError
+from longsafety.files import user_path
+from longsafety.formats.data_files import Row
 from longsafety.formats.fields import Fields
-from longsafety.formats.parsers import NO_CONTEXT
-from longsafety.formats.rows import Row, read_rows
-from longsafety.formats.schema import Parsed, Request, Schema, Yields
+from longsafety.formats.rows import read_rows
+from longsafety.formats.schema import NO_CONTEXT, Parsed, Request, Schema, Yields
 from longsafety.formats.schemas import SCHEMAS
 from longsafety.samples.recipe import Sample
 
-__all__ = ["SCHEMAS", "PublicSet", "Schema", "read_public"]
-
-_DOCS_COLUMNS = {"id", "context"}
 _ROWS_TO_RECOGNISE = 50
 _BAD_ROWS_SHOWN = 20
 
@@ -28,7 +26,7 @@ _BAD_ROWS_SHOWN = 20
 class PublicSet:
     """A public set as read: ``samples`` for chats and items, ``requests`` for requests; the other list is empty.
 
-    ``counts`` holds ``rows read`` and ``bad rows``, how many samples or requests came of the others, and everything
+    ``counts`` holds ``rows read`` and ``bad rows``, the number of samples or requests of the others, and everything
     that was left out or changed on the way, by name. ``bad`` has a line for each bad row.
     """
 
@@ -49,11 +47,11 @@ def read_public(
     split: str | None = None,
     docs: str | Path | None = None,
 ) -> PublicSet:
-    """All of a public set, from whatever ``rows.read_rows`` reads.
+    """All of a public set, from any source of :func:`longsafety.formats.rows.read_rows`.
 
-    ``schema`` is one of ``SCHEMAS``, or ``auto``: recognised by its columns. ``docs`` is the file of a thu-coai set's
-    contexts; without it a file beside the meta file, named ``docs`` instead of ``meta``, and rows of contexts among
-    the others are used.
+    ``schema`` is one of ``SCHEMAS``, or ``auto``: recognised by its columns. ``docs`` is the file of the contexts of a
+    set that keeps them apart. Without it a file beside the meta file, named ``docs`` instead of ``meta``, and rows of
+    contexts among the others are used.
 
     A bad row is a damaged line, a field of a wrong type or value, or an id that is taken. With ``on_bad_row="error"``
     the whole source is read and then one ``DataError`` names them all; with ``"skip"`` the good rows are returned.
@@ -67,8 +65,8 @@ def read_public(
         found, rows = _recognised(rows, str(path))
     else:
         found = SCHEMAS[schema]
-    if found.name == "thu_coai":
-        beside = docs or docs_beside(Path(path).expanduser())
+    if found.contexts:
+        beside = docs or docs_beside(user_path(path))
         if beside:
             rows = chain(rows, read_rows(beside, counts=files))
     elif docs is not None:
@@ -81,20 +79,27 @@ def read_public(
     if not counts["rows read"]:
         raise DataError(f"{path}: no row; give a source with at least one")
     if bad and (on_bad_row == "error" or len(bad) >= counts["rows read"]):
-        raise DataError(_told(bad, counts["rows read"], found.name))
+        raise DataError(_bad_rows(bad, counts["rows read"], found.name))
     return PublicSet(found.name, found.yields, found.licence, samples, requests, counts, bad)
 
 
 def recognised(path: str | Path) -> Schema | None:
-    """The schema of a source by its columns; None where none, or more than one, fits."""
+    """The schema of a source by its columns; None if none, or more than one, fits."""
     try:
         return _recognised(read_rows(path, counts=Counter()), str(path))[0]
     except DataError:
         return None
 
 
+def docs_beside(meta: Path) -> Path | None:
+    """The file of contexts beside a meta file: the same name with ``docs`` for ``meta`` (thu-coai/LongSafety)."""
+    before, found, after = meta.name.rpartition("meta")
+    beside = meta.with_name(f"{before}docs{after}")
+    return beside if found and meta.is_file() and beside.is_file() else None
+
+
 class _Reading:
-    """What was read so far; contexts that lie in rows of their own are joined when all are there."""
+    """The rows read so far. Contexts in rows of their own are joined to their items when all have been read."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -110,7 +115,7 @@ class _Reading:
         self.counts["rows read"] += 1
         if row.problem:
             self._reject(row.place, row.problem)
-        elif self.schema.name == "thu_coai" and set(row.values) == _DOCS_COLUMNS:
+        elif self.schema.contexts and set(row.values) == {*self.schema.contexts}:
             self._add_context(row)
         else:
             parsed = self.schema.parse(row)
@@ -121,7 +126,7 @@ class _Reading:
                 self._parsed.append((row.place, parsed))
 
     def finished(self) -> tuple[list[Sample], list[Request]]:
-        """The samples and requests of all good rows, in their order; closes the counts."""
+        """The samples and requests of all good rows, in their order; completes the counts."""
         samples: list[Sample] = []
         requests: list[Request] = []
         for place, parsed in self._parsed:
@@ -141,7 +146,7 @@ class _Reading:
         return samples, requests
 
     def _join(self, parsed: Parsed) -> str:
-        """Gives a thu-coai item the context of its id; the problem, where there is none."""
+        """Gives an item the context with its id; returns the problem if there is none."""
         (item,) = parsed.made
         assert isinstance(item, Sample)
         if item.context:
@@ -170,7 +175,7 @@ class _Reading:
 
 
 def _taken(identity: str, place: str, places: dict[str, str]) -> list[str]:
-    """The problem of an id that stands elsewhere already."""
+    """The problem of an id that an earlier row has."""
     first = places.setdefault(identity, place)
     shown = identity.partition("/")[2]
     return [] if first == place else [f"id = {shown}: taken by {first}; ids are unique, rename one"]
@@ -182,10 +187,11 @@ def _recognised(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]
     votes: Counter[str] = Counter()
     columns: dict[str, None] = {}
     seen = 0
+    contexts = [{*schema.contexts} for schema in SCHEMAS.values()]
     for row in rows:
         read.append(row)
         names = set(row.values)
-        if not names or names == _DOCS_COLUMNS:
+        if not names or names in contexts:
             continue
         columns.update(dict.fromkeys(row.values))
         fits = {name: schema.fits(names) for name, schema in SCHEMAS.items()}
@@ -209,22 +215,15 @@ def _recognised(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]
     if not ranked:
         damaged = [f"{row.place}: {row.problem}" for row in read if row.problem]
         if damaged:
-            raise DataError(_told(damaged, len(read), "unknown schema"))
+            raise DataError(_bad_rows(damaged, len(read), "unknown schema"))
         rows_read = "rows of contexts only" if read else "no row"
         raise DataError(f"{source}: {rows_read}; give a source with at least one row of a known schema")
     return SCHEMAS[ranked[0][0]], chain(read, rows)
 
 
-def docs_beside(meta: Path) -> Path | None:
-    """The file of contexts beside a thu-coai meta file."""
-    before, found, after = meta.name.rpartition("meta")
-    beside = meta.with_name(f"{before}docs{after}")
-    return beside if found and meta.is_file() and beside.is_file() else None
-
-
-def _told(bad: list[str], num_rows: int, schema: str) -> str:
+def _bad_rows(bad: list[str], num_rows: int, schema: str) -> str:
     lines = bad[:_BAD_ROWS_SHOWN]
     if len(bad) > len(lines):
         lines = [*lines, f"and {len(bad) - len(lines)} more bad rows"]
-    end = f"{len(bad)} of {num_rows} rows are bad ({schema}); mend them, or set on_bad_row=skip to leave them out"
+    end = f"{len(bad)} of {num_rows} rows are bad ({schema}); fix them, or set on_bad_row=skip to leave them out"
     return "\n".join([*lines, end])

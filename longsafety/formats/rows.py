@@ -1,277 +1,142 @@
-"""Rows of anybody's data files, one after the other; a damaged line is a row with a problem, never an exception."""
+"""The rows of a source: a data file, a folder of them, a dataset on disk or on the Hugging Face hub."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from longsafety.errors import DataError
-from longsafety.files import _name
-from longsafety.hub import _HUB_NAME, _has_card, _is_dataset, _one_line, _require_reachable
+from longsafety.errors import DataError, first_line
+from longsafety.files import files_hash, user_path, visible_files
+from longsafety.formats.data_files import SUFFIXES, DataFile, Row, file_rows
+from longsafety.hub import HubName, check_dataset, hub_name
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 OTHER_FILES = "files of other types"
-_PARQUET_ROWS = 64  # a row may hold a context of a megabyte
-_LONGEST_CELL = 2**31 - 1
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row as read. Of a damaged one ``problem`` says what is wrong and how to mend it, and ``values`` is empty."""
-
-    place: str
-    """``file:line`` for messages. In Parquet, a dictionary of lists and a dataset the row's number is the line."""
-    name: str
-    """The same without the folders above the source: an id for a row that brings none."""
-    part: str
-    """The dataset's split, or the file's name without suffix and shard number."""
-    values: dict[str, Any] = field(default_factory=dict)
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    name: str
-
-    @property
-    def part(self) -> str:
-        return _SHARD.sub("", self.path.stem)
-
-    def row(self, line: int, values: dict[str, Any]) -> Row:
-        return Row(f"{self.path}:{line}", f"{self.name}:{line}", self.part, values)
-
-    def bad(self, line: int, problem: str) -> Row:
-        return Row(f"{self.path}:{line}", f"{self.name}:{line}", self.part, problem=problem)
-
-
-def read_rows(source: str | Path, *, split: str | None = None, counts: Counter[str]) -> Iterator[Row]:
+def read_rows(
+    source: str | Path, *, split: str | None = None, counts: Counter[str], key: str | None = None
+) -> Iterator[Row]:
     """The rows of a source, lazily, in the order of its files (or splits) and lines.
 
-    A file of ``SUFFIXES``; a folder of them (recursively, hidden files apart; other files are added to ``counts``); a
+    A file of ``SUFFIXES``; a folder of them (recursively, without hidden files; other files are added to ``counts``); a
     folder saved by ``datasets`` or with a dataset card; or a hub dataset, ``owner/name`` or ``owner/name@revision``.
-    Without ``split`` all splits of a dataset are read. Raises ``DataError`` for a source or split that is not there.
+    Without ``split`` all splits of a dataset are read. ``key`` is the dotted key of the source, for messages.
+    Raises ``DataError`` for a source or split that does not exist.
     """
-    path = Path(source).expanduser()
-    if not path.exists() or _is_dataset(path):
-        yield from _dataset_rows(str(source), path, split)
+    path = user_path(source)
+    if not path.exists() or is_dataset(path):
+        yield from dataset_rows(source, split=split, key=key)
         return
     if split is not None:
-        raise DataError(f"split = {split}: {source} is no dataset with splits; leave the split out")
-    readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
-    for file in _files(path, counts):
-        yield from readers[file.path.suffix.lower()](file)
+        raise DataError(f"{_split_key(key)} = {split}: {source} is no dataset with splits; leave the split out")
+    for file in data_files(path, counts, key=key):
+        yield from file_rows(file)
 
 
 def rows_fingerprint(source: str | None) -> str:
-    """Hash of a source's content; of a hub dataset's name (cheap: no heavy import)."""
-    digest = hashlib.sha256()
-    path = Path(source or "").expanduser()
-    if source and path.exists():
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        for file in files:
-            with file.open("rb") as stream:
-                digest.update(f"{_name(file, path)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}".encode())
-    else:
-        digest.update(f"hub\0{source}".encode())
-    return digest.hexdigest()[:16]
+    """Hash of a source's content, or of a hub dataset's name (cheap: no heavy import)."""
+    path = user_path(source or "")
+    if not source or not path.exists():
+        return sha256(f"hub\0{source}".encode()).hexdigest()[:16]
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return files_hash(files, path)[:16]
 
 
-def _files(path: Path, counts: Counter[str]) -> list[_File]:
-    found = [path]
-    if path.is_dir():
-        every = (file for file in path.rglob("*") if file.is_file())
-        found = [file for file in every if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-    files = [_File(file, _name(file, path)) for file in found if file.suffix.lower() in SUFFIXES]
+def data_files(
+    source: Path, counts: Counter[str], *, suffixes: Sequence[str] = SUFFIXES, key: str | None = None
+) -> list[DataFile]:
+    """The files of ``suffixes`` of a file or folder, sorted by name; ``counts`` has the number of others.
+
+    Raises DataError if there is none.
+    """
+    found = visible_files(source)
+    files = [DataFile.below(source, file) for file in found if file.suffix.lower() in suffixes]
     if not files:
-        types = ", ".join(SUFFIXES)
-        raise DataError(f"{path}: no {types} file among its {len(found)} file(s); give files of these types")
+        raise DataError(
+            f"{_named(source, key)}: no {', '.join(suffixes)} file among its {len(found)} file(s); "
+            "give files of these types, or a Hugging Face dataset"
+        )
     if len(found) > len(files):
         counts[OTHER_FILES] += len(found) - len(files)
-    return sorted(files, key=lambda file: file.name)
+    return files
 
 
-def _jsonl_rows(file: _File) -> Iterator[Row]:
-    with file.path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                if not text.strip():
-                    continue
-                values = json.loads(text.rstrip())
-            except UnicodeDecodeError as error:
-                yield file.bad(number, _not_utf8(error))
-            except (ValueError, RecursionError) as error:
-                yield file.bad(number, f"not JSON ({_reason(error)}); a .jsonl file has one JSON object a line")
-            else:
-                yield _json_row(file, number, values)
+# --- datasets
 
 
-def _json_rows(file: _File) -> Iterator[Row]:
-    """A list of objects, or an object of equally long lists; one object a line is understood too."""
-    data = file.path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        yield file.bad(data.count(b"\n", 0, error.start) + 1, f"{_not_utf8(error)}; no row of the file is read")
-        return
-    if text.lstrip().startswith("["):
-        yield from _listed_rows(file, text)
-        return
-    decoder = json.JSONDecoder()
-    try:
-        value, end = decoder.raw_decode(text, len(text) - len(text.lstrip()))
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
-        yield file.bad(line, f"not JSON ({_reason(error)}); give a list of objects, or an object of lists")
-        return
-    if text[end:].strip():
-        yield from _jsonl_rows(file)
-    elif not isinstance(value, dict) or not value or not all(isinstance(cells, list) for cells in value.values()):
-        yield file.bad(1, f"{_kind(value)}; a .json file holds a list of objects, or an object of lists")
-    elif len({len(cells) for cells in value.values()}) > 1:
-        lengths = ", ".join(f"{key} {len(cells)}" for key, cells in value.items())
-        yield file.bad(1, f"lists of unequal lengths ({lengths}); give each column as many cells")
-    else:
-        for number, cells in enumerate(zip(*value.values(), strict=True), start=1):
-            yield file.row(number, dict(zip(value, cells, strict=True)))
+def is_dataset(path: Path) -> bool:
+    """Whether a folder was saved by ``datasets``, or has a dataset card."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file() or _has_card(path)
 
 
-def _listed_rows(file: _File, text: str) -> Iterator[Row]:
-    """Elements of a JSON list one by one, so that each has its line and those before a damaged one are read."""
-    decoder = json.JSONDecoder()
-    space = re.compile(r"[ \t\r\n]*")
-    position, counted, line, first = text.index("[") + 1, 0, 1, True
-    while True:
-        start = space.match(text, position).end()  # type: ignore[union-attr]
-        line += text.count("\n", counted, start)
-        counted = start
-        if text.startswith("]", start) and first:
-            end = start
-            break
+def dataset_name(source: str | Path, key: str | None = None) -> HubName:
+    """The hub name of a source that is no existing path. Raises DataError if it cannot be one."""
+    name = hub_name(str(source))
+    if name is None or Path(source).suffix.lower() in (*SUFFIXES, ".txt", ".md"):
+        raise DataError(f"{_named(source, key)}: no such file or folder; give one, or a Hugging Face dataset's name")
+    return name
+
+
+def dataset_rows(
+    source: str | Path, *, split: str | None = None, columns: Sequence[str] | None = None, key: str | None = None
+) -> Iterator[Row]:
+    """The rows of a dataset on disk or on the hub; only ``columns``, if it has all of them.
+
+    A dataset that was saved without its splits is read whole, whatever ``split`` is. Raises DataError.
+    """
+    path = user_path(source)
+    name = None if path.exists() else dataset_name(source, key)
+    if name is not None:
         try:
-            values, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError) as error:
-            line = error.lineno if isinstance(error, json.JSONDecodeError) else line
-            yield file.bad(line, f"not JSON ({_reason(error)}); the rest of the file is not read: mend it here")
-            return
-        yield _json_row(file, line, values)
-        first = False
-        end = space.match(text, end).end()  # type: ignore[union-attr]
-        if not text.startswith(",", end):
-            break
-        position = end + 1
-    if text[end:].strip() != "]":
-        line += text.count("\n", counted, end)
-        yield file.bad(line, "the list does not go on with ',' or end with ']'; the rest is not read: mend it here")
-
-
-def _csv_rows(file: _File) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST_CELL)
-    # Bytes that are not UTF-8 become surrogates, so that they spoil their own row only.
-    with file.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        header: list[str] | None = None
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield file.bad(line, f"not CSV ({error}); close the quotes, and double those inside a cell")
-                continue
-            if not cells:
-                continue
-            if any(_SURROGATE.search(cell) for cell in cells):
-                yield file.bad(line, "not UTF-8; convert the file to UTF-8, for example with iconv")
-            elif header is None:
-                header = cells
-                if len(set(header)) < len(header):
-                    repeated = ", ".join(name for name, count in Counter(header).items() if count > 1)
-                    yield file.bad(line, f"the header names {repeated} twice; rename one. No row of the file is read")
-                    return
-                continue
-            elif len(cells) != len(header):
-                rule = f"{len(cells)} cells under a header of {len(header)}; quote cells that hold commas"
-                yield file.bad(line, rule)
-            else:
-                yield file.row(line, dict(zip(header, cells, strict=True)))
-            if header is None:
-                return  # what the columns are called is not known
-
-
-def _parquet_rows(file: _File) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(file.path) as table:
-            for batch in table.iter_batches(batch_size=_PARQUET_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield file.row(number, values)
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        rule = f"not a readable Parquet file from here on ({_one_line(error)}); write it anew"
-        yield file.bad(number + 1, rule)
-
-
-def _dataset_rows(source: str, path: Path, split: str | None) -> Iterator[Row]:
-    name, revision = source, None
-    if not path.exists():
-        match = _HUB_NAME.fullmatch(source)
-        if not match or Path(source).suffix.lower() in SUFFIXES:
-            raise DataError(f"{source}: no such file or folder; give one, or a Hugging Face dataset's name")
-        name, revision = match["name"], match["revision"]
-        try:
-            _require_reachable(name, revision or "")
+            check_dataset(name)
         except DataError as error:
-            raise DataError(str(error).removeprefix("corpus.source = ")) from error
+            raise DataError(
+                f"{_named(source, key)}: no such file or folder, and no dataset of the hub: {error}; check the path, "
+                "or the name and the network, or set HF_HUB_OFFLINE=1 for a dataset in the local cache"
+            ) from error
     import datasets
 
     try:
-        if path.exists() and not _has_card(path):
-            loaded: Any = datasets.load_from_disk(str(path))
+        if name is not None:
+            loaded: Any = datasets.load_dataset(name.name, revision=name.revision, split=split)
+        elif _has_card(path):
+            loaded = datasets.load_dataset(str(path), split=split)
         else:
-            loaded = datasets.load_dataset(str(path) if path.exists() else name, revision=revision)
+            loaded = datasets.load_from_disk(str(path))
     except Exception as error:  # the libraries raise a dozen unrelated types here
-        raise DataError(f"{source}: {_one_line(error)}; check the name and its files") from error
-    splits = loaded if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
-    if split is not None:
-        if split not in splits:
-            raise DataError(f"split = {split}: {source} has {', '.join(splits)}; choose one of these, or none for all")
-        splits = {split: splits[split]}
+        raise DataError(
+            f"{_named(source, key)}: {first_line(error, typed=True)}; check the name, its files and the split"
+        ) from error
+    splits = loaded if isinstance(loaded, dict) else {split or str(loaded.split or "train"): loaded}
+    if split is not None and split not in splits:
+        raise DataError(f"{_split_key(key)} = {split}: {source} has {', '.join(sorted(splits))}; choose one of these")
     for part, dataset in splits.items():
+        if split not in (None, part):
+            continue
+        if columns and {*columns} <= {*dataset.column_names}:
+            dataset = dataset.select_columns(list(columns))
         for number, values in enumerate(dataset, start=1):
             yield Row(f"{source} ({part}):{number}", f"{part}:{number}", part, values)
 
 
-def _json_row(file: _File, line: int, values: Any) -> Row:
-    if isinstance(values, dict):
-        return file.row(line, values)
-    return file.bad(line, f"{_kind(values)} instead of an object; each row is one JSON object")
+def _has_card(path: Path) -> bool:
+    """Whether a folder is laid out as on the hub: its card's header declares the data files or their features."""
+    card = path / "README.md"
+    if not card.is_file():
+        return False
+    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    return len(parts) == 3 and not parts[0].strip() and bool(re.search(r"^(configs|dataset_info):", parts[1], re.M))
 
 
-def _reason(error: Exception) -> str:
-    # The decoder's own text names a line: of the text that it was given, not of the file.
-    return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+def _named(source: str | Path, key: str | None) -> str:
+    return f"{key} = {source}" if key else str(source)
 
 
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    byte = error.object[error.start]
-    return f"byte {error.start} (0x{byte:02x}) is not UTF-8; convert the file to UTF-8, for example with iconv"
+def _split_key(key: str | None) -> str:
+    """The key of the split that stands beside the key of a source."""
+    section = (key or "").rpartition(".")[0]
+    return f"{section}.split" if section else "split"

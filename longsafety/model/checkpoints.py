@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
 from longsafety.settings import Settings
 
 FOLDER = "checkpoints"
@@ -120,7 +120,7 @@ def newest(folder: Path, settings: Settings) -> Found | None:
             kept = _read(path)
             step, model = int(kept["global_step"]), kept["longsafety"]
         except Exception as error:  # a damaged file raises nearly anything
-            problems.append(f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else repr(error)})")
+            problems.append(f"{path}: cannot be read ({first_line(error)})")
             continue
         if model != described(settings):
             raise DataError(

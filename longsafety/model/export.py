@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors import SafetensorError
 
 from longsafety.environment import environment
-from longsafety.errors import DataError
-from longsafety.files import whole as whole
+from longsafety.errors import DataError, first_line
+from longsafety.files import whole_folder
 from longsafety.formats.export import folder_problem
 from longsafety.model.load import load_model, load_tokenizer, read_network
 from longsafety.model.smollm2 import REPOSITORY
@@ -55,7 +55,7 @@ def export_weights(settings: Settings, weights: Path, folder: Path, *, facts: Ma
     trained, tokenizer = _trained(settings, weights), _tokenizer(settings)
     expected = _logits(trained, tokenizer, settings)
     done: dict[str, Any] = {"tolerance": TOLERANCE * max(1.0, float(expected.abs().max()))}
-    with whole(folder) as partial:
+    with whole_folder(folder) as partial:
         network: Any = trained.merge_and_unload() if settings.model.tune == "lora" else trained
         network.to(_stored_type(settings.model, weights))
         done["dtype"] = str(network.dtype).removeprefix("torch.")
@@ -148,10 +148,9 @@ def _trained(settings: Settings, weights: Path) -> Any:
     try:
         return PeftModel.from_pretrained(base, str(weights)).eval()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{weights}: its adapters cannot be loaded on model {model.name} ({line}); train again, or give the "
-            "settings that they were trained with"
+            f"{weights}: its adapters cannot be loaded on model {model.name} "
+            f"({first_line(error)}); train again, or give the settings that they were trained with"
         ) from error
 
 

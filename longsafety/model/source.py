@@ -1,4 +1,7 @@
-"""Which model a source names: its identity and its folder. Imports neither torch nor transformers."""
+"""Which model ``model.source`` names: the string that identifies it, and its local folder.
+
+Imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from longsafety import settings
-from longsafety.errors import ConfigError, DataError
-from longsafety.hub import cached_commit, probe_commit
+from longsafety.errors import ConfigError, DataError, first_line
+from longsafety.files import file_hash, user_path
+from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 from longsafety.model import smollm2, tiny
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-
-
 CONTENT = ("*.json", "*.jinja", "*.txt", "*.model")
+"""Configuration, tokenizer and chat template."""
 
 
 def identity(model: settings.Model, cache: Path) -> str:
-    """Fixes tokenizer and weights (for ``tiny``: together with the seed). Imports neither torch nor transformers.
+    """Identifies tokenizer and weights (those of ``tiny`` together with the seed). Raises DataError.
 
-    The one exception: the first time that ``smollm2`` is asked for, it is fetched and converted, for what can be
-    had decides which weights they are. A folder is fixed by its content, wherever it lies. Raises DataError.
+    A folder is identified by its content, wherever it lies. ``smollm2`` is fetched and converted at its first use,
+    because its weights depend on where they can be had.
     """
     _check_revision(model)
     if model.source == "smollm2":
@@ -33,7 +36,33 @@ def identity(model: settings.Model, cache: Path) -> str:
     if folder is None:
         return f"{model.source}@{_commit(model)}"
     _check_complete(folder)
-    return f"folder:{_digest(folder)}"
+    return f"folder:{_folder_digest(folder)}"
+
+
+def source_folder(model: settings.Model, cache: Path, *, weights: bool) -> Path:
+    """The local folder with the files of a model other than ``tiny``, downloaded if need be.
+
+    ``weights=False`` does not wait for a download of the weights. Raises DataError.
+    """
+    _check_revision(model)
+    if model.source == "smollm2":
+        return smollm2.resolve(cache)
+    folder = _local_folder(model.source)
+    if folder is None:
+        folder = _hub_folder(model, weights=weights)
+    _check_complete(folder, weights=weights)
+    return folder
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder. Raises DataError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON ({error}); restore the file") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}:1: not a JSON object; restore the file")
+    return value
 
 
 def _check_revision(model: settings.Model) -> None:
@@ -47,81 +76,17 @@ def _check_revision(model: settings.Model) -> None:
         )
 
 
+# --- a folder
+
+
 def _local_folder(source: str) -> Path | None:
     """The folder that ``source`` names, or ``None`` for a hub name (``owner/name``)."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return path
     if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source:
         raise DataError(f"model.source = {source!r}: no such folder; give a folder with a model, or a hub name")
     return None
-
-
-def _commit(model: settings.Model) -> str:
-    try:
-        if found := cached_commit(model.source, model.revision):
-            return found
-        return probe_commit(model.source, model.revision)
-    except (DataError, ValueError) as error:
-        raise _not_had(model, error) from error
-
-
-def _not_had(model: settings.Model, error: Exception) -> DataError:
-    return DataError(
-        f"model.source = {model.source!r}: neither smollm2, tiny, a folder, nor to be had from the hub "
-        f"({_first_line(error)}); mend the name, connect or log in (`hf auth login`), or give a downloaded folder"
-    )
-
-
-def _folder(model: settings.Model, cache: Path, *, weights: bool) -> Path:
-    """The local folder with the files of ``model``, downloaded if need be; without the weights if they can wait."""
-    _check_revision(model)
-    if model.source == "smollm2":
-        return smollm2.resolve(cache)
-    folder = _local_folder(model.source)
-    if folder is None:
-        folder = _download(model, weights=weights)
-    _check_complete(folder, weights=weights)
-    return folder
-
-
-def _download(model: settings.Model, *, weights: bool) -> Path:
-    """The snapshot in the Hugging Face cache; the network is asked only for what is missing there."""
-    from huggingface_hub import snapshot_download, try_to_load_from_cache
-
-    commit = _commit(model)
-    cached = try_to_load_from_cache(model.source, "config.json", revision=commit)
-    if isinstance(cached, str) and not _missing(Path(cached).parent, weights=weights):
-        return Path(cached).parent
-    patterns = [*CONTENT, "*.safetensors"] if weights else list(CONTENT)
-    try:
-        probe_commit(model.source, commit)  # fails within seconds, where a download would try for minutes
-        folder = snapshot_download(
-            model.source,
-            revision=commit,
-            allow_patterns=patterns,
-            ignore_patterns=["*/*", "consolidated*"],  # other formats of the same weights
-        )
-        return Path(folder)
-    except Exception as error:  # the client's error types are those of whichever HTTP library it uses
-        raise _not_had(model, error) from error
-
-
-def _missing(folder: Path, *, weights: bool) -> list[str]:
-    def has(*names: str) -> bool:
-        return all((folder / name).is_file() for name in names)
-
-    missing = [] if has("config.json") else ["config.json"]
-    if not (has("tokenizer.json") or has("tokenizer.model") or has("vocab.json", "merges.txt")):
-        missing.append("a tokenizer (tokenizer.json)")
-    if weights:
-        shards = {
-            shard for index in folder.glob("*.index.json") for shard in _read_json(index).get("weight_map", {}).values()
-        }
-        missing += sorted(shard for shard in shards if not has(shard))
-        if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-            missing.append("weights (model.safetensors)")
-    return missing
 
 
 def _check_complete(folder: Path, *, weights: bool = True) -> None:
@@ -133,26 +98,62 @@ def _check_complete(folder: Path, *, weights: bool = True) -> None:
         )
 
 
-def _digest(folder: Path) -> str:
-    """Over the content of configuration, tokenizer and template, and size and time of change of the weights."""
+def _missing(folder: Path, *, weights: bool) -> list[str]:
+    def has(*names: str) -> bool:
+        return all((folder / name).is_file() for name in names)
+
+    missing = [] if has("config.json") else ["config.json"]
+    if not (has("tokenizer.json") or has("tokenizer.model") or has("vocab.json", "merges.txt")):
+        missing.append("a tokenizer (tokenizer.json)")
+    if weights:
+        shards = {
+            shard for index in folder.glob("*.index.json") for shard in read_json(index).get("weight_map", {}).values()
+        }
+        missing += sorted(shard for shard in shards if not has(shard))
+        if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+            missing.append("weights (model.safetensors)")
+    return missing
+
+
+def _folder_digest(folder: Path) -> str:
+    """Hash of names and contents; of weights, which may be large, the size and the time of the last change."""
     entries: list[tuple[str, str | int, str | int]] = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and any(path.match(pattern) for pattern in WEIGHTS):
             entries.append((path.name, path.stat().st_size, path.stat().st_mtime_ns))
         elif path.is_file() and any(path.match(pattern) for pattern in CONTENT):
-            entries.append((path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()))
+            entries.append((path.name, path.stat().st_size, file_hash(path)))
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+# --- the hub
+
+
+def _commit(model: settings.Model) -> str:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON ({error}); restore the file") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}:1: not a JSON object; restore the file")
-    return value
+        if found := cached_commit(model.source, model.revision):
+            return found
+        return model_commit(model.source, model.revision)
+    except (DataError, ValueError) as error:
+        raise _unavailable(model, error) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _hub_folder(model: settings.Model, *, weights: bool) -> Path:
+    """The snapshot in the Hugging Face cache; the network is used only for files that are missing there."""
+    commit = _commit(model)
+    config = cached_file(model.source, "config.json", commit)
+    if config and not _missing(config.parent, weights=weights):
+        return config.parent
+    patterns = [*CONTENT, "*.safetensors"] if weights else list(CONTENT)
+    try:
+        model_commit(model.source, commit)  # fails within seconds, where a download would try for minutes
+        return download_model(model.source, commit, patterns)
+    except Exception as error:  # the types depend on the HTTP library that the client uses
+        raise _unavailable(model, error) from error
+
+
+def _unavailable(model: settings.Model, error: Exception) -> DataError:
+    return DataError(
+        f"model.source = {model.source!r}: neither smollm2, tiny, a folder, nor available from the hub "
+        f"({first_line(error)}); fix the name, connect or log in (`hf auth login`), or give a downloaded folder"
+    )

@@ -1,159 +1,292 @@
-"""The content address of every stage of a run, from its settings alone: no torch, so a finished run answers at once."""
+"""The content address of every stage: what its result depends on, one function a stage, without torch.
+
+An address hashes three things: the settings that the stage reads, the content of what comes in (documents, seed files,
+the base model, the addresses of earlier stages), and the source code that the stage's file imports. Two runs with an
+address in common share that stage, and it is made once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from longsafety.code import CODE
 from longsafety.corpus.corpus import fingerprint
 from longsafety.evaluation.open_replies.judge import LABELLED
 from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.source import identity
-from longsafety.scenarios.seeds import SHIPPED, seeds_fingerprint
-from longsafety.settings import Evaluation, Settings
-from longsafety.stages import address, code_version
+from longsafety.pipeline.reuse import adopted
+from longsafety.scenarios.items import items_fingerprint
+from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
+from longsafety.scenarios.seeds.shipped import SHIPPED
+from longsafety.scenarios.tasks.registry import task_files_fingerprint
+from longsafety.settings import Settings
+from longsafety.stages import address
 
-_IN_CONTEXT = ("evaluation/suites/in_context.py", "evaluation/backends/transformers.py")
+SHOWS = ("reporting", "tracking", "planning")
+"""Packages that decide what is shown, and no result."""
+MACHINERY = ("settings", "configuration", "errors", "environment", "code", "stages", "files", "hub", "ranks")
+"""Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
+STAGES = (
+    "seeds",
+    "teacher",
+    "corpus",
+    "samples",
+    "items",
+    "baselines",
+    "audit",
+    "weights",
+    "curve",
+    "answers",
+    "recorded",
+    "capability",
+)
+"""Files of ``pipeline/`` that have an address of their own, by which others depend on them."""
+RUNNERS = ("run", "reuse", "addresses", "pipeline", "scores", "record", "show", "export", "compare", "launch", "worker")
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Stage → address. ``weights`` is empty for the untrained arm."""
+class Addresses:
+    """Stage → twelve hex digits; empty for a stage that the run does not have."""
 
-    seeds: str
-    corpus: str
-    samples: str
-    benchmark: str
-    short_safety: str
-    long_align: str
-    audit: str
-    weights: str
-    answers: str
-    capability: str
-    """Empty where no suite is asked."""
     run: str
+    seeds: str = ""
+    corpus: str = ""
+    samples: str = ""
+    benchmark: str = ""
+    short_safety: str = ""
+    long_align: str = ""
+    audit: str = ""
+    weights: str = ""
+    """Empty for the untrained arm."""
+    answers: str = ""
+    capability: str = ""
+    """Empty where no capability suite is asked for."""
+
+    def made(self) -> dict[str, str]:
+        """The stages that the run has, with their addresses."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {stage: key for stage, key in found.items() if key}
 
 
-def _who(evaluation: Evaluation) -> object:
-    server = evaluation.server
-    if evaluation.backend != "openai" or server is None:
-        return evaluation.backend
-    return server.model_dump(include={"model", "base_url", "top_logprobs"})
+def addresses(settings: Settings) -> Addresses:
+    """The addresses of one run, from the seed items to the scores.
 
-
-def keys(settings: Settings) -> Keys:
-    """Addresses of one run. What two runs have in common has one address, and is made once."""
+    Raises DataError for files that cannot be read and models that cannot be had.
+    """
     if settings.rescores:
-        return _rescored(settings)
-    scenario, length, teacher = settings.scenario, settings.length, settings.teacher
+        answers = recorded_answers(settings)
+        return Addresses(run=run(settings, answers), answers=answers)
     model = identity(settings.model, Path(settings.paths.cache))
-    scenarios = code_version("scenarios", "corpus", "samples")
-    writer = teacher.model_dump(include={"kind", "model", "max_reply_tokens", "temperature", "retries"})
-    seeds = address(
-        seeds_fingerprint(scenario.seeds),
-        scenario.language,
-        scenario.context_language,
-        settings.on_bad_row,
-        "template" if teacher.kind == "template" else writer,
-        scenarios,
+    seed_items = seeds(settings)
+    documents = corpus(settings, seed_items, model)
+    training = samples(settings, documents)
+    items = benchmark(settings, documents, model)
+    short, long = short_safety(settings, documents), long_align(settings, training)
+    trained = weights(settings, training, short, long, items) if settings.data_mix.sources else ""
+    answers = own_answers(settings, trained or model, items)
+    suites = capability(settings, trained or model) if settings.evaluation.capability else ""
+    return Addresses(
+        seeds=seed_items,
+        corpus=documents,
+        samples=training,
+        benchmark=items,
+        short_safety=short,
+        long_align=long,
+        audit=address(training, items, code("audit")),
+        weights=trained,
+        answers=answers,
+        capability=suites,
+        run=run(settings, answers, suites, training, long),
     )
-    corpus = address(settings.corpus.model_dump(), fingerprint(settings.corpus), seeds, model, scenarios)
-    sizes = {"name", "seeds", "train_samples", "bench_items", "tasks"}
-    common = (corpus, scenario.model_dump(exclude=sizes), settings.seed)
-    train_length = length.model_dump(exclude={"name", "bench_mean_tokens", "factor", "rope"})
-    bench_length = length.model_dump(exclude={"name", "train_tokens", "rope"})
-    counts = {
-        split: {name: getattr(number, split) for name, number in scenario.tasks.items() if getattr(number, split)}
-        for split in ("train", "bench")
-    }
-    if length.train_tokens or not (length.lengths or length.mean_tokens):
-        train_length = {"max_tokens": length.training_tokens}
-    samples = address("train", *common, counts["train"], scenario.train_samples, train_length)
-    benchmark = address("bench", *common, counts["bench"], scenario.bench_items, bench_length)
-    if settings.evaluation.items.path is not None:
-        from longsafety.scenarios.items import items_fingerprint
 
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+def seeds(settings: Settings) -> str:
+    """Seed items: their files, the languages, and who writes what they lack."""
+    scenario = settings.scenario
+    return address(
+        seeds_fingerprint(scenario.seeds),
+        own_tasks(scenario) if scenario.seeds != SHIPPED else [],
+        (scenario.language, scenario.context_language),
+        settings.on_bad_row,
+        _teacher(settings),
+        code("seeds"),
+    )
+
+
+def corpus(settings: Settings, seed_items: str, model: str) -> str:
+    """Tokenised documents, and the texts that are made of seed items."""
+    return address(settings.corpus.model_dump(), fingerprint(settings.corpus), seed_items, model, code("corpus"))
+
+
+def samples(settings: Settings, documents: str) -> str:
+    """Training samples of every task."""
+    return address("train", _scenario(settings, documents), _counts(settings, "train"), _training_lengths(settings))
+
+
+def benchmark(settings: Settings, documents: str, model: str) -> str:
+    """Benchmark items: built, or read from the user's file."""
+    if settings.evaluation.items.path is not None:
         read = items_fingerprint(settings.evaluation.items)
-        benchmark = address("items", read, settings.on_bad_row, settings.seed, model, scenarios)
-    short_safety = address("short_safety", *common, sum(counts["train"].values()), scenario.train_samples)
-    long_align = address("long_align", samples, writer)
-    weights = ""
-    if settings.data_mix.sources:
-        parts = {"short_safety": short_safety, "long_align": long_align}
-        weights = address(
-            [
-                rows_fingerprint(source.path) if source.kind == "chats" else parts.get(source.kind, samples)
-                for source in settings.data_mix.sources.values()
-            ],
-            settings.data_mix.model_dump(exclude={"name"}),
-            settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
-            settings.training.model_dump(),
-            settings.length.rope.model_dump(),
-            settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
+        return address(
+            "items",
+            read,
+            settings.on_bad_row,
             settings.seed,
-            code_version("data", "model"),
-            *(
-                [benchmark, settings.evaluation.model_dump(exclude={"judge", "processes"})]
-                if settings.training.curve_every_steps
-                else []
-            ),
+            task_files_fingerprint(settings.scenario.task_files),
+            model,
+            code("items"),
         )
-    asked = settings.evaluation.model_dump(
-        include={"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}
-        | {"max_open_tokens", "open_prompts"}
-    )
-    answers = address(
-        weights or model,
-        benchmark,
-        asked,
-        _who(settings.evaluation),
-        (length.bench_tokens, settings.model.window),
-        loaded_attention(settings.model.attention),
-        settings.length.rope.model_dump(),
-        code_version("evaluation/asking", "evaluation/backends"),
-    )
-    suites = settings.evaluation.capability
-    capability = ""
-    if suites:
-        capability = address(
-            weights or model,
-            suites,
-            suites_fingerprint(suites),
-            settings.evaluation.model_dump(include={"capability_limit", "precision"}),
-            settings.length.rope.model_dump(),
-            (settings.model.window, settings.seed),
-            code_version("evaluation/suites/capability.py"),
-            *(
-                [length.bench_tokens, scenario.language, seeds_fingerprint(SHIPPED), code_version(*_IN_CONTEXT)]
-                if IN_CONTEXT in suites
-                else []
-            ),
-        )
-    evaluation = settings.evaluation.model_dump(exclude={"processes"})
-    frozen = {**settings.model_dump(exclude={"paths", "tracking", "limits"}), "evaluation": evaluation}
-    judge = settings.evaluation.judge
-    measured = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
-    run = address(
-        frozen, answers, capability, samples, long_align, measured, code_version("reporting", "tracking", "evaluation")
-    )
-    audit = address(samples, benchmark)
-    return Keys(
-        seeds, corpus, samples, benchmark, short_safety, long_align, audit, weights, answers, capability, run
+    lengths = settings.length.model_dump(exclude={"name", "train_tokens", "rope"})
+    return address("bench", _scenario(settings, documents), _counts(settings, "bench"), lengths)
+
+
+def short_safety(settings: Settings, documents: str) -> str:
+    """The short-safety arm's samples: as many as the tasks' together."""
+    number, limit = _counts(settings, "train")
+    return address(
+        "short_safety", _scenario(settings, documents), sum(number.values()), limit, code("baselines")
     )  # fmt: skip
 
 
-def _rescored(settings: Settings) -> Keys:
-    """Of answers that others recorded; what they came of has no address here."""
-    evaluation = settings.evaluation
-    read = [rows_fingerprint(evaluation.answers), settings.scoring, settings.on_bad_row]
-    if evaluation.items.path is not None:
-        from longsafety.scenarios.items import items_fingerprint
+def long_align(settings: Settings, training: str) -> str:
+    """The long-alignment arm's samples, on the contexts of the training samples."""
+    return address("long_align", training, _teacher(settings), code("baselines"))
 
-        read.append(str(items_fingerprint(evaluation.items)))
-    answers = address(
-        *read, code_version("evaluation/scores/official.py", "evaluation/asking/parse.py", "formats/parsers.py")
+
+def _scenario(settings: Settings, documents: str) -> Any:
+    apart = {"name", "seeds", "train_samples", "bench_items", "tasks", "task_files"}
+    own = task_files_fingerprint(settings.scenario.task_files)
+    return (documents, settings.scenario.model_dump(exclude=apart), own, settings.seed, code("samples"))
+
+
+def _counts(settings: Settings, split: str) -> tuple[dict[str, int], int | None]:
+    """Task → samples of a split, and their limit."""
+    scenario = settings.scenario
+    counts = {name: getattr(number, split) for name, number in scenario.tasks.items() if getattr(number, split)}
+    return counts, scenario.train_samples if split == "train" else scenario.bench_items
+
+
+def _training_lengths(settings: Settings) -> object:
+    length = settings.length
+    if length.train_tokens or not (length.lengths or length.mean_tokens):
+        return {"max_tokens": length.training_tokens}
+    return length.model_dump(exclude={"name", "bench_mean_tokens", "factor", "rope"})
+
+
+def _teacher(settings: Settings) -> object:
+    """Who writes. The code of the models that write counts where one is asked."""
+    if settings.teacher.kind == "template":
+        return "template"
+    asked = settings.teacher.model_dump(include={"kind", "model", "max_reply_tokens", "temperature", "retries"})
+    return (asked, code("teacher"))
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def weights(settings: Settings, training: str, short: str, long: str, items: str) -> str:
+    """A trained arm: its mix, the base model, the recipe; the benchmark too where a safety curve asks it."""
+    if (folder := adopted(settings)) is not None:
+        return address("reused", folder.name, rows_fingerprint(str(folder / "training.json")))
+    of_kind = {"short_safety": short, "long_align": long}
+    sources = [
+        rows_fingerprint(source.path) if source.kind == "chats" else of_kind.get(source.kind, training)
+        for source in settings.data_mix.sources.values()
+    ]
+    curve = []
+    if settings.training.curve_every_steps:
+        curve = [items, settings.evaluation.model_dump(exclude={"judge", "processes"}), code("curve")]
+    return address(
+        sources,
+        settings.data_mix.model_dump(exclude={"name"}),
+        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source"}),
+        identity(settings.model, Path(settings.paths.cache)),
+        settings.training.model_dump(),
+        settings.length.rope.model_dump(),
+        settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
+        settings.seed,
+        curve,
+        code("weights"),
     )
-    run = address(settings.model_dump(exclude={"paths", "tracking", "limits"}), answers, code_version("evaluation"))
-    return Keys(**dict.fromkeys(Keys.__dataclass_fields__, "") | {"answers": answers, "run": run})
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------------
+
+
+def own_answers(settings: Settings, model: str, items: str) -> str:
+    """The model's answers. ``model``: the address of its weights, or the base model's identity."""
+    evaluation = settings.evaluation
+    read = {"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}
+    backend: object = evaluation.backend
+    if evaluation.backend == "openai" and evaluation.server is not None:
+        backend = evaluation.server.model_dump(include={"model", "base_url", "top_logprobs"})
+    return address(
+        model,
+        items,
+        evaluation.model_dump(include=read | {"max_open_tokens", "open_prompts"}),
+        backend,
+        (settings.length.bench_tokens, settings.model.window),
+        loaded_attention(settings.model.attention),
+        settings.length.rope.model_dump(),
+        code("answers"),
+    )
+
+
+def recorded_answers(settings: Settings) -> str:
+    """Answers that another program recorded. Which model and data they came from is not known here."""
+    evaluation = settings.evaluation
+    read: list[object] = [rows_fingerprint(evaluation.answers), settings.scoring, settings.on_bad_row]
+    if evaluation.items.path is not None:
+        read.append(items_fingerprint(evaluation.items))
+    return address(*read, code("recorded"))
+
+
+def capability(settings: Settings, model: str) -> str:
+    """The scores of capability suites; in-context learning is asked at the benchmark's length, of the shipped seeds."""
+    suites = settings.evaluation.capability
+    in_context = [settings.length.bench_tokens, settings.scenario.language, seeds_fingerprint(SHIPPED)]
+    return address(
+        model,
+        suites,
+        suites_fingerprint(suites),
+        settings.evaluation.model_dump(include={"capability_limit", "precision"}),
+        settings.length.rope.model_dump(),
+        (settings.model.window, settings.seed),
+        in_context if IN_CONTEXT in suites else [],
+        code("capability"),
+    )
+
+
+def run(settings: Settings, *stages: str) -> str:
+    """Scores and record: every setting but those of places, tracking and processes."""
+    frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
+    frozen["evaluation"].pop("processes")
+    judge = settings.evaluation.judge
+    labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
+    return address(frozen, *stages, labelled, code("scores", shows=True))
+
+
+def sweep(runs: list[str], baseline: str | None) -> str:
+    """The comparison of a sweep's runs, and its report."""
+    return address(runs, baseline, code("compare", shows=True))
+
+
+# --- source code ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def code(stage: str, *, shows: bool = False) -> str:
+    """The version of what ``pipeline/<stage>.py`` imports.
+
+    Not followed: stages with an address of their own, the machinery, and, unless ``shows``, what only shows.
+    """
+    others = [f"pipeline.{name}" for name in (*STAGES, *RUNNERS) if not (shows and name == "record")]
+    return CODE.version(f"pipeline.{stage}", without=[*MACHINERY, *others, *(() if shows else SHOWS)])

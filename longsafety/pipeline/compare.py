@@ -2,100 +2,125 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
+from rich.console import Console
 
-from longsafety.pipeline.launch import SWEEP, TABLE
+from longsafety.evaluation.answers import ANSWERS, read_answers
+from longsafety.evaluation.open_replies.verdicts import VERDICTS
+from longsafety.evaluation.scores.biases import controls, seed_spread
+from longsafety.evaluation.scores.comparison import Arm, Comparison
+from longsafety.evaluation.scores.comparison import compare as compare_arms
+from longsafety.evaluation.scores.needle_map import needle_map
+from longsafety.pipeline.run import SWEEP, TABLE
+from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.record import RunRecord
-from longsafety.settings import Tracking
+from longsafety.reporting.report import write_report
+from longsafety.reporting.style import save
+from longsafety.reporting.tables import comparison_table
+from longsafety.reporting.verdict_view import verdict_lines
+from longsafety.settings import Settings, Tracking
 from longsafety.stages import Store
+from longsafety.tracking.store import log_comparison, log_run
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the launcher froze in ``sweep.yaml``, with the records of the finished runs."""
+
+    folder: Path
+    name: str
+    key: str
+    command: str
+    runs: list[Path]
+    tracking: Tracking
+    """That of the command, which may be another than that of the runs."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Sweep:
+        frozen: dict[str, Any] = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
+        runs = [Path(run) for run in frozen.pop("runs")]
+        return cls(folder, runs=runs, tracking=Tracking.model_validate(frozen.pop("tracking")), **frozen)
 
 
 def compare(folder: Path) -> None:
-    """Writes the comparison into the sweep's folder (and MLflow, where the command asks for it)."""
-    from rich.console import Console
-
-    from longsafety.evaluation.answers import ANSWERS, read_answers
-    from longsafety.evaluation.open_replies.verdicts import VERDICTS
-    from longsafety.evaluation.scores.biases import controls, seed_spread
-    from longsafety.evaluation.scores.comparison import Arm
-    from longsafety.evaluation.scores.comparison import compare as compare_arms
-    from longsafety.evaluation.scores.needle_map import needle_map
-    from longsafety.reporting.report import write_report
-    from longsafety.reporting.tables import comparison_table
-    from longsafety.reporting.verdict_view import verdict_lines
-
-    def answers(run: Path, record: RunRecord) -> Path:
-        judged = run / VERDICTS
-        return judged if judged.is_file() else store.folder("answers", record.stages["answers"]) / ANSWERS
-
-    sweep = _read_sweep(folder)
-    records = [RunRecord.load(Path(run)) for run in sweep["runs"]]
+    """Writes the comparison into the sweep's folder, the report and MLflow's runs where the command asks for them."""
+    sweep = Sweep.load(folder)
+    records = [RunRecord.load(run) for run in sweep.runs]
     settings = records[0].resolved()
-    store = Store(Path(settings.paths.outputs))
-    arms = [
-        Arm(record.label, read_answers(answers(Path(run), record)))
-        for run, record in zip(sweep["runs"], records, strict=True)
-    ]
-    needles = needle_map(arms, confidence=settings.evaluation.confidence)
-    if len(needles):
-        needles.to_csv(folder / "needles.csv", index=False)
+    evaluation = settings.evaluation
+    arms = [Arm(record.label, _answers(run, record)) for run, record in zip(sweep.runs, records, strict=True)]
     comparison = compare_arms(
         arms,
         baseline=settings.baseline or ("base" if "base" in {record.label for record in records} else None),
         scoring=settings.scoring,
-        confidence=settings.evaluation.confidence,
-        bootstrap_samples=settings.evaluation.bootstrap_samples,
-        equivalence_margin=settings.evaluation.equivalence_margin,
+        confidence=evaluation.confidence,
+        bootstrap_samples=evaluation.bootstrap_samples,
+        equivalence_margin=evaluation.equivalence_margin,
         seed=settings.seed,
     )
     comparison.save(folder)
-    behind = controls(arms, scoring=settings.scoring, confidence=settings.evaluation.confidence)
-    behind.save(folder)
+    biases = controls(arms, scoring=settings.scoring, confidence=evaluation.confidence)
+    biases.save(folder)
+    needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
+    if len(needles):
+        needles.to_csv(folder / "needles.csv", index=False)
     seeds = seed_spread(comparison.scores, {record.label: _family(record) for record in records})
     if len(seeds):
         seeds.to_csv(folder / "seeds.csv", index=False, float_format="%.4g")
-    table = comparison_table(
-        comparison,
-        scorers=settings.evaluation.scorers,
-        scoring=settings.scoring,
-        confidence=settings.evaluation.confidence,
+    _write_table(sweep, comparison, records, settings)
+    if "report" not in settings.stages:
+        return
+    write_report(
+        folder / "report.html",
+        name=sweep.name,
+        comparison=comparison,
+        records=records,
+        redact=settings.report.redact,
+        command=sweep.command,
+        needles=needles,
+        controls=biases,
+        seeds=seeds,
     )
-    with (folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(table, *verdict_lines(records), sep="\n", markup=False, highlight=False)
-    if "report" in settings.stages:
-        write_report(
-            folder / "report.html",
-            name=sweep["name"],
-            comparison=comparison,
-            records=records,
-            redact=settings.report.redact,
-            command=sweep["command"],
-            needles=needles,
-            controls=behind,
-            seeds=seeds,
+    if sweep.tracking.enabled:
+        if (figure := needle_figure(needles, evaluation.scorers[0])) is not None:
+            save({"benign_needles": figure}, folder / "figures")  # logged with the others
+        for run in sweep.runs:
+            track(run, folder)  # a run that another sweep had finished is not in this sweep's runs yet
+        log_comparison(
+            comparison,
+            records,
+            name=sweep.name,
+            key=sweep.key,
+            folder=folder,
+            tracking=sweep.tracking,
+            outputs=Path(settings.paths.outputs),
         )
-        tracking = Tracking.model_validate(sweep["tracking"])  # where this command asks for it
-        if tracking.enabled:
-            from longsafety.reporting.needles import needle_figure
-            from longsafety.reporting.style import save
-            from longsafety.tracking.store import log_comparison
 
-            if (figure := needle_figure(needles, settings.evaluation.scorers[0])) is not None:
-                save({"benign_needles": figure}, folder / "figures")  # logged with the others
-            for run in sweep["runs"]:
-                track(Path(run), folder)  # a run that another sweep had finished is not in this sweep's runs yet
-            log_comparison(
-                comparison,
-                records,
-                name=sweep["name"],
-                key=sweep["key"],
-                folder=folder,
-                tracking=tracking,
-                outputs=Path(settings.paths.outputs),
-            )
+
+def track(run: Path, sweep_folder: Path) -> None:
+    """Logs a finished run to MLflow as a child of its sweep; a run that is logged already is left as it is."""
+    sweep, record = Sweep.load(sweep_folder), RunRecord.load(run)
+    log_run(
+        record,
+        pd.read_parquet(run / "scores.parquet"),
+        folder=run,
+        tracking=sweep.tracking,
+        outputs=Path(record.resolved().paths.outputs),
+        parent_key=sweep.key,
+        parent_name=sweep.name,
+    )
+
+
+def _answers(run: Path, record: RunRecord) -> pd.DataFrame:
+    """The run's answers, with the verdicts on open replies where there are any."""
+    judged = run / VERDICTS
+    store = Store(Path(record.resolved().paths.outputs))
+    return read_answers(judged if judged.is_file() else store.folder("answers", record.stages["answers"]) / ANSWERS)
 
 
 def _family(record: RunRecord) -> tuple[str, str]:
@@ -104,25 +129,12 @@ def _family(record: RunRecord) -> tuple[str, str]:
     return " ".join(words), record.stages.get("benchmark", "")
 
 
-def track(run: Path, sweep_folder: Path) -> None:
-    """Logs a finished run to MLflow as a child of its sweep; again is nothing."""
-    import pandas as pd
-
-    from longsafety.tracking.store import log_run
-
-    sweep, record = _read_sweep(sweep_folder), RunRecord.load(run)
-    settings = record.resolved()
-    log_run(
-        record,
-        pd.read_parquet(run / "scores.parquet"),
-        folder=run,
-        tracking=Tracking.model_validate(sweep["tracking"]),
-        outputs=Path(settings.paths.outputs),
-        parent_key=sweep["key"],
-        parent_name=sweep["name"],
+def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord], settings: Settings) -> None:
+    table = comparison_table(
+        comparison,
+        scorers=settings.evaluation.scorers,
+        scoring=settings.scoring,
+        confidence=settings.evaluation.confidence,
     )
-
-
-def _read_sweep(folder: Path) -> dict[str, Any]:
-    sweep: dict[str, Any] = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
-    return sweep
+    with (sweep.folder / TABLE).open("w", encoding="utf-8") as file:
+        Console(file=file, width=120).print(table, *verdict_lines(records), sep="\n", markup=False, highlight=False)

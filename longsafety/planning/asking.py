@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from math import factorial
 from pathlib import Path
 
-from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.common_words import common
+from longsafety.scenarios.depths import depth_grid
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Settings
 
 CHARACTERS = {"en": 4.4, "zh": 1.6}
@@ -34,8 +37,6 @@ REQUEST_TOKENS = 256
 _RUBRIC_TOKENS = 400
 _FIELDS = 8
 """Fields that a teacher may write of a seed item (``scenarios.complete``)."""
-NEEDLES = ("HarmfulNIAH", "HarmfulAdvice", "DocAttack", "CountingCrimes")
-"""Tasks whose items have a benign needle twin."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,6 @@ def asking(settings: Settings) -> Asking:
 
 def _counts(settings: Settings) -> dict[str, int]:
     """Items of each task."""
-    from longsafety.scenarios.build import task_counts
-
     select, scenario = settings.evaluation.select, settings.scenario
     limited = scenario.bench_items or settings.limits.bench_items
     counts = task_counts(scenario.model_copy(update={"bench_items": limited}), "bench")
@@ -107,18 +106,16 @@ class _Family:
     """An item of a task with its twins; the tokens of its prompts, on average over ``count`` items."""
 
     def __init__(self, settings: Settings, task: str, count: int) -> None:
-        from longsafety.scenarios.target_lengths import depth_grid
-
         length, scenario = settings.length, settings.scenario
         self.evaluation, self.language = settings.evaluation, scenario.language
-        lengths = length.lengths or [length.bench_mean_tokens or length.mean_tokens or length.max_tokens]
-        self.long = sum(lengths) / len(lengths) * length.factor
+        self.long = length.bench_lengths.average
         self.shares = scenario.goal == "after"
         twins = ["harmful", *settings.evaluation.twins]
-        self.kinds = [kind for kind in twins if kind != "benign_needle" or task in NEEDLES]
+        of = tasks(scenario.task_files)[task]
+        self.kinds = [kind for kind in twins if kind != "benign_needle" or of.needle_twin]
         depths = depth_grid(scenario.depths, scenario.num_depths)
         self.depth = sum(depths[index % len(depths)] for index in range(count)) / count
-        own, benign = texts(self.language)[task]["options"], texts(self.language)["common"]["benign_query"]
+        own, benign = of.phrases(self.language)["options"], common(self.language)["benign_query"]
         harmful = self._sizes(list(own.values()))
         needle = self._sizes([own["safe"], own["ignores"], own[list(own)[-2]]]) if "ignores" in own else harmful[:3]
         self.options = {
@@ -233,8 +230,6 @@ def _teacher(settings: Settings, unknowns: list[str]) -> Iterator[Calls]:
         return
     calls = 0
     if any(source.kind == "long_align" for source in settings.data_mix.sources.values()):
-        from longsafety.scenarios.build import task_counts
-
         limited = scenario.train_samples or settings.limits.train_samples
         counts = task_counts(scenario.model_copy(update={"train_samples": limited}), "train")
         calls += 2 * sum(counts.values())  # a question about a passage, and its answer

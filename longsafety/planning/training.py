@@ -99,7 +99,7 @@ def _plan(settings: Settings) -> Plan:
     training, trainer, length = settings.training, settings.trainer, settings.length
     shape, trains = shape_of(settings.model), bool(settings.data_mix.sources)
     samples = settings.data_mix.budget * training.epochs if trains else 0
-    mean = length.train_tokens or length.mean_tokens or length.training_tokens
+    mean = round(length.training_lengths.average)
     tokens = samples * mean
     unknowns = ["supervised tokens: known once the data is built"]
     if settings.data_mix.budget_unit == "tokens" and trains:
@@ -216,7 +216,7 @@ def _logits(settings: Settings, shape: Shape, precision: str, tokens: int) -> tu
     """A chunk's logits with their float32 logarithms; and the head's gradient with a chunk's share, where it learns."""
     teacher, length = settings.teacher, settings.length
     answer = ANSWER_TOKENS if teacher.kind == "template" else teacher.max_reply_tokens
-    mean = length.train_tokens or length.mean_tokens or length.training_tokens
+    mean = round(length.training_lengths.average)
     positions = min(_HEAD_POSITIONS, ceil(tokens / mean) * answer)
     if {source.kind for source in settings.data_mix.sources.values()} & {"long_align", "chats"}:
         positions = min(_HEAD_POSITIONS, tokens)

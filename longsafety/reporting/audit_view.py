@@ -14,10 +14,10 @@ from rich.table import Table
 from longsafety.reporting.style import FAINT, INK, PALETTE, STYLE, panels, save
 from longsafety.reporting.tables import NONE, _table
 from longsafety.scenarios.audit.audit import Audit
+from longsafety.vocabulary import TWINS
 
 SPLITS = ("train", "bench")
 _COLOURS = {"train": PALETTE[0], "bench": PALETTE[4]}
-_TWINS = ("benign_query", "benign_needle", "short")
 _MANY_NEEDLES = LinearSegmentedColormap.from_list("needles", ["#e8f1f8", "#7fb6da", "#0072b2", "#003f66"])
 _LICENCES_NAMED, _ROWS_OF_COVERAGE = 4, 6
 
@@ -52,7 +52,7 @@ def _task_row(audit: Audit, tasks: Sequence[str], name: str) -> dict[str, str]:
     exact: list[tuple[int, float]] = []
     for split in SPLITS:
         rows = [row for row in audit.sizes if row["split"] == split and row["task"] in tasks]
-        items = [row for row in rows if row["kind"] not in _TWINS]
+        items = [row for row in rows if row["kind"] not in TWINS]
         count = sum(row["samples"] for row in items)
         found[split] = f"{count:,}" if count else NONE
         twins = sum(row["samples"] for row in rows) - count

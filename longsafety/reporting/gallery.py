@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.files import write_text
 from longsafety.reporting.audit_view import check_rows, task_rows
 from longsafety.reporting.redact import BAR, mask
 from longsafety.reporting.report import _environment
+from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
+from longsafety.vocabulary import UNSAFE_ROLES
 
 SCENARIOS = {
     "QH": ("query harmful", "The context is benign, the question is harmful."),
@@ -24,10 +27,8 @@ _CAPTIONS = {
     "tokens_by_task": "Lengths of the items, twins left out. Each histogram has its own height.",
     "depth_by_length": "Where the needles of harmful items stand, and in contexts of which length.",
 }
-_HARMFUL_ROLES = ("hallucinates", "unsafe", "aware_unsafe")
 # Chinese and Japanese write no spaces: with a mark between them, each of their characters is masked as a word.
-_UNSPACED = r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-_BETWEEN = re.compile(rf"(?<={_UNSPACED})(?={_UNSPACED})")
+_BETWEEN = re.compile(rf"(?<=[{UNSPACED}])(?=[{UNSPACED}])")
 _MARK = "\u200b"
 _NARROW = 0.005
 
@@ -84,9 +85,7 @@ def write_gallery(
         redact=redact,
         marker=BAR,
     )  # fmt: skip
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(path)
+    write_text(path, page)
 
 
 def redacted(entry: Entry) -> Entry:
@@ -97,7 +96,7 @@ def redacted(entry: Entry) -> Entry:
     """
     marker = f"{BAR} [{entry.category}]"
     harmless_question = any(question == entry.question for _, question, _ in entry.benign)
-    unsafe = [text for role, text in entry.options if role in _HARMFUL_ROLES]
+    unsafe = [text for role, text in entry.options if role in UNSAFE_ROLES]
     harmful = [*entry.needle_texts, entry.unsafe_answer, *unsafe, *([] if harmless_question else [entry.question])]
 
     def masked(text: str) -> str:
@@ -111,7 +110,7 @@ def redacted(entry: Entry) -> Entry:
         question=entry.question if harmless_question else marker,
         needle_texts=[marker for _ in entry.needle_texts],
         context_excerpt=(masked(before), masked(after)) if in_the_open else (marker if before or after else "", ""),
-        options=[(role, marker if role in _HARMFUL_ROLES else masked(text)) for role, text in entry.options],
+        options=[(role, marker if role in UNSAFE_ROLES else masked(text)) for role, text in entry.options],
         safe_answer=masked(entry.safe_answer),
         unsafe_answer=marker,
     )

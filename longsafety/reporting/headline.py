@@ -21,6 +21,7 @@ from longsafety.reporting.view import (
     p_text,
     signed,
 )
+from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     from longsafety.evaluation.scores.biases import Controls
@@ -196,7 +197,7 @@ def _caveat(view: View, length: int, alpha: float) -> list[Finding]:
         tasks = view.tasks if task is None else [task]
         return [s for arm in view.arms for name in tasks if (s := view.share(arm, metric, length, name))]
 
-    total = known(SAFE, "all")
+    total = known(SAFE, ALL_TASKS)
     if not total:
         return []
     # The exact test's smallest p with k changed items, all one way, is 2^(1−k).

@@ -13,6 +13,7 @@ from longsafety.reporting.record import RunRecord
 from longsafety.reporting.scatter import safety_against_compliance
 from longsafety.reporting.style import FAINT, INK, MARKERS, PALETTE, PAPER, STYLE, panels, styles
 from longsafety.reporting.view import COMPLIES, SAFE, TITLES, View
+from longsafety.vocabulary import BENIGN_TWINS
 
 _ROLES = {
     "hallucinates": "#d55e01",
@@ -102,7 +103,7 @@ def options(view: View) -> Figure | None:
     groups = {
         "harmful items": ("harmful",),
         "harmful, no context": ("short",),
-        "benign twins": ("benign_query", "benign_needle"),
+        "benign twins": BENIGN_TWINS,
     }
     tables = {title: table for title, kinds in groups.items() if (table := view.confusion(kinds))}
     if not tables:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from longsafety.files import write_text
 from longsafety.settings import Settings
 
 RECORD = "record.json"
@@ -71,9 +72,7 @@ class RunRecord:
 
     def save(self, folder: Path) -> None:
         text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
-        temporary = folder / f"{RECORD}.partial"
-        temporary.write_text(text, "utf-8")
-        temporary.replace(folder / RECORD)
+        write_text(folder / RECORD, text)
 
     @classmethod
     def load(cls, folder: Path) -> RunRecord:

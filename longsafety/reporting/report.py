@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from longsafety.files import write_text
 from longsafety.reporting import plots, style
 from longsafety.reporting.headline import findings
 from longsafety.reporting.needles import needle_figure
@@ -35,6 +36,7 @@ from longsafety.reporting.view import (
     signed,
 )
 from longsafety.settings import Settings
+from longsafety.vocabulary import BENIGN_TWINS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from longsafety.evaluation.scores.biases import Controls
 
 _STAGES = ("build", "train", "evaluate", "score", "report")
-_KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": ("benign_query", "benign_needle")}
+_KINDS = {"harmful": ("harmful",), "harmful, no context": ("short",), "benign": BENIGN_TWINS}
 
 
 def write_report(
@@ -107,9 +109,7 @@ def write_report(
         notes=[*comparison.notes, *_item_notes(records)],
         verdicts=verdict_lines(records),
     )  # fmt: skip
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(page, "utf-8")
-    temporary.replace(path)
+    write_text(path, page)
 
 
 def _environment() -> Environment:

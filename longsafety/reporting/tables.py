@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from longsafety.reporting.view import (
-    ALL_TASKS,
     AWARE,
     COMPLIES,
     REFUSES,
@@ -29,6 +28,7 @@ from longsafety.reporting.view import (
     p_text,
     signed,
 )
+from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from longsafety.vocabulary import ALL_TASKS
+
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL_TASKS = "all"
 SAFE, AWARE, COMPLIES, REFUSES = "safe_response", "harm_awareness", "compliance", "over_refusal"
 TWINS, SAFE_SHORT = "twin_discrimination", "safe_response_short"
 TITLES = {

@@ -1,1 +1,5 @@
-"""What a sample is: its recipe, the token store, its tokens, its language and licence."""
+"""Samples, the ground on which data, model, evaluation and formats stand.
+
+A sample is a recipe (``recipe``) of spans in a token store (``store``); ``encode`` makes token ids of it. ``language``
+and ``licence`` say what language its texts are in and under which licence its parts are.
+"""

@@ -1,8 +1,8 @@
-"""From a recipe to the token ids of its rendered chat, exactly, without tokenising the documents again.
+"""From a recipe to the exact token ids of its rendered chat, without tokenising the documents again.
 
-Concatenating ids is wrong where two texts meet, so each literal is encoded together with a window of the spans
-around it, up to a seam: a space between two letters, where every tokenizer splits, or (for scripts without spaces) a
-full-width mark after a letter, for the tokenizers that split there.
+Concatenating ids is wrong where two texts meet. So each literal is encoded together with the ends of the spans around
+it, up to a seam: a space between two letters, where every tokenizer splits, or (for scripts without spaces) a
+full-width mark after a letter, for tokenizers that split there.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from longsafety.errors import DataError
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
 from longsafety.samples.store import TokenStore
 
 _CONTEXT_MARK = "\ue000context\ue000"
-"""Stands for the context while the chat template is applied; private-use characters, in no document."""
+"""Placeholder of the context while the chat template is applied; its private-use characters are in no document."""
 _ANCHOR = "a"
-"""The letter before a seam, so that tokenizers which mark a text's beginning do not mark a seam."""
+"""Put before text that follows a seam: some tokenizers mark the beginning of a text, and must not mark a seam."""
 _MARKS = "，。！？；：、（《“"
 _REMEMBERED = 1 << 17
-"""Joins whose tokens are remembered: the turns of many-shot histories meet again and again."""
+"""Joins whose tokens are cached: the turns of many-shot histories recur."""
 
 History = Sequence[tuple[str, str]]
+Ids = npt.NDArray[np.int64]
 
 
 class _Ends(NamedTuple):
@@ -45,7 +47,7 @@ class ChatEncoder:
     def __init__(self, tokenizer: Any, store: TokenStore) -> None:
         self.tokenizer = tokenizer
         self.store = store
-        core = getattr(tokenizer, "backend_tokenizer", None)  # without the wrapper a call costs a fifth
+        core = getattr(tokenizer, "backend_tokenizer", None)  # calls take a fifth of the time of the wrapper's
         self._core = core if tokenizer.is_fast else None
         self._anchor_length = len(self.literal_ids(_ANCHOR))
         self._splits_at_marks = self._core is not None and _splits_at_marks(self._core)
@@ -57,14 +59,14 @@ class ChatEncoder:
         return ChatEncoder, (self.tokenizer, self.store)
 
     def answer_text(self, question: str, answer: str) -> str:
-        """What the chat template writes for the assistant's turn, its end-of-turn token included."""
+        """The assistant's turn as the chat template renders it, with its end-of-turn token."""
         user = {"role": "user", "content": question}
         prompt = self._template([user], generate=True)
         full = self._template([user, {"role": "assistant", "content": answer}], generate=False)
         if not full.startswith(prompt):
             raise DataError(
                 "chat template: the chat with an answer does not begin with its prompt, so the answer's tokens "
-                "cannot be told apart; give a model whose generation prompt opens the assistant's turn"
+                "cannot be separated; give a model whose generation prompt opens the assistant's turn"
             )
         return full[len(prompt) :].rstrip()
 
@@ -81,9 +83,7 @@ class ChatEncoder:
         before, after = self._around(bool(context), question, tuple(history), goal)
         return before + render_context(context, self.store) + after
 
-    def prompt_ids(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
-    ) -> np.ndarray:
+    def prompt_ids(self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after") -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
         before, after = self._around(bool(context), question, tuple(history), goal)
         return self.encode([before, *context, after])
@@ -91,29 +91,30 @@ class ChatEncoder:
     def prompt_length(
         self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
     ) -> int:
-        """The number of ``prompt_ids``, at a cost that does not grow with the context."""
+        """The number of ``prompt_ids``; its cost does not grow with the context."""
         before, after = self._around(bool(context), question, tuple(history), goal)
         return sum(
             len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
             for piece in self._pieces([before, *context, after])
         )
 
-    def answer_ids(self, question: str, answer: str) -> np.ndarray:
+    def answer_ids(self, question: str, answer: str) -> Ids:
         """Token ids (int64, 1-D) of the assistant's turn."""
         return self.literal_ids(self.answer_text(question, answer))
 
-    def sample_ids(self, sample: Sample) -> tuple[np.ndarray, int]:
+    def sample_ids(self, sample: Sample) -> tuple[Ids, int]:
         """Token ids of a sample's prompt and answer, and the number of answer tokens at the end."""
-        prompt = self.prompt_ids(sample.context, sample.question, sample.history, sample.goal)
+        prompt = self.prompt_ids(*sample.prompt())
         reply = self.answer_ids(sample.question, sample.answer)
         return np.concatenate([prompt, reply]), len(reply)
 
-    def literal_ids(self, text: str) -> np.ndarray:
+    def literal_ids(self, text: str) -> Ids:
+        """Token ids of a text by itself, without special tokens."""
         if self._core is None:
             return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
         return np.asarray(self._core.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
-    def encode(self, segments: Sequence[Segment]) -> np.ndarray:
+    def encode(self, segments: Sequence[Segment]) -> Ids:
         """Ids of the concatenated text of ``segments``."""
         return np.concatenate(
             [
@@ -124,8 +125,8 @@ class ChatEncoder:
             ]
         )
 
-    def _pieces(self, segments: Sequence[Segment]) -> Iterator[np.ndarray | Span]:
-        """Encoded literals (with the joins around them) and, between them, spans whose stored ids hold as they are."""
+    def _pieces(self, segments: Sequence[Segment]) -> Iterator[Ids | Span]:
+        """Encoded literals (with the joins around them) and, between them, spans whose stored ids are unchanged."""
         pending, seamed = "", False
         for segment in segments:
             if isinstance(segment, str):
@@ -142,7 +143,7 @@ class ChatEncoder:
             pending, seamed = ends.after, True
         yield self._between(pending, seamed)
 
-    def _between_once(self, text: str, after_seam: bool) -> np.ndarray:
+    def _between_once(self, text: str, after_seam: bool) -> Ids:
         if not after_seam:
             return self.literal_ids(text)
         return self.literal_ids(_ANCHOR + text)[self._anchor_length :]
@@ -174,7 +175,7 @@ class ChatEncoder:
     def _around_once(
         self, has_context: bool, question: str, history: tuple[tuple[str, str], ...], goal: Goal
     ) -> tuple[str, str]:
-        """What stands before and after the context in the prompt's text; the context opens the first user turn."""
+        """The prompt's text before and after the context, which opens the first user turn."""
         mark = _CONTEXT_MARK if has_context else ""
         text = self._template(_messages(mark, question, history, goal), generate=True)
         if not has_context:
@@ -195,10 +196,10 @@ def _messages(context: str, question: str, history: History, goal: Goal) -> list
 
 
 def _splits_at_marks(core: Any) -> bool:
-    """Whether no token ever holds a letter and a full-width mark after it.
+    """Whether no token can hold a letter and a full-width mark after it.
 
-    Either the pre-tokenizer splits there, or (SentencePiece) the vocabulary has no such piece. Pieces that do not show
-    the text's own characters tell nothing: those of bytes, and those behind a normalizer that makes other marks (NFKC).
+    Either the pre-tokenizer splits there, or (SentencePiece) the vocabulary has no such piece. A vocabulary proves
+    nothing if its pieces are not the text's own characters: bytes, or a normalizer (NFKC) that replaces marks.
     """
     if core.normalizer is not None and _MARKS not in core.normalizer.normalize_str(f"字{_MARKS}字"):
         return False

@@ -8,7 +8,7 @@ from longsafety.samples.recipe import Sample, is_made
 
 UNKNOWN = "unknown"
 AS_CORPUS = "as the corpus"
-"""The licence of a sample that is made of the corpus's documents alone."""
+"""The licence of a sample that is made of the corpus's documents only."""
 LICENCE_ORDER = (
     UNKNOWN,
     "CC-BY-NC-SA-4.0",
@@ -25,9 +25,9 @@ _RANKS = {licence.lower(): rank for rank, licence in enumerate(LICENCE_ORDER)}
 
 
 def licences(sample: Sample, corpus: str) -> dict[str, str]:
-    """Part → licence: its documents' (``corpus``), and its words' (what its seed item or imported row brought).
+    """Part → licence: that of the documents (``corpus``), and that of the words from a seed item or an imported row.
 
-    A part whose licence nobody gave has ``UNKNOWN``.
+    A part without a given licence is ``UNKNOWN``.
     """
     parts = {}
     if any(not is_made(document) for document in sample.documents):
@@ -38,8 +38,8 @@ def licences(sample: Sample, corpus: str) -> dict[str, str]:
 
 
 def strictest(licences: Iterable[str]) -> str:
-    """The first in ``LICENCE_ORDER``, ``UNKNOWN`` of none.
+    """The first in ``LICENCE_ORDER``; ``UNKNOWN`` if there are none.
 
-    A licence that is not there counts as stricter than all that are.
+    A licence that is not in that order counts as stricter than those that are.
     """
     return min(licences, key=lambda licence: (_RANKS.get(licence.lower(), -1), licence), default=UNKNOWN)

@@ -1,4 +1,4 @@
-"""A sample as a recipe: spans of stored documents and literal strings, rendered only when somebody reads it.
+"""A sample as a recipe: spans of stored documents and literal strings, rendered only when it is read.
 
 A twin is the same recipe with one literal changed; the short twin is the recipe without its spans.
 """
@@ -34,12 +34,21 @@ class Span(NamedTuple):
 Segment = Span | str
 Goal = Literal["before", "after"]
 EXCHANGE, VIGNETTE = "exchange:", "vignette:"
-"""Prefixes of the ids of stored texts that are made of seed items, beside the corpus's own documents."""
+"""Prefixes of the ids of stored texts that were made from seed items; all others are documents of the corpus."""
 
 
 def is_made(document_id: str) -> bool:
-    """Whether a stored text is made of seed items, and no document of the corpus."""
+    """Whether a stored text was made from seed items, and is no document of the corpus."""
     return document_id.startswith((EXCHANGE, VIGNETTE))
+
+
+class PromptParts(NamedTuple):
+    """The parts of a chat up to the answer, in the order of the arguments of ``ChatEncoder.prompt_ids``."""
+
+    context: tuple[Segment, ...]
+    question: str
+    history: tuple[tuple[str, str], ...] = ()
+    goal: Goal = "after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class Sample:
     context: tuple[Segment, ...]
     question: str
     answer: str
-    """The training target; also kept with a benchmark item, as its reference."""
+    """The training target; of a benchmark item the reference answer."""
     history: tuple[tuple[str, str], ...] = ()
     """Earlier turns of the chat, (user, assistant); the context opens the first user turn."""
     goal: Goal = "after"
@@ -72,21 +81,28 @@ class Sample:
     language: str = "en"
     """Of question, answer, choices and needles; the documents have their own."""
     writers: tuple[str, ...] = ()
-    """Who wrote the parts that are not the seed item's own: ``part: writer``, sorted."""
+    """Writers of the parts that are not from the seed item: ``part: writer``, sorted."""
     needles: tuple[int, ...] = ()
     """Indices in ``context`` of the needles."""
     depth: float | None = None
-    """Tokens before the needle (on average, where there are several) over tokens of the filler, as built."""
+    """Tokens before the needle (the mean of several needles) over tokens of the filler, as built."""
     documents: tuple[str, ...] = ()
     """Ids of the documents in the context."""
     target_tokens: int = 0
-    """What was asked for; 0 where the length is free (short kinds)."""
+    """The requested length; 0 if the length is free (short kinds)."""
     num_tokens: int = 0
     """Tokens of the rendered chat: prompt, and answer for a training sample."""
     roles: tuple[str, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
     comply_role: str = ""
     order: tuple[int, ...] = ()
+
+    def prompt(self, question: str | None = None) -> PromptParts:
+        """The parts of the prompt, for ``encoder.prompt_ids(*sample.prompt())`` and the like.
+
+        ``question`` stands in the place of the sample's own.
+        """
+        return PromptParts(self.context, self.question if question is None else question, self.history, self.goal)
 
     def replace(self, **changes: Any) -> Sample:
         return dataclasses.replace(self, **changes)
@@ -101,7 +117,7 @@ def render_context(context: Sequence[Segment], store: TokenStore) -> str:
 
 
 def user_content(context: str, question: str, goal: Goal = "after") -> str:
-    """The user's message: the context, a blank line, the question; the question first where ``goal`` says so."""
+    """The user's message: the context, a blank line, the question; the question first if ``goal`` is ``before``."""
     if not context:
         return question
     return f"{context}\n\n{question}" if goal == "after" else f"{question}\n\n{context}"
@@ -131,7 +147,7 @@ def _schema() -> pa.Schema:
 
 
 _BATCH = 512
-"""Samples a row group: what is held in memory at once."""
+"""Samples in a row group, which are in memory together."""
 
 
 def write_samples(samples: Iterable[Sample], path: Path) -> int:
@@ -141,7 +157,7 @@ def write_samples(samples: Iterable[Sample], path: Path) -> int:
 
 
 def write_batches(batches: Iterable[pa.RecordBatch], path: Path) -> int:
-    """Writes what :func:`record_batch` made, a row group a batch. Returns the number of rows."""
+    """Writes batches of :func:`record_batch`, each as a row group. Returns the number of rows."""
     import pyarrow.parquet as pq
 
     rows = 0
@@ -167,7 +183,7 @@ def record_batch(samples: Sequence[Sample]) -> pa.RecordBatch:
 
 
 def _contexts(contexts: Sequence[Sequence[Segment]], kind: pa.ListType) -> pa.ListArray:
-    """Column by column: a history of a thousand turns would be a thousand dicts otherwise."""
+    """Built column by column: a history of a thousand turns would otherwise be a thousand dicts."""
     import numpy as np
     import pyarrow as pa
 
@@ -183,7 +199,7 @@ def _contexts(contexts: Sequence[Sequence[Segment]], kind: pa.ListType) -> pa.Li
 
 
 class SampleFile(Sequence[Sample]):
-    """What :func:`write_samples` wrote, read a row (or a batch) at a time."""
+    """A file of :func:`write_samples`, read a row (or a batch) at a time."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
@@ -200,7 +216,7 @@ class SampleFile(Sequence[Sample]):
         return self._bounds[-1]
 
     def column(self, name: str) -> list[Any]:
-        """A column of plain values, in the order of the rows; contexts are not touched."""
+        """A column of plain values, in the order of the rows; contexts are not read."""
         values: list[Any] = self._file.read(columns=[name])[name].to_pylist()
         return values
 
@@ -250,7 +266,7 @@ def _samples(table: pa.Table) -> list[Sample]:
 
 
 def _segments(column: pa.Array) -> list[tuple[Segment, ...]]:
-    """Column by column, as they were written."""
+    """Read column by column, as they were written."""
     import pyarrow as pa
 
     if isinstance(column, pa.ChunkedArray):
@@ -268,5 +284,5 @@ def _segments(column: pa.Array) -> list[tuple[Segment, ...]]:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """All of a file's samples, for files that memory holds."""
+    """All of a file's samples, for files that fit into memory."""
     return list(SampleFile(path))

@@ -1,9 +1,8 @@
-"""Documents tokenised once, memory-mapped: what recipes point into.
+"""Documents that are tokenised once and memory-mapped; recipes refer to their tokens.
 
 A folder holds ``tokens.bin`` (ids), ``starts.bin`` and ``bytes.bin`` (where each token starts in its document, in
 characters and in UTF-8 bytes), ``sentences.bin`` (tokens at which a sentence begins), all uint32, ``text.bin`` (UTF-8)
-and ``index.parquet`` (a row a document). The byte offsets make any span of text a slice: nothing has to be decoded to
-find a character.
+and ``index.parquet`` (a row for each document). Byte offsets make any span of text a slice of the file.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ _INDEX = "index.parquet"
 _COUNTS = ("num_tokens", "num_sentences", "num_bytes")
 
 _BATCH_CHARACTERS = 1 << 21
-"""Text is encoded in batches of this size, which bounds the memory: an encoding takes some 100 bytes a token."""
+"""Size of the batches in which text is encoded. It bounds the memory: an encoding takes about 100 bytes a token."""
 _WINDOW = 1 << 15
 _OVERLAP = 512
 _AGREEING_TOKENS = 16
-"""Longer documents are encoded in windows of so many characters, side by side, that overlap by so many. Two windows are
-joined amid so many tokens on which they agree, so that the ids are those of the whole document."""
+"""Longer documents are encoded in windows of ``_WINDOW`` characters that overlap by ``_OVERLAP``. Two windows are
+joined within ``_AGREEING_TOKENS`` tokens on which they agree, so that the ids are those of the whole document."""
 
 # A sentence ends with its mark, closing quotes or brackets, space (none after a full-width mark); or a blank line.
 _CLOSING = "\"'”’»)\\]」』）】》"
@@ -45,7 +44,7 @@ _SENTENCE_END = re.compile(rf"(?:[.!?][{_CLOSING}]*(?=\s)|[。！？][{_CLOSING}
 
 
 class TokenStore:
-    """Tokens, their places and their text, by document number; arrays are read-only views of files."""
+    """Tokens, their places and their text, by document number. Arrays are read-only views of files."""
 
     ids: list[str]
     """Document ids, in the order of the document numbers."""
@@ -56,8 +55,8 @@ class TokenStore:
     def build(folder: Path, documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase) -> None:
         """Tokenises ``documents`` (no special tokens are added, whatever their length) into ``folder``.
 
-        Memory stays within that of one batch, or a few times the longest document. The index is written last: a folder
-        without it is not complete. Raises ``DataError`` for a tokenizer that cannot tell where its tokens lie.
+        Memory is bounded by one batch, or a few times the longest document. The index is written last: a folder
+        without it is not complete. Raises ``DataError`` for a tokenizer that does not report the places of its tokens.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -91,14 +90,14 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
-        """The store that ``build`` wrote into ``folder``; raises ``DataError`` where it is not complete."""
+        """The store that ``build`` wrote into ``folder``; raises ``DataError`` if it is not complete."""
         return cls(folder)
 
     def __init__(self, folder: Path) -> None:
         import pyarrow.parquet as pq
 
         if not (folder / _INDEX).is_file():
-            raise DataError(f"{folder}: no complete token store (no {_INDEX}); delete the folder and build it anew")
+            raise DataError(f"{folder}: no complete token store (no {_INDEX}); delete the folder and build it again")
         table = pq.read_table(folder / _INDEX)
         self.folder = folder
         self.ids = table["id"].to_pylist()
@@ -140,11 +139,11 @@ class TokenStore:
         return self._sentences[self._sentence_bounds[doc] : self._sentence_bounds[doc + 1]]
 
     def text(self, doc: int, start: int, stop: int) -> str:
-        """The text of tokens [start, stop); spans that touch join without loss, and all tokens give the document."""
+        """The text of tokens [start, stop). Adjacent spans join without loss, and all tokens give the document."""
         return self._decoded(doc, self._byte(doc, start), self._byte(doc, stop))
 
     def characters(self, doc: int, start: int, stop: int) -> str:
-        """The characters [start, stop) of a document, as ``text[start:stop]`` where neither is negative."""
+        """The characters [start, stop) of a document, as ``text[start:stop]`` if neither is negative."""
         start = max(start, 0)
         if stop <= start:
             return ""
@@ -212,11 +211,11 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Any:
 
     if not tokenizer.is_fast:
         raise DataError(
-            f"{tokenizer.name_or_path or type(tokenizer).__name__}: a tokenizer in Python, which cannot tell where its "
-            "tokens lie; give a model with a tokenizer.json"
+            f"{tokenizer.name_or_path or type(tokenizer).__name__}: a tokenizer in Python, which does not report the "
+            "places of its tokens; give a model with a tokenizer.json"
         )
     core = tokenizer.backend_tokenizer
-    # Without special tokens all that a post-processor does is to trim spaces off the offsets.
+    # Without special tokens a post-processor only trims spaces off the offsets.
     encoder = Tokenizer.from_str(json.dumps({**json.loads(core.to_str()), "post_processor": None}))
     encoder.no_truncation()
     encoder.no_padding()
@@ -251,7 +250,7 @@ def _arrays(encoding: Any, begin: int) -> _Encoded:
 
 
 def _joined(parts: list[_Encoded]) -> _Encoded | None:
-    """The parts without what they share; nothing where two do not agree, as inside one endless word."""
+    """The parts without their overlaps; None if two do not agree, as inside one endless word."""
     kept: list[_Encoded] = []
     ids, spans = parts[0]
     for next_ids, next_spans in parts[1:]:
@@ -265,7 +264,7 @@ def _joined(parts: list[_Encoded]) -> _Encoded | None:
 
 
 def _seam(left: _Encoded, right: _Encoded) -> tuple[int, int] | None:
-    """Numbers of one token in both, at a character's start and amid tokens on which both agree."""
+    """Positions of one token in both parts, at a character's start and within tokens on which both agree."""
     first = int(np.searchsorted(left[1][:, 0], right[1][0, 0])) if len(right[0]) else len(left[0])
     theirs = {(int(start), int(stop)): at for at, (start, stop) in enumerate(right[1][: 2 * _OVERLAP])}
     for at in range(first + 1, len(left[0]) - _AGREEING_TOKENS):
@@ -305,7 +304,7 @@ def _mapped(path: Path, dtype: type[np.generic], length: int) -> npt.NDArray[Any
     expected = length * np.dtype(dtype).itemsize
     size = path.stat().st_size if path.is_file() else 0
     if size != expected:
-        raise DataError(f"{path}: {size} bytes, where the index has {expected}; delete the folder and build it anew")
+        raise DataError(f"{path}: {size} bytes, where the index has {expected}; delete the folder and build it again")
     if not length:
         return np.zeros(0, dtype=dtype)
     return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)  # slices of a memmap cost five times as much
@@ -318,4 +317,4 @@ class Document:
     id: str
     text: str
     language: str = ""
-    """ISO 639-1; where it is not given, it is recognised."""
+    """ISO 639-1; recognised if it is not given."""

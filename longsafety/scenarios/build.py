@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import random
 import sys
@@ -19,71 +18,26 @@ import pyarrow as pa
 
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
-from longsafety.samples.recipe import Sample, Segment, is_made, record_batch, write_batches
-from longsafety.samples.store import TokenStore
+from longsafety.samples.recipe import Sample, Segment, record_batch, write_batches
 from longsafety.scenarios.assemble import fit
-from longsafety.scenarios.seeds import Seed, split_seeds
-from longsafety.scenarios.target_lengths import depth_grid, target_lengths
-from longsafety.scenarios.tasks import fully_harmful, partially_harmful, query_harmful
-from longsafety.scenarios.tasks.fully_harmful import exchanges_of, vignettes_of
+from longsafety.scenarios.depths import depth_grid
+from longsafety.scenarios.made_documents import exchanges_of, vignettes_of
+from longsafety.scenarios.seed_problems import without_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.splits import split_documents, split_seeds
+from longsafety.scenarios.target_lengths import target_lengths
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Pool, Query, Task
 from longsafety.settings import Length, Scenario
 
-TASKS: Mapping[str, Task] = {
-    name: kind()
-    for module in (query_harmful, partially_harmful, fully_harmful)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and issubclass(kind, Task) and not name.startswith("_") and kind is not Task
-}
-"""Every public subclass of Task in a scenario's file."""
 _CHUNK = 64
 """Items that a process builds at once."""
 
 
-def task_counts(scenario: Scenario, split: str) -> dict[str, int]:
-    """Samples a task, the table's counts scaled to the scenario's total by largest remainder."""
-    table = {name: counts.train if split == "train" else counts.bench for name, counts in scenario.tasks.items()}
-    table = {name: count for name, count in table.items() if count}
-    total = scenario.train_samples if split == "train" else scenario.bench_items
-    whole = sum(table.values())
-    if total is None or whole == 0:
-        return table
-    exact = {name: count * total / whole for name, count in table.items()}
-    scaled = {name: int(value) for name, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: (scaled[name] - exact[name], name))
-    for name in by_remainder[: total - sum(scaled.values())]:
-        scaled[name] += 1
-    return scaled
-
-
-def split_documents(
-    store: TokenStore, *, bench_fraction: float, seed: int, language: str | None = None
-) -> dict[str, list[int]]:
-    """Disjoint document numbers for ``train`` and ``bench``: the benchmark gets its share of the tokens."""
-    corpus = [number for number, name in enumerate(store.ids) if not is_made(name)]
-    spoken = [number for number in corpus if language in (None, store.languages[number])]
-    if len(spoken) < 2:
-        which = f" in {language} (scenario.context_language) of {len(corpus)}" if language else ""
-        raise DataError(
-            f"corpus: {len(spoken)} document(s){which}; training and benchmark share none, so at least 2 are needed; "
-            "give more documents (corpus=FOLDER)"
-        )
-    order = sorted(spoken, key=lambda number: hashlib.sha256(f"{seed}/{store.ids[number]}".encode()).hexdigest())
-    wanted = bench_fraction * sum(store.num_tokens(number) for number in spoken)
-    bench: list[int] = []
-    taken = 0
-    for number in order[:-1]:
-        if bench and taken >= wanted:
-            break
-        bench.append(number)
-        taken += store.num_tokens(number)
-    chosen = set(bench)
-    return {"bench": sorted(bench), "train": sorted(set(spoken) - chosen)}
-
-
 @dataclass(frozen=True)
 class Builder:
-    """Everything that the items of one split are made of."""
+    """Everything that the items of one split are built from."""
 
     scenario: Scenario
     length: Length
@@ -135,7 +89,7 @@ class Builder:
         return task_counts(self.scenario, self.split)
 
     def task(self, name: str) -> _TaskBuilder:
-        return _TaskBuilder(self, TASKS[name])
+        return _TaskBuilder(self, tasks(self.scenario.task_files)[name])
 
     def chunks(self) -> list[tuple[str, int, int]]:
         """(task, first item, stop): what is built at once."""
@@ -176,7 +130,7 @@ def write(builder: Builder, path: Path, *, workers: int, progress: Callable[[int
     if workers < 2:
         made = (_record_batch(builder, chunk) for chunk in chunks)
         return write_batches(_counted(made, chunks, progress), path)
-    _ = builder.pool.passages  # once, before the processes part
+    _ = builder.pool.passages  # once, before the processes fork
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(builder,)) as executor:
         buffers = executor.map(_in_process, chunks)
@@ -225,8 +179,7 @@ class _TaskBuilder:
         random.Random(f"{builder.seed}/{self.name}").shuffle(self.seeds)
         if not self.seeds:
             raise DataError(
-                f"scenario.tasks.{task.name}: no seed item of the {builder.split} split has what this task needs "
-                f"({', '.join(task.needs)}); give more seeds (scenario.seeds) or leave the task out"
+                without_seeds(task, builder.scenario.language, f"no seed item of the {builder.split} split")
             )
 
     def items(self, first: int, stop: int) -> Iterator[Sample]:
@@ -244,7 +197,7 @@ class _TaskBuilder:
         name = f"{self.name}-{index:05d}"
         rng = random.Random(f"{builder.seed}/{name}")
         item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])
-        # The letters before the filler, which draws from rng as far as the length goes: items pair across lengths.
+        # Letters are drawn before the filler, whose draws depend on the length: so items pair across lengths.
         order = list(range(len(self.task.roles)))
         rng.shuffle(order)
         benign_order = list(range(3))
@@ -322,7 +275,7 @@ def _joined(needles: tuple[Segment, ...]) -> tuple[Segment, ...]:
 
 
 def num_workers(num_threads: int | None) -> int:
-    """Processes that build: as many as the processor's cores that this process may use."""
+    """Processes that build: one for each core that this process may use."""
     with suppress(AttributeError):
         return num_threads or len(os.sched_getaffinity(0))
     return num_threads or os.cpu_count() or 1

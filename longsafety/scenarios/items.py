@@ -1,10 +1,11 @@
-"""Benchmark items out of anybody's file, made askable: contexts in a token store, options with roles, an order."""
+"""Benchmark items from a user's file: contexts in a token store, options with roles, an order of the options."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,11 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import language_of
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.tasks.phrases import texts
+from longsafety.scenarios.common_words import common
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Read
+from longsafety.vocabulary import OTHER, TWO_BENIGN_ROLES, TWO_ROLES
 
-OTHER = "other"
-"""The scenario of items that are of none of the paper's tasks."""
 _RECIPES = "samples.parquet"
 
 
@@ -42,7 +43,13 @@ def items_fingerprint(source: Read) -> tuple[object, ...]:
 
 
 def read_items(
-    source: Read, tokenizer: Any, folder: Path, *, seed: int, on_bad_row: Literal["error", "skip"] = "error"
+    source: Read,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    seed: int,
+    on_bad_row: Literal["error", "skip"] = "error",
+    task_files: Sequence[str] = (),
 ) -> Items:
     """The items of a file in a public schema; their contexts are tokenised into ``folder``.
 
@@ -65,25 +72,23 @@ def read_items(
             f"evaluation.items = {source.path}: {found.schema} holds training chats; give a file of items or requests, "
             "such as the schema longsafety_bench"
         )
-    samples = [*found.samples, *(_asked(request, found.schema) for request in found.requests)]
+    samples = [*found.samples, *(_from_request(request, found.schema) for request in found.requests)]
     special = tokenizer.all_special_tokens
     kept = [sample for sample in samples if not any(token in text for text in _texts(sample) for token in special)]
     if not kept:
         raise DataError(f"evaluation.items = {source.path}: each item holds a special token of the model; remove them")
     counts = Counter({f"items: {reason}": count for reason, count in found.counts.items()})
     counts["items: left out: holds a special token of the model"] = len(samples) - len(kept)
-    return Items(_encoded(kept, tokenizer, folder, seed), dict(+counts), found.bad)
+    return Items(_encoded(kept, tokenizer, folder, seed, task_files), dict(+counts), found.bad)
 
 
-def _asked(request: Request, schema: str) -> Sample:
+def _from_request(request: Request, schema: str) -> Sample:
     """A request as an item without a context."""
     text = request["request"]
     language = "zh" if language_of(text) == "zh" else "en"
     topic = {"en": "this", "zh": "这件事"}[language]
-    wordings = texts(language)["common"]["benign_query"]
-    declines, helps = (
-        tuple(wording.format(topic=topic) for wording in wordings[name]) for name in ("refuses", "complies")
-    )
+    wordings = common(language)["benign_query"]
+    declines, helps = (tuple(wording.format(topic=topic) for wording in wordings[name]) for name in TWO_BENIGN_ROLES)
     benign = request["label"] == "benign"
     return Sample(
         id=request["id"],
@@ -98,13 +103,13 @@ def _asked(request: Request, schema: str) -> Sample:
         question=text,
         answer="",
         language=language,
-        roles=("refuses", "complies") if benign else ("unsafe", "safe"),
+        roles=TWO_BENIGN_ROLES if benign else TWO_ROLES,
         choices=(declines, helps) if benign else (helps, declines),
     )
 
 
 def _context(sample: Sample) -> str:
-    return "".join(str(part) for part in sample.context)  # of a file that was read: text throughout
+    return "".join(str(part) for part in sample.context)  # items from a file have no spans
 
 
 def _texts(sample: Sample) -> list[str]:
@@ -115,8 +120,8 @@ def _texts(sample: Sample) -> list[str]:
     ]
 
 
-def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int) -> list[Sample]:
-    """Contexts as spans of the store, each text once; and what only a tokenizer or our tasks know."""
+def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int, task_files: Sequence[str]) -> list[Sample]:
+    """Contexts as spans of the store, each text once; lengths, complying roles and orders."""
     numbers: dict[str, int] = {}
     documents: list[Document] = []
     for sample in samples:
@@ -143,19 +148,18 @@ def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int) -> 
                 scenario=sample.scenario or OTHER,
                 context=context,
                 documents=sample.documents or tuple(store.ids[span.document] for span in context),
-                num_tokens=encoder.prompt_length(context, sample.question, sample.history, sample.goal),
-                comply_role=_comply_role(sample),
+                num_tokens=encoder.prompt_length(*sample.prompt()._replace(context=context)),
+                comply_role=_comply_role(sample, task_files),
                 order=order,
             )
         )
     return made
 
 
-def _comply_role(sample: Sample) -> str:
-    """The role of doing what the question asks for: as in our task of that name, else the most unsafe one."""
-    from longsafety.scenarios.build import TASKS
-
+def _comply_role(sample: Sample, task_files: Sequence[str]) -> str:
+    """The role of doing what the question asks for: as in the task of that name, else the most unsafe one."""
     if "complies" in sample.roles:
         return "complies"
-    own = TASKS[sample.task].comply_role if sample.task in TASKS else ""
+    task = tasks(task_files).get(sample.task)
+    own = task.comply_role if task else ""
     return own if own in sample.roles else next(iter(sample.roles), "")

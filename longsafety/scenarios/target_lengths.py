@@ -1,4 +1,4 @@
-"""How long each item is to be."""
+"""The target length of each item."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ _SHORTEST = 1 / 16
 
 
 def target_lengths(length: Length, split: str, count: int, *, seed: str) -> list[int]:
-    """``count`` lengths in tokens for a split (``train`` or ``bench``): one, a list in turn, or a spread.
+    """``count`` lengths in tokens for a split (``train`` or ``bench``): one, a list in round-robin, or a spread.
 
     A spread takes ``count`` quantiles of a log-normal distribution, cut off at the longest length, whose mean is
     ``mean_tokens``; ``seed`` shuffles them.
     """
-    longest = length.training_tokens if split == "train" else length.bench_tokens
-    factor = 1 if split == "train" else length.factor
-    if split == "train" and length.train_tokens:
-        return [longest] * count
-    if length.lengths:
-        return [length.lengths[index % len(length.lengths)] * factor for index in range(count)]
-    mean = (length.bench_mean_tokens if split == "bench" else None) or length.mean_tokens
-    if mean is None:
-        return [longest] * count
-    lengths = [int(value) for value in _spread(mean * factor, longest, length.spread, count)]
+    target = length.training_lengths if split == "train" else length.bench_lengths
+    if target.in_turn:
+        return [target.in_turn[index % len(target.in_turn)] for index in range(count)]
+    if target.mean is None:
+        return [target.longest] * count
+    lengths = [int(value) for value in _spread(target.mean, target.longest, length.spread, count)]
     random.Random(seed).shuffle(lengths)
     return lengths
 
@@ -44,16 +40,3 @@ def _spread(mean: int, longest: int, spread: float, count: int) -> np.ndarray:
     # The mean of the cut-off values rises with the scale, from the shortest length to the longest.
     scale = brentq(lambda value: lengths(value).mean() - mean, mean * _SHORTEST / shape.max(), longest / shape.min())
     return lengths(scale)
-
-
-def depth_grid(depths: list[float] | str, num_depths: int) -> list[float]:
-    """The depths that items go round: given, or a grid of ``num_depths``.
-
-    ``sigmoid`` is the needle-in-a-haystack test's: the logistic function of evenly spaced places, steepness 10.
-    """
-    if not isinstance(depths, str):
-        return depths
-    places = np.linspace(0.1, 0.9, num_depths) if num_depths > 1 else np.array([0.5])
-    if depths == "sigmoid":
-        places = 1 / (1 + np.exp(-10 * (places - 0.5)))
-    return [float(place) for place in np.round(places, 4)]

@@ -8,7 +8,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import ALL_TASKS, TITLES, View
+from longsafety.reporting.view import TITLES, View
+from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.view import Compared, View
 from longsafety.settings import Tracking
@@ -152,10 +152,9 @@ def _session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
         try:
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:300]
             raise DataError(
-                f"tracking.uri = {uri}: MLflow could not log ({reason}); mend the store and give the same command "
-                "again, or tracking=none: every result is kept in the outputs"
+                f"tracking.uri = {uri}: MLflow could not log ({first_line(error)}); mend the store and give the same "
+                "command again, or tracking=none: every result is kept in the outputs"
             ) from error
 
 

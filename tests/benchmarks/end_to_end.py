@@ -25,7 +25,7 @@ from longsafety.corpus.corpus import read_documents
 from longsafety.data.pack import best_fit_decreasing
 from longsafety.data.tokens import TokenRows
 from longsafety.scenarios.build import build
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.settings import Corpus
 
 
@@ -73,7 +73,7 @@ def main() -> None:
         ]
         rendered = [
             {
-                "prompt": encoder.prompt_text(item.context, item.question, item.history, item.goal),
+                "prompt": encoder.prompt_text(*item.prompt()),
                 "reply": encoder.answer_text(item.question, item.answer),
             }
             for item in samples

@@ -16,8 +16,9 @@ import numpy as np
 from setting import encoder_over, length, median_seconds, scenario, tell, tokenizers
 
 from longsafety.corpus.corpus import read_documents
-from longsafety.scenarios.build import TASKS, build
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.build import build
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Corpus
 
 
@@ -46,13 +47,13 @@ def main() -> None:
                 equal += np.array_equal(encoder.prompt_ids(*parts), whole)
             assert equal == len(samples), f"{name}: only {equal} of {len(samples)} samples are equal"
             timed = samples[:: max(len(samples) // 100, 1)]
-            texts_of = [encoder.prompt_text(item.context, item.question, item.history, item.goal) for item in timed]
+            texts_of = [encoder.prompt_text(*item.prompt()) for item in timed]
 
             def assembled(encoder=encoder, timed=timed) -> None:
                 for cache in (encoder._between, encoder._ends):
                     cache.cache_clear()  # every join anew
                 for item in timed:
-                    encoder.prompt_ids(item.context, item.question, item.history, item.goal)
+                    encoder.prompt_ids(*item.prompt())
 
             def whole_text(plain=plain, texts_of=texts_of) -> None:
                 for text in texts_of:

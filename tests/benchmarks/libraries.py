@@ -15,7 +15,7 @@ from setting import encoder_over, median_seconds, tell, tokenizers
 
 from longsafety.corpus.corpus import read_documents
 from longsafety.corpus.retrieval import _WORD, Index, passages
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.tasks.task import PASSAGE_TOKENS
 from longsafety.settings import Corpus
 

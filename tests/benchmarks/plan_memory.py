@@ -5,8 +5,8 @@ python tests/benchmarks/plan_memory.py          (the nano rows need SmolLM2 in t
 Each row is one command's settings. Planned: ``longsafety.planning.training``, by part. Measured, in a fresh process:
 by how much its resident memory grows from before the network is loaded to the peak of two optimiser steps of two packs
 each, with AdamW, the packs filled to ``pack_tokens`` with chats of the training length and answers of as many
-tokens as the plan assumes. Counted: weights, gradients (of the first pack, while the second is computed), the optimiser's states,
-activations, logits. Not counted: the libraries, and loading. Tensors are mapped one by one
+tokens as the plan assumes. Counted: weights, gradients (of the first pack, while the second is computed), the
+optimiser's states, activations, logits. Not counted: the libraries, and loading. Tensors are mapped one by one
 (``MALLOC_MMAP_THRESHOLD_``), so that what is freed leaves the process.
 """
 

@@ -17,7 +17,7 @@ from setting import RESULTS, encoder_over, length, median_seconds, scenario, tel
 
 from longsafety.corpus.corpus import read_documents
 from longsafety.scenarios.build import build
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.settings import Corpus
 
 COUNTS = (250, 500, 1000, 2000, 4000)

@@ -13,8 +13,8 @@ from typing import Any
 from longsafety.corpus.corpus import read_documents
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.seeds import load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.settings import Corpus, Length, Scenario, TaskCounts
 
 RESULTS = Path(__file__).with_name("results")

@@ -10,9 +10,7 @@ import pytest
 from longsafety.configuration.compose import compose_jobs
 from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
-from longsafety.scenarios.tasks.phrases import texts
-
-TASKS = [name for name in texts("en") if name != "common"]
+from longsafety.scenarios.tasks.registry import TASKS
 
 
 def problems(*arguments: str) -> list[str]:

@@ -17,7 +17,8 @@ import longsafety
 from longsafety.configuration.compose import CONF, SWEEPS, Job, compose_jobs, register_roots
 from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Settings
 
 SCALES = ("smoke", "nano", "paper")

@@ -73,7 +73,7 @@ KEYS = [(3, 0.5), (0, 0.25), (19, 0.25)]
 
 
 def text(sample: Sample, encoder: ChatEncoder) -> str:
-    prompt = encoder.prompt_text(sample.context, sample.question, sample.history, sample.goal)
+    prompt = encoder.prompt_text(*sample.prompt())
     return prompt + sample.answer + "<|im_end|>"
 
 

@@ -125,7 +125,7 @@ def test_length_sorted_batches_hold_neighbours_in_random_order() -> None:
 
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_the_order_follows_the_seed_and_changes_with_the_epoch(packing: str) -> None:
-    changes = {"packing": packing, "batch_size": 2}
+    changes: dict[str, Any] = {"packing": packing, "batch_size": 2}
     assert plan(16, epochs=2, **changes) == plan(16, epochs=2, **changes)
     assert plan(16, **changes).steps != plan(16, seed=1, **changes).steps
     steps = plan(16, epochs=2, **changes).steps

@@ -16,7 +16,8 @@ def row(*parts: tuple[int, int]) -> np.ndarray:
 
 
 def held(trie: Trie, number: int) -> list[int]:
-    return trie.ids[trie.places(number)].tolist()
+    ids: list[int] = trie.ids[trie.places(number)].tolist()
+    return ids
 
 
 def test_an_item_and_its_twins_are_a_prefix_and_suffixes() -> None:

@@ -17,8 +17,8 @@ from longsafety.errors import ConfigError
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.curve import BALANCE
 from longsafety.model.kept import CURVE, SUMMARY, WEIGHTS, read_rows
-from longsafety.pipeline.launch import freeze
-from longsafety.pipeline.worker import Worker
+from longsafety.pipeline.run import Run
+from longsafety.pipeline.weights import weights
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 
@@ -32,8 +32,7 @@ def trained(tmp_path: Path, cache: Path, *changes: str) -> Path:
             f"paths.cache={cache}", *changes,
         ])
     )  # fmt: skip
-    worker = Worker(freeze(settings).folder)
-    return worker.weights()
+    return weights(Run.freeze(settings))
 
 
 def arrays(folder: Path) -> dict[str, Any]:

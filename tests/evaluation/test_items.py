@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.pipeline.corpus import encoder, tokenizer
+from longsafety.pipeline.samples import benchmark
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import SampleFile, render_context
 from longsafety.samples.store import TokenStore
@@ -78,14 +80,14 @@ def test_what_is_built_and_exported_is_read_as_it_was(place: Place, tmp_path: Pa
     """Through the command: the same items, twins, roles and lengths, whichever format they were written in."""
     kinds = "export.kinds=[harmful,benign_query,benign_needle,short]"
     build = ["stages=[build,export]", "length=512", "scenario=longsafety", "scenario.bench_items=13", kinds]
-    data = place.execute(*build, "export.format=inspect", f"export.path={tmp_path / 'bench'}")
-    built = {one.id: one for one in SampleFile(data.benchmark() / "samples.parquet")}
-    store = data.encoder.store
+    run = place.execute(*build, "export.format=inspect", f"export.path={tmp_path / 'bench'}")
+    built = {one.id: one for one in SampleFile(benchmark(run) / "samples.parquet")}
+    store = encoder(run).store
     [*files] = (tmp_path / "bench").glob("*.jsonl")
     rows = write(tmp_path / "rows", "a.jsonl")  # without the card, whose reader keeps a cache
     for file in files:
         (rows / file.name).write_bytes(file.read_bytes())
-    found = read_items(Read(path=str(rows)), data.tokenizer, tmp_path / "store", seed=0)
+    found = read_items(Read(path=str(rows)), tokenizer(run), tmp_path / "store", seed=0)
     own = TokenStore.open(tmp_path / "store")
     assert len(found.items) == len(built) > 40
     for one in found.items:

@@ -17,8 +17,8 @@ from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
 from longsafety.reporting.headline import findings
 from longsafety.reporting.view import View
 from longsafety.samples.recipe import Sample
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 PAIRS, TASKS = 1000, ("KeywordRAG", "HarmfulNIAH", "LawQA", "MedicalQuiz")
 Choose = Callable[[str, Sequence[str]], Sequence[float]]

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.formats.public import SCHEMAS, PublicSet, read_public
-from longsafety.formats.schema import Schema
+from longsafety.formats.public import PublicSet, read_public
+from longsafety.formats.schemas import SCHEMAS
 from longsafety.samples.recipe import Sample
 
 TURNS = [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]
@@ -72,8 +72,9 @@ def sample(tmp_path: Path, name: str, stem: str = "part", **changes: Any) -> Sam
     return found
 
 
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_every_schema_is_recognised_and_yields_what_it_says(tmp_path: Path, schema: Schema) -> None:
+@pytest.mark.parametrize("name", ROWS)
+def test_a_schema_is_recognised_and_yields_what_it_says(tmp_path: Path, name: str) -> None:
+    schema = SCHEMAS[name]
     found = read_one(tmp_path, schema.name)
     assert (found.schema, found.kind, found.licence) == (schema.name, schema.yields, schema.licence)
     assert bool(found.requests) == (schema.yields == "requests") and bool(found.samples) != bool(found.requests)
@@ -322,7 +323,7 @@ def test_every_bad_row_is_named_after_the_whole_file_was_read(tmp_path: Path) ->
         f"{file}:4: id = x1: taken by {file}:1; ids are unique, rename one",
         f"{file}:5: a list instead of an object; each row is one JSON object",
         f"{file}:7: not JSON (Expecting ',' delimiter, column 12); a .jsonl file has one JSON object a line",
-        "5 of 7 rows are bad (longsafety_17k); mend them, or set on_bad_row=skip to leave them out",
+        "5 of 7 rows are bad (longsafety_17k); fix them, or set on_bad_row=skip to leave them out",
     ]
 
 

@@ -12,11 +12,14 @@ import datasets
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.formats.layouts import NEEDLE_TASKS
-from longsafety.pipeline.addresses import keys
-from longsafety.pipeline.data import Making, read_json
+from longsafety.pipeline.addresses import addresses
+from longsafety.pipeline.corpus import encoder
+from longsafety.pipeline.mix import mix
+from longsafety.pipeline.run import Run, read_json
+from longsafety.pipeline.samples import benchmark
 from longsafety.samples.recipe import SampleFile, render_context
-from longsafety.scenarios.build import task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.vocabulary import PLACE_TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -46,7 +49,7 @@ def opened(folder: Path) -> Any:
     return datasets.load_dataset(str(folder), cache_dir=str(folder.parent / "cache"))
 
 
-def exported(place: Place, format: str, folder: Path, *arguments: str) -> Making:
+def exported(place: Place, format: str, folder: Path, *arguments: str) -> Run:
     return place.execute(
         "stages=[build,export]", *EVERY_TASK, f"export.format={format}", f"export.path={folder}", *arguments
     )
@@ -60,21 +63,21 @@ def test_datasets_opens_what_is_exported(
     built: Place, tmp_path: Path, format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = built.made()
-    data = exported(built, format, tmp_path / "set")
+    run = exported(built, format, tmp_path / "set")
     assert built.made() == before, "nothing is built again"
-    counts = task_counts(data.settings.scenario, "bench" if format in BENCH else "train")
+    counts = task_counts(run.settings.scenario, "bench" if format in BENCH else "train")
     rows = {split: len(part) for split, part in opened(tmp_path / "set").items()}
     assert rows == (counts if format in BENCH else {"train": 16})
     assert f"{sum(rows.values())} rows as {format} in {tmp_path / 'set'}" in capsys.readouterr().out
     card = (tmp_path / "set" / "README.md").read_text("utf-8")
-    assert data.keys.benchmark in card if format in BENCH else data.keys.samples in card, "the fingerprint"
+    assert run.addresses.benchmark in card if format in BENCH else run.addresses.samples in card, "the fingerprint"
     assert "needles after rendering" in card, "the audit"
 
 
 def test_the_official_columns_and_choices_from_unsafe_to_safe(built: Place, tmp_path: Path) -> None:
-    data = exported(built, "longsafety_bench", tmp_path / "set")
-    store = data.encoder.store
-    items = {item.id: item for item in SampleFile(data.benchmark() / "samples.parquet") if item.kind == "harmful"}
+    run = exported(built, "longsafety_bench", tmp_path / "set")
+    store = encoder(run).store
+    items = {item.id: item for item in SampleFile(benchmark(run) / "samples.parquet") if item.kind == "harmful"}
     splits = opened(tmp_path / "set")
     assert len(splits) == 10
     for task, split in splits.items():
@@ -88,7 +91,7 @@ def test_the_official_columns_and_choices_from_unsafe_to_safe(built: Place, tmp_
                 assert row["context"].startswith(render_context(item.context, store))
             else:
                 assert row["context"] == render_context(item.context, store)
-            assert (row["depth"] is None) == (row["length"] is None) == (task not in NEEDLE_TASKS)
+            assert (row["depth"] is None) == (row["length"] is None) == (task not in PLACE_TASKS)
     assert not items
 
 
@@ -225,21 +228,21 @@ def source(path: Path, share: float = 1.0, name: str = "mine") -> str:
 
 def test_a_model_is_trained_on_chats_of_a_file(place: Place, tmp_path: Path) -> None:
     path = chats(tmp_path / "chats.jsonl", "what")
-    data = place.execute(*TRAINED, source(path))
+    run = place.execute(*TRAINED, source(path))
     weights = place.stage("weights")
     assert (weights / "weights" / "model.safetensors").exists()
     [row] = read_json(weights / "mix.json")
     assert (row["source"], row["samples"], row["share"], row["licence"]) == ("mine", 4, 1.0, "unknown")
     assert not place.stages("samples"), "the scenario's own samples are not needed"
     path.write_text(path.read_text("utf-8").replace("Yes.", "No."), "utf-8")
-    assert keys(data.settings).weights != data.keys.weights, "another file trains anew"
+    assert addresses(run.settings).weights != run.addresses.weights, "another file trains anew"
 
 
 def test_chats_beside_built_samples_and_each_source_from_its_own_file(place: Place, tmp_path: Path) -> None:
     one, two = (source(chats(tmp_path / f"{name}.jsonl", name), 0.25, name) for name in ("one", "two"))
     built = "+data_mix.sources.built={kind: longsafety, share: 0.5}"
     settings = place.settings(*TRAINED, one, two, built)
-    samples = Making(settings, keys(settings)).mix().samples
+    samples = mix(Run.freeze(settings)).samples
     assert sorted(sample.question.split()[0] for sample in samples if sample.kind == "chat") == ["one", "two"]
     assert [sample.kind for sample in samples].count("harmful") == 2
 

@@ -1,4 +1,4 @@
-"""Rows of files, folders and datasets: their places, and damaged lines that are told, not raised."""
+"""Rows of files, folders and datasets: their places, and damaged lines that are reported, not raised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 
 from longsafety.errors import DataError
 from longsafety.formats import rows as module
-from longsafety.formats.rows import Row, read_rows
+from longsafety.formats.data_files import Row
+from longsafety.formats.rows import read_rows
+from longsafety.hub import HubName
 
 
 def read(source: Path | str, split: str | None = None) -> list[Row]:
@@ -31,7 +33,7 @@ def brief(rows: list[Row]) -> list[tuple[str, Any]]:
     return [(row.place.rpartition(":")[2], row.problem or row.values) for row in rows]
 
 
-def test_json_lines_keep_their_places_and_damaged_ones_are_told(tmp_path: Path) -> None:
+def test_json_lines_keep_their_places_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     content = b'\xef\xbb\xbf{"a": 1}\n\n{"a": \n[2]\n{"a": "\xff"}\r\n{"a": "\xe2\x80\xa8x"}'
     file = write(tmp_path / "set.jsonl", content)
     rows = read(file)
@@ -190,24 +192,26 @@ def test_a_folder_with_a_card_has_the_splits_it_declares(tmp_path: Path, monkeyp
 def test_a_hub_dataset_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     loaded = datasets.DatasetDict(train=datasets.Dataset.from_list([{"a": 1}]))
-    monkeypatch.setattr(module, "_require_reachable", lambda *name: asked.append(name))
+    monkeypatch.setattr(module, "check_dataset", asked.append)
 
-    def load(name: str, revision: str) -> datasets.DatasetDict:
+    def load(name: str, revision: str, split: str | None) -> datasets.DatasetDict:
         asked.append((name, revision))
         return loaded
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert read("some/set@v1")[0].place == "some/set@v1 (train):1"
-    assert asked == [("some/set", "v1"), ("some/set", "v1")]
+    assert asked == [HubName("some/set", "v1"), ("some/set", "v1")]
 
 
-def test_an_unreachable_hub_is_told_without_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(name: str, revision: str) -> None:
-        raise DataError(f"corpus.source = {name}: no such dataset")
+def test_an_unreachable_hub_is_reported_with_the_key_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(name: HubName) -> None:
+        raise DataError(f"{name}: not given")
 
-    monkeypatch.setattr(module, "_require_reachable", unreachable)
-    with pytest.raises(DataError, match=r"^some/set: no such dataset$"):
+    monkeypatch.setattr(module, "check_dataset", unreachable)
+    with pytest.raises(DataError, match=r"^some/set: no such file .*: some/set: not given; .*HF_HUB_OFFLINE=1"):
         read("some/set")
+    with pytest.raises(DataError, match=r"^read\.path = some/set: no such file"):
+        list(read_rows("some/set", counts=Counter(), key="read.path"))
 
 
 def test_sources_that_are_not_there(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError
 from longsafety.model import load, smollm2, tiny
+from longsafety.model.source import identity
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -69,8 +70,8 @@ def test_a_bfloat16_folder_becomes_float32(folder: Path, tmp_path: Path) -> None
 def test_identity_is_cheap(made: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom longsafety.settings import Model\n"
-        "from longsafety.model import load\n"
-        f"load.identity(Model(name='m', source='tiny', window=256), Path({str(made)!r}))\n"
+        "from longsafety.model.source import identity\n"
+        f"identity(Model(name='m', source='tiny', window=256), Path({str(made)!r}))\n"
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -78,17 +79,17 @@ def test_identity_is_cheap(made: Path) -> None:
 
 
 def test_identity_of_a_folder_follows_its_content(folder: Path, tmp_path: Path) -> None:
-    first = load.identity(model(folder), tmp_path)
+    first = identity(model(folder), tmp_path)
     (folder / "README.md").write_text("notes")
     moved = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
-    assert load.identity(model(folder), tmp_path) == load.identity(model(moved), tmp_path) == first
+    assert identity(model(folder), tmp_path) == identity(model(moved), tmp_path) == first
     for name in ("config.json", "tokenizer.json", "chat_template.jinja"):
         path = moved / name
-        before, content = load.identity(model(moved), tmp_path), path.read_bytes()
+        before, content = identity(model(moved), tmp_path), path.read_bytes()
         path.write_bytes(content.replace(b"e", b"a", 1))
-        assert load.identity(model(moved), tmp_path) != before
+        assert identity(model(moved), tmp_path) != before
     os.utime(folder / "model.safetensors", ns=(0, 1))
-    assert load.identity(model(folder), tmp_path) != first
+    assert identity(model(folder), tmp_path) != first
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_identity_of_a_folder_follows_its_content(folder: Path, tmp_path: Path) 
 )
 def test_incomplete_folder(folder: Path, tmp_path: Path, removed: str, lacks: str) -> None:
     (folder / removed).unlink()
-    for attempt in (load.identity, lambda m, cache: load.load_model(m, cache, seed=0)):
+    for attempt in (identity, lambda m, cache: load.load_model(m, cache, seed=0)):
         with pytest.raises(DataError, match=rf"local: not a complete model, it {lacks}"):
             attempt(model(folder), tmp_path)
 
@@ -110,7 +111,7 @@ def test_missing_shard(folder: Path, tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(DataError, match=r"lacks model-00002-of-00002\.safetensors;"):
-        load.identity(model(folder), tmp_path)
+        identity(model(folder), tmp_path)
 
 
 def test_weights_that_would_stay_random(folder: Path, tmp_path: Path) -> None:
@@ -162,13 +163,13 @@ def test_pad_token_is_the_end_token_where_there_is_none(folder: Path, tmp_path: 
 @pytest.mark.parametrize("source", ["/nowhere/model", "./model", "a/b/c"])
 def test_no_such_folder(source: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"model\.source = '{source}': no such folder; give a folder"):
-        load.identity(model(source), tmp_path)
+        identity(model(source), tmp_path)
 
 
 def test_hub_name_offline(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for attempt in (load.identity, load.load_tokenizer, lambda m, cache: load.load_model(m, cache, seed=0)):
+    for attempt in (identity, load.load_tokenizer, lambda m, cache: load.load_model(m, cache, seed=0)):
         with pytest.raises(
             DataError, match=r"model\.source = 'owner/name': neither .* \(owner/name: the .*Offline.*\)"
         ):
@@ -178,8 +179,8 @@ def test_hub_name_offline(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_pat
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(COMMIT)
     snapshot = Path(shutil.copytree(folder, repository / "snapshots" / COMMIT))
-    assert load.identity(model("owner/name"), tmp_path) == f"owner/name@{COMMIT}"
-    assert load.identity(model("owner/name", revision=COMMIT), tmp_path) == f"owner/name@{COMMIT}"
+    assert identity(model("owner/name"), tmp_path) == f"owner/name@{COMMIT}"
+    assert identity(model("owner/name", revision=COMMIT), tmp_path) == f"owner/name@{COMMIT}"
     load.load_model(model("owner/name"), tmp_path, seed=0)
     (snapshot / "model.safetensors").unlink()
     load.load_tokenizer(model("owner/name"), tmp_path)
@@ -189,7 +190,7 @@ def test_hub_name_offline(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_pat
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"model\.source = 'no name': neither smollm2, tiny, a folder"):
-        load.identity(model("no name"), tmp_path)
+        identity(model("no name"), tmp_path)
 
 
 def test_smollm2_is_resolved_once(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_smollm2_is_resolved_once(monkeypatch: pytest.MonkeyPatch, folder: Path,
 
     monkeypatch.setattr(smollm2, "fill_from_hub", fill)
     cache = tmp_path / "cache"
-    assert load.identity(model("smollm2"), cache) == f"smollm2-135m-instruct:hub:{COMMIT}"
+    assert identity(model("smollm2"), cache) == f"smollm2-135m-instruct:hub:{COMMIT}"
     load.load_tokenizer(model("smollm2"), cache)
     load.load_model(model("smollm2"), cache, seed=0)
     assert len(calls) == 1
@@ -211,7 +212,7 @@ def test_smollm2_is_resolved_once(monkeypatch: pytest.MonkeyPatch, folder: Path,
 @pytest.mark.parametrize("local", [False, True])
 def test_revision_needs_a_hub_name(folder: Path, tmp_path: Path, local: bool) -> None:
     with pytest.raises(ConfigError, match=r"model\.revision = 'v1': only a hub name .* set model\.revision=null"):
-        load.identity(model(folder if local else "tiny", revision="v1"), tmp_path)
+        identity(model(folder if local else "tiny", revision="v1"), tmp_path)
 
 
 def test_attention_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:

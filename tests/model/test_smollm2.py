@@ -12,7 +12,9 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from longsafety import hub
 from longsafety.errors import DataError
+from longsafety.files import cached_folder
 from longsafety.model import smollm2
 
 COMMIT = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
@@ -79,7 +81,7 @@ def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
     left = tmp_path / ".model.partial"
     left.mkdir()
     (left / "half").write_text("x")
-    folder = smollm2.cached_folder(tmp_path / "model", lambda partial: (partial / "whole").touch())
+    folder = cached_folder(tmp_path / "model", lambda partial: (partial / "whole").touch())
     assert [path.name for path in folder.iterdir()] == ["whole"]
     assert not left.exists()
 
@@ -87,7 +89,7 @@ def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
 def test_unwritable_cache(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/model: cannot be written .*set paths\.cache"):
-        smollm2.cached_folder(tmp_path / "file" / "model", lambda partial: None)
+        cached_folder(tmp_path / "file" / "model", lambda partial: None)
 
 
 def test_hub_files_come_from_the_local_cache_without_network(hub_cache: Path, tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_an_incomplete_local_cache_offline_fails_at_once(hub_cache: Path, tmp_pa
 def test_probe_gives_up_on_a_silent_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: time.sleep(2))
     with pytest.raises(DataError, match=r"owner/name: the Hugging Face hub .*no answer within 0\.05 seconds"):
-        smollm2.probe_commit("owner/name", seconds=0.05)
+        hub.model_commit("owner/name", seconds=0.05)
 
 
 def test_another_wheel_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

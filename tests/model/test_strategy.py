@@ -170,7 +170,8 @@ HARDWARE = {
     "ddp": {"devices": 2, "strategy": "ddp"},
     **{f"zero{stage}": deepspeed(stage) for stage in (1, 2, 3)},
 }
-MARKS = {name: [needs_deepspeed] if name != "ddp" else [] for name in HARDWARE}
+SOAK = [needs_deepspeed, pytest.mark.soak]
+MARKS = {"ddp": [], "zero1": SOAK, "zero2": SOAK, "zero3": [needs_deepspeed]}
 
 
 @pytest.mark.slow
@@ -187,7 +188,7 @@ def test_two_ranks_train_as_one(hardware: str, make: Make, alone: Callable[[str]
 
 @pytest.mark.slow
 @needs_deepspeed
-@pytest.mark.parametrize(("stage", "how"), [(2, "SIGTERM"), (3, "SIGKILL")])
+@pytest.mark.parametrize(("stage", "how"), [(2, "SIGTERM"), pytest.param(3, "SIGKILL", marks=pytest.mark.soak)])
 def test_a_sharded_training_that_was_ended_goes_on(
     stage: int, how: str, make: Make, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -231,6 +232,7 @@ def test_two_ranks_that_share_each_pack_train_as_one(
     assert "each pack shared by 2 devices" in ended.stdout
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @needs_deepspeed
 def test_two_groups_of_two_ranks_with_shared_beginnings(make: Make, tmp_path: Path) -> None:
@@ -244,6 +246,7 @@ def test_two_groups_of_two_ranks_with_shared_beginnings(make: Make, tmp_path: Pa
     assert_alike(several, single)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @needs_deepspeed
 def test_recomputed_activations_and_offloaded_shards(make: Make, alone: Callable[[str], Path], tmp_path: Path) -> None:
@@ -264,7 +267,7 @@ def test_bfloat16_weights_are_saved_from_their_float32_originals(make: Make, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failing", ["1", "0+1"])
+@pytest.mark.parametrize("failing", ["1", pytest.param("0+1", marks=pytest.mark.soak)])
 def test_an_error_ends_all_ranks_and_is_shown_once(failing: str, make: Make, tmp_path: Path) -> None:
     ended = run(tmp_path, make(**HARDWARE["ddp"]), fail_in=failing)
     assert ended.returncode != 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from longsafety.model import tiny
 
 CHAT = [{"role": "user", "content": "Where is it?"}]
-TEXTS = [f"The keeper of gate {i} counts {i * 7} lanterns before the long night." for i in range(60)]
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiny, "seed_texts", lambda: iter(TEXTS))
+IDS = [451, 932, 508, 84, 1894, 325, 1462, 356, 16, 223, 163, 124, 257, 164, 101, 124]
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
@@ -45,7 +39,7 @@ def test_auto_classes_load_the_declared_architecture(tmp_path: Path) -> None:
     assert (config.num_hidden_layers, config.hidden_size) == (2, 64)
     assert (config.num_attention_heads, config.num_key_value_heads) == (4, 2)
     assert config.max_position_embeddings == 300
-    assert config.vocab_size == len(tokenizer) <= tiny.VOCABULARY
+    assert config.vocab_size == len(tokenizer) == 2000
     assert network(torch.tensor([tokenizer("lantern").input_ids])).logits.shape[-1] == len(tokenizer)
 
 
@@ -67,15 +61,16 @@ def test_template_is_chatml_with_a_default_system_message(tmp_path: Path) -> Non
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
 
 
-def test_other_texts_are_another_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_tokenizer_is_another_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder, identity = tiny.tokenizer_folder(tmp_path), tiny.identity(256)
     assert tiny.identity(512) != identity
-    monkeypatch.setattr(tiny, "seed_texts", lambda: iter([*TEXTS, "One more."]))
+    frozen = tiny._tokenizer_file()
+    monkeypatch.setattr(tiny, "_tokenizer_file", lambda: f"{frozen} ")
     assert tiny.identity(256) != identity
     assert tiny.tokenizer_folder(tmp_path) != folder
 
 
-def test_shipped_seed_items_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    texts: Iterator[str] = tiny.seed_texts()
-    assert sum(len(text) for text in texts) > 1000
+def test_seed_items_do_not_change_the_tokenizer(tmp_path: Path) -> None:
+    """Scores of a smoke run are compared between versions: these ids are those of the first one."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny.tokenizer_folder(tmp_path))
+    assert tokenizer("The insurer asks for receipts. 你好").input_ids == IDS

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.pipeline.addresses import keys
-from longsafety.pipeline.data import Making, read_json
-from longsafety.samples.encode import ChatEncoder
+from longsafety.pipeline.audit import audit
+from longsafety.pipeline.corpus import encoder
+from longsafety.pipeline.run import Run, read_json
+from longsafety.pipeline.samples import benchmark
+from longsafety.pipeline.samples import samples as training
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.scenarios.build import TASKS, task_counts
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -25,13 +28,13 @@ EVERY_TASK = ["scenario=longsafety", "length=512", "scenario.train_samples=24", 
 SPLITS = {"train": "samples", "bench": "benchmark"}
 
 
-def samples(data: Making, split: str) -> list[Sample]:
-    return list(SampleFile((data.samples() if split == "train" else data.benchmark()) / "samples.parquet"))
+def samples(run: Run, split: str) -> list[Sample]:
+    return list(SampleFile((training(run) if split == "train" else benchmark(run)) / "samples.parquet"))
 
 
-def items(data: Making, split: str) -> list[Sample]:
+def items(run: Run, split: str) -> list[Sample]:
     """Without their twins."""
-    return [sample for sample in samples(data, split) if sample.kind == "harmful"]
+    return [sample for sample in samples(run, split) if sample.kind == "harmful"]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +46,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, place_at: Callable[[Path], P
 
 
 @pytest.fixture
-def data(built: Place) -> Making:
+def run(built: Place) -> Run:
     settings = built.settings("stages=[build]", *EVERY_TASK)
-    return Making(settings, keys(settings))
+    return Run.freeze(settings)
 
 
 # --- what a build shows and leaves ----------------------------------------------------------------------------------
@@ -85,21 +88,21 @@ def test_the_same_command_again_makes_nothing_and_shows_the_same(built: Place) -
 
 
 @pytest.mark.parametrize("split", ["train", "bench"])
-def test_the_counts_are_those_of_the_tasks(data: Making, split: str) -> None:
-    wanted = task_counts(data.settings.scenario, split)
+def test_the_counts_are_those_of_the_tasks(run: Run, split: str) -> None:
+    wanted = task_counts(run.settings.scenario, split)
     assert sum(wanted.values()) == {"train": 24, "bench": 20}[split]
-    assert Counter(item.task for item in items(data, split)) == wanted
-    told = read_json(data.store.folder(SPLITS[split], getattr(data.keys, SPLITS[split])) / "counts.json")
+    assert Counter(item.task for item in items(run, split)) == wanted
+    told = read_json(run.need(SPLITS[split], "build it") / "counts.json")
     assert told == {f"{split}: {task}": count for task, count in wanted.items()}
 
 
-def test_every_rendered_chat_is_as_long_as_was_asked(data: Making) -> None:
-    encoder: ChatEncoder = data.encoder
-    for item in items(data, "train"):
-        assert len(encoder.sample_ids(item)[0]) == item.num_tokens
+def test_every_rendered_chat_is_as_long_as_was_asked(run: Run) -> None:
+    render = encoder(run)
+    for item in items(run, "train"):
+        assert len(render.sample_ids(item)[0]) == item.num_tokens
         assert 508 <= item.num_tokens <= item.target_tokens == 512
-    for item in items(data, "bench"):
-        ids = encoder.prompt_ids(item.context, item.question, item.history, item.goal)
+    for item in items(run, "bench"):
+        ids = render.prompt_ids(*item.prompt())
         assert 508 <= len(ids) == item.num_tokens <= 512
 
 
@@ -126,18 +129,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 
 def test_items_go_round_several_lengths(place: Place) -> None:
     typed = ["scenario=keyword_rag", "scenario.train_samples=6", "scenario.bench_items=3"]
-    data = place.execute("stages=[build]", *typed, "length=1k", "length.lengths=[300,500,1000]")
-    assert [item.target_tokens for item in items(data, "train")] == [300, 500, 1000] * 2
-    assert all(item.target_tokens - 4 <= item.num_tokens <= item.target_tokens for item in items(data, "train"))
-    assert [item.target_tokens for item in items(data, "bench")] == [300, 500, 1000]
+    run = place.execute("stages=[build]", *typed, "length=1k", "length.lengths=[300,500,1000]")
+    assert [item.target_tokens for item in items(run, "train")] == [300, 500, 1000] * 2
+    assert all(item.target_tokens - 4 <= item.num_tokens <= item.target_tokens for item in items(run, "train"))
+    assert [item.target_tokens for item in items(run, "bench")] == [300, 500, 1000]
 
 
 def test_lengths_are_spread_around_each_splits_mean(place: Place) -> None:
     typed = ["scenario=keyword_rag", "scenario.train_samples=40", "scenario.bench_items=40"]
     spread = ["length=2k", "length.mean_tokens=700", "length.bench_mean_tokens=500"]
-    data = place.execute("stages=[build]", *typed, *spread)
+    run = place.execute("stages=[build]", *typed, *spread)
     for split, mean in (("train", 700), ("bench", 500)):
-        lengths = [item.num_tokens for item in items(data, split)]
+        lengths = [item.num_tokens for item in items(run, split)]
         assert sum(lengths) / len(lengths) == pytest.approx(mean, rel=0.01)
         assert max(lengths) > 1.5 * mean and min(lengths) < mean / 1.5
 
@@ -146,13 +149,13 @@ def test_lengths_are_spread_around_each_splits_mean(place: Place) -> None:
 def test_chinese_questions_in_contexts_of_any_language(place: Place, context_language: str) -> None:
     typed = ["scenario=longsafety", "scenario.train_samples=8", "scenario.bench_items=10", "length=1k"]
     languages = ["scenario.language=zh", f"scenario.context_language={context_language}"]
-    data = place.execute("stages=[build]", *typed, *languages)
+    run = place.execute("stages=[build]", *typed, *languages)
     for split in SPLITS:
-        for sample in samples(data, split):
+        for sample in samples(run, split):
             assert sample.language == "zh"
             assert re.search("[\u4e00-\u9fff]", sample.question), sample.id
             assert all(re.search("[\u4e00-\u9fff]", wording) for role in sample.choices for wording in role)
-    english = [row for row in read_json(data.audit() / "audit.json")["languages"] if row["context"] == "en"]
+    english = [row for row in audit(run).languages if row["context"] == "en"]
     assert sum(row["samples"] for row in english) > 0
 
 
@@ -172,10 +175,10 @@ def test_the_scales_limits_hold_where_a_model_is_trained_and_not_where_data_is_b
 
 def test_the_smallest_scale_has_room_for_its_own_tasks(place: Place) -> None:
     """Of the tasks' needles and questions in its length; the tiny tokenizer's are longer than a real one's."""
-    data = place.execute("stages=[build]", "scenario.train_samples=400", "scenario.bench_items=300")
-    assert data.settings.length.max_tokens == 256
-    assert set(data.settings.scenario.tasks) == set(TASKS)
-    assert {item.task for item in items(data, "train")} == set(task_counts(data.settings.scenario, "train"))
+    run = place.execute("stages=[build]", "scenario.train_samples=400", "scenario.bench_items=300")
+    assert run.settings.length.max_tokens == 256
+    assert set(run.settings.scenario.tasks) == set(TASKS)
+    assert {item.task for item in items(run, "train")} == set(task_counts(run.settings.scenario, "train"))
 
 
 # --- seed items of the user -----------------------------------------------------------------------------------------
@@ -192,9 +195,9 @@ def test_broken_seed_items_are_named_and_nothing_is_kept_or_they_are_left_out(
         place.execute(*typed, f"scenario.seeds={path}")
     assert re.findall(r"requests\.jsonl:(\d+):", str(caught.value)) == ["2", "14"]
     assert not place.stages("seeds")
-    data = place.execute(*typed, f"scenario.seeds={path}", "on_bad_row=skip")
+    run = place.execute(*typed, f"scenario.seeds={path}", "on_bad_row=skip")
     assert re.findall(r"left out +\S+/requests\.jsonl:(\d+):", capsys.readouterr().out) == ["2", "14"]
-    found = [item for split in SPLITS for item in items(data, split)]
+    found = [item for split in SPLITS for item in items(run, split)]
     assert len(found) == 8
     assert all("harm number" in item.question for item in found), "the user's own"
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.model.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS, seed_texts
+from longsafety.model.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS
 from longsafety.samples.encode import ChatEncoder, History
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context
 from longsafety.samples.store import Document, TokenStore
+from tests.seed_texts import english
 
 TEXTS = {
     "french": "Où est l'élève ? « Là-bas », dit-elle ; naïve, cœur, Ærøskøbing. L’été, c’est ça ! " * 12,
@@ -53,7 +54,7 @@ def metaspace(scheme: str) -> Any:
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first" if scheme == "legacy" else scheme)
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     # "no spaces", "emoji" and most of "chinese" stay out: their characters fall back to bytes.
-    texts = [*seed_texts(), TEXTS["french"], TEXTS["spaces"], TEXTS["mixed"]]
+    texts = [*english(), TEXTS["french"], TEXTS["spaces"], TEXTS["mixed"]]
     specials = ["<unk>", *SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(256))]
     core.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=2000, special_tokens=specials, show_progress=False))
     if scheme == "legacy":

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longsafety.model.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS, seed_texts
+from longsafety.model.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Segment, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
+from tests.seed_texts import english
 
 MARKS = "，。！？；：、（《“"
 QWEN = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -47,7 +48,7 @@ def tokenizer(kind: str, chinese: list[str]) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    texts, specials = [*chinese, *list(seed_texts())[:200]], ["<unk>", *SPECIAL_TOKENS]
+    texts, specials = [*chinese, *english()[:200]], ["<unk>", *SPECIAL_TOKENS]
     pre: Any = pre_tokenizers
     if kind in CROSSING:  # "a，" becomes a piece
         texts += ["area，data，idea，camera，a，a。a！a？a：a；a（"] * 200
@@ -107,7 +108,7 @@ def named(
     request: pytest.FixtureRequest, chinese: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, ChatEncoder]:
     rng = random.Random(0)
-    mixed = [text for pair in zip(rng.sample(chinese, 40), list(seed_texts())[300:], strict=False) for text in pair]
+    mixed = [text for pair in zip(rng.sample(chinese, 40), english()[300:], strict=False) for text in pair]
     documents = [
         Document("prose", "".join(rng.sample(chinese, 120)), "zh"),
         Document("mixed", "".join(mixed), "zh"),

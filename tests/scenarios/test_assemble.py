@@ -13,7 +13,7 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Span, render_context
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.assemble import SLACK, Draft, Filler, fit
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.partially_harmful import HarmfulNIAH
 from longsafety.scenarios.tasks.task import Pool
 

@@ -15,9 +15,9 @@ from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span, is_made, render_context
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.baselines import KINDS, controls
+from longsafety.scenarios.baselines import BASELINE_KINDS, baseline_samples
 from longsafety.scenarios.build import Builder, build
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Length, Scenario, TaskCounts
 
 COUNT = 24
@@ -41,16 +41,16 @@ def builder(
 
 @pytest.fixture(scope="module")
 def aligned(builder: Builder) -> list[Sample]:
-    return list(controls(builder, "long_align", COUNT))
+    return list(baseline_samples(builder, "long_align", COUNT))
 
 
 @pytest.fixture(scope="module")
 def short(builder: Builder) -> list[Sample]:
-    return list(controls(builder, "short_safety", COUNT))
+    return list(baseline_samples(builder, "short_safety", COUNT))
 
 
 def test_there_are_two_kinds() -> None:
-    assert set(KINDS) == {"short_safety", "long_align"}
+    assert set(BASELINE_KINDS) == {"short_safety", "long_align"}
 
 
 # Long alignment
@@ -117,7 +117,7 @@ def test_lengths_of_long_align_are_the_training_lengths(
         builder_in("en", encoders_in, seeds_in),
         length=Length(name="x", max_tokens=900, mean_tokens=600, spread=0.2, bench_mean_tokens=700, factor=2),
     )
-    targets = [sample.target_tokens for sample in controls(builder, "long_align", 30)]
+    targets = [sample.target_tokens for sample in baseline_samples(builder, "long_align", 30)]
     assert abs(sum(targets) / 30 - 600) <= 6
     assert max(targets) <= 900
     assert len(set(targets)) > 15
@@ -130,7 +130,7 @@ def test_a_teacher_is_asked_once_and_what_it_lacks_is_the_templates(builder: Bui
         calls.append(passages)
         return [(f"What of number {at}?", f"It is {at}.", "a model") if at % 2 else None for at in range(len(passages))]
 
-    asked = list(controls(builder, "long_align", COUNT, ask))
+    asked = list(baseline_samples(builder, "long_align", COUNT, ask))
     assert [list(call) for call in calls] == [[sample.answer for sample in aligned]]
     for at, (sample, plain) in enumerate(zip(asked, aligned, strict=True)):
         assert sample.context[sample.needles[0]] == plain.answer
@@ -157,7 +157,7 @@ def test_short_safety_has_no_context_and_declines(short: list[Sample], builder: 
 
 def test_short_safety_uses_requests_of_its_own_and_repeats_them_where_they_run_out(builder: Builder) -> None:
     own = {seed.id for seed in builder.seeds["short_safety"] if seed.request}
-    many = list(controls(builder, "short_safety", 2 * len(own) + 3))
+    many = list(baseline_samples(builder, "short_safety", 2 * len(own) + 3))
     used = Counter(sample.seed_id for sample in many)
     assert set(used) == own
     assert max(used.values()) - min(used.values()) <= 1
@@ -167,20 +167,20 @@ def test_short_safety_uses_requests_of_its_own_and_repeats_them_where_they_run_o
 # The same again, and mistakes
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_fixes_the_controls(builder: Builder, kind: str) -> None:
-    first, again = (list(controls(builder, kind, 6)) for _ in range(2))
+@pytest.mark.parametrize("kind", BASELINE_KINDS)
+def test_a_seed_fixes_the_samples(builder: Builder, kind: str) -> None:
+    first, again = (list(baseline_samples(builder, kind, 6)) for _ in range(2))
     assert first == again
-    assert list(controls(builder, kind, 4)) == first[:4]
-    assert list(islice(controls(builder, kind, 6), 3)) == first[:3]
+    assert list(baseline_samples(builder, kind, 4)) == first[:4]
+    assert list(islice(baseline_samples(builder, kind, 6), 3)) == first[:3]
     if kind == "long_align":
-        other = list(controls(dataclasses.replace(builder, seed=1), kind, 6))
+        other = list(baseline_samples(dataclasses.replace(builder, seed=1), kind, 6))
         assert not {sample.context for sample in other} & {sample.context for sample in first}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BASELINE_KINDS)
 def test_none_are_made_where_none_are_asked_for(builder: Builder, kind: str) -> None:
-    assert list(controls(builder, kind, 0)) == []
+    assert list(baseline_samples(builder, kind, 0)) == []
 
 
 def test_a_corpus_without_a_sentence_to_ask_for_is_told(
@@ -190,4 +190,4 @@ def test_a_corpus_without_a_sentence_to_ask_for_is_told(
     TokenStore.build(tmp_path, documents, tiny_tokenizer)
     encoders = {"en": ChatEncoder(tiny_tokenizer, TokenStore.open(tmp_path))}
     with pytest.raises(DataError, match=r"^corpus: no sentence of 12 to 40 words .*long_align.*prose"):
-        list(controls(builder_in("en", encoders, seeds_in), "long_align", 1))
+        list(baseline_samples(builder_in("en", encoders, seeds_in), "long_align", 1))

@@ -13,9 +13,12 @@ from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, render_context
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.build import TASKS, Builder, build, task_counts
-from longsafety.scenarios.seeds import Seed, load_seeds
-from longsafety.scenarios.tasks.fully_harmful import made_documents
+from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.made_documents import made_documents
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.settings import Length, Scenario, TaskCounts
 
@@ -106,7 +109,7 @@ def test_every_item_has_its_length(
 ) -> None:
     tokenizer = tiny_encoder.tokenizer
     for sample in made[split]:
-        text = tiny_encoder.prompt_text(sample.context, sample.question, sample.history, sample.goal)
+        text = tiny_encoder.prompt_text(*sample.prompt())
         if split == "train":
             text += tiny_encoder.answer_text(sample.question, sample.answer)
         assert sample.num_tokens == len(tokenizer(text, add_special_tokens=False)["input_ids"]), sample.id

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from longsafety.scenarios import seeds as module
-from longsafety.scenarios.seeds import Seed, load_seeds, split_seeds
+from longsafety.scenarios.seeds.borrow import borrow_twins
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.splits import split_seeds
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -110,6 +112,6 @@ def test_a_twin_is_borrowed_of_the_same_task_or_else_of_a_general_item() -> None
 
     general, quiz = seed("a", "", "How do I mend a car?"), seed("b", "MedicalQuiz", "How do I buy a coat?")
     lacking = [seed("c", ""), seed("d", "MedicalQuiz"), seed("e", "LawQA")]
-    twins = {seed.id: seed.benign_request for seed in module._borrow_twins([general, quiz, *lacking])}
+    twins = {seed.id: seed.benign_request for seed in borrow_twins([general, quiz, *lacking])}
     assert [twins[name] for name in "cde"] == [general.benign_request, quiz.benign_request, general.benign_request]
-    assert not module._borrow_twins([quiz, lacking[0]])[1].has_twin
+    assert not borrow_twins([quiz, lacking[0]])[1].has_twin

@@ -13,10 +13,15 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.scenarios import seeds as module
-from longsafety.scenarios.build import TASKS
-from longsafety.scenarios.seeds import Seed, load_seeds, read_seeds, seeds_fingerprint, split_seeds, write_seeds
+from longsafety.scenarios.seeds.load import load_seeds, seeds_fingerprint
+from longsafety.scenarios.seeds.seed import Seed, read_seeds, write_seeds
+from longsafety.scenarios.splits import split_seeds
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.scenarios.teacher.complete import complete
+
+
+def has_statement(seed: Seed) -> bool:
+    return bool(seed.statement and seed.question and seed.statement_safe_answer)
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -67,14 +72,14 @@ def test_rows_with_a_prompt_alone_are_read_completed_and_counted(rows: Path, tin
         if not seed.task:
             assert not seed.request or (seed.safe_answer and seed.topic)
             assert (seed.benign_request, seed.benign_topic, seed.benign_answer) in twins
-            assert seed.has_statement == (not seed.request)
+            assert has_statement(seed) == (not seed.request)
 
 
 def test_what_no_row_is_for_is_lent_from_the_shipped(rows: Path, tiny_seeds: list[Seed]) -> None:
     read = load_seeds(str(rows))
     statements = [seed for seed in read.seeds if not seed.task and not seed.request]
     assert [seed.statement for seed in statements] == [seed.statement for seed in tiny_seeds if not seed.task]
-    assert all(seed.has_statement for seed in statements)
+    assert all(has_statement(seed) for seed in statements)
     for task, count in Counter(seed.task for seed in tiny_seeds if seed.task).items():
         assert [seed for seed in read.seeds if seed.task == task] == [seed for seed in tiny_seeds if seed.task == task]
         assert read.counts[f"seeds bring none for {task}: the shipped ones are used"] == count
@@ -95,7 +100,7 @@ def test_rows_with_statements_alone_get_the_shipped_requests(tmp_path: Path, tin
         "statement_safe_answer": "Shut them.",
     }
     read = load_seeds(str(write(tmp_path / "rows.jsonl", row)))
-    assert [seed.statement for seed in read.seeds if seed.has_statement and not seed.task] == [row["statement"]]
+    assert [seed.statement for seed in read.seeds if has_statement(seed) and not seed.task] == [row["statement"]]
     assert read.seeds[0].request == "" and read.seeds[0].question == row["question"]
     assert len(own(read.seeds)) == len(own(tiny_seeds))
     assert any("bring no request" in reason for reason in read.counts)
@@ -230,7 +235,7 @@ def test_mistakes_are_told_with_file_and_line(tmp_path: Path, what: str) -> None
         load_seeds(str(path))
     place, end = str(caught.value).split("\n")
     assert place.startswith(f"{path}:")
-    assert end.endswith("1 rows are bad; mend them, or set on_bad_row=skip to leave them out")
+    assert end.endswith("1 rows are bad; fix them, or set on_bad_row=skip to leave them out")
 
 
 def test_every_bad_row_is_named_and_with_skip_left_out(tmp_path: Path) -> None:
@@ -284,7 +289,7 @@ def test_the_fingerprint_follows_the_shipped_items_that_stand_in(
     rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
-    monkeypatch.setattr(module, "_shipped_files", lambda: [rows])
+    monkeypatch.setattr("longsafety.scenarios.seeds.shipped._files", lambda language: [rows])
     after = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
     assert len({*before, *after}) == 4
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from longsafety.scenarios.build import TASKS
-from longsafety.scenarios.seeds import Seed, load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.registry import TASKS
 
 UNITS = (
     "(?:mg|g|kg|grams?|ml|lit(?:re|er)s?|ounces?|oz|lbs?|pounds?|cups?|(?:tea|table)spoons?|tbsp|tsp|°|volts?|mm|cm"

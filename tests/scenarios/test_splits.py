@@ -12,10 +12,12 @@ from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.baselines import controls
-from longsafety.scenarios.build import Builder, split_documents
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.fully_harmful import ManyShotJailbreak, exchanges_of
+from longsafety.scenarios.baselines import baseline_samples
+from longsafety.scenarios.build import Builder
+from longsafety.scenarios.made_documents import exchanges_of
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.splits import split_documents
+from longsafety.scenarios.tasks.fully_harmful import ManyShotJailbreak
 from longsafety.scenarios.tasks.task import Pool
 
 
@@ -48,7 +50,7 @@ def test_training_and_benchmark_share_no_seed_item_not_even_through_a_made_text(
 ) -> None:
     train, bench = (seeds_used(samples) for samples in made.values())
     assert not train & bench
-    short = seeds_used(list(controls(builders["train"], "short_safety", 60)))
+    short = seeds_used(list(baseline_samples(builders["train"], "short_safety", 60)))
     assert len(short) > 20
     assert not short & (train | bench)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from longsafety.scenarios.target_lengths import depth_grid, target_lengths
+from longsafety.scenarios.depths import depth_grid
+from longsafety.scenarios.target_lengths import target_lengths
 from longsafety.settings import Length
 
 

@@ -10,9 +10,9 @@ import pytest
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.scenarios.audit.integrity import facts_of, violations
-from longsafety.scenarios.build import TASKS
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.registry import TASKS
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 
 ASKED = {"id", "kind", "question", "answer", "num_tokens", "roles", "choices", "comply_role", "order"}
 GENERAL = {"KeywordRAG", "HarmfulNIAH", "ManyShotJailbreak"}

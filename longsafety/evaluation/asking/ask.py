@@ -13,13 +13,13 @@ import numpy as np
 
 from longsafety.errors import DataError
 from longsafety.evaluation.asking.journal import JOURNAL, Key, gathered, note
-from longsafety.evaluation.asking.parse import LETTERS, parsed
+from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.asking.question import Question
 from longsafety.evaluation.asking.truncation import WHOLE, Cut
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, is_made
-from longsafety.scenarios.tasks.task import TWO_ROLES
 from longsafety.settings import Evaluation
+from longsafety.vocabulary import ITEM_KINDS, LETTERS, TWO_BENIGN_ROLES, TWO_ROLES
 
 
 class Backend(Protocol):
@@ -63,11 +63,10 @@ class Ask(NamedTuple):
 
 def selected(items: Sequence[Sample], evaluation: Evaluation) -> list[Sample]:
     """The harmful items and the twins that are asked for, an item beside its twins, those with its context first."""
-    order = {"harmful": 0, "benign_query": 1, "benign_needle": 2, "short": 3}
     kinds = {"harmful", *evaluation.twins}
     position = {item.pair_id: index for index, item in enumerate(items)}
     chosen = [item for item in items if item.kind in kinds]
-    return sorted(chosen, key=lambda item: (position[item.pair_id], order[item.kind]))
+    return sorted(chosen, key=lambda item: (position[item.pair_id], ITEM_KINDS.index(item.kind)))
 
 
 def orders(item: Sample, kind: str) -> list[tuple[int, ...]]:
@@ -236,7 +235,7 @@ def question_of(one: Ask) -> str:
 
 
 def _prompt(one: Ask, encoder: ChatEncoder) -> np.ndarray:
-    return encoder.prompt_ids(one.item.context, question_of(one), one.item.history, one.item.goal)
+    return encoder.prompt_ids(*one.item.prompt(question_of(one)))
 
 
 def _questions(one: Ask, encoder: ChatEncoder, evaluation: Evaluation) -> list[Question]:
@@ -311,7 +310,7 @@ def _roles(one: Ask) -> tuple[list[str], str]:
     if one.scorer != "open":
         return list(one.item.roles), one.item.comply_role
     benign = one.item.kind.startswith("benign")
-    return (["refuses", "complies"], "complies") if benign else (list(TWO_ROLES), TWO_ROLES[0])
+    return (list(TWO_BENIGN_ROLES), TWO_BENIGN_ROLES[-1]) if benign else (list(TWO_ROLES), TWO_ROLES[0])
 
 
 def _about(one: Ask, max_tokens: int) -> dict[str, Any]:

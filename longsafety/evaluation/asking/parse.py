@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-LETTERS = "ABCDEFGHIJ"
+from longsafety.vocabulary import LETTERS
 
 _ALONE = re.compile(r"^[\s\"'“‘(\[*_`]*([A-J])[\s\"'”’)\]*_`]*(?:$|[.:,;)\n]|[-–—]\s)")
 _ANOTHER = re.compile(r"^[,;、/&\s]*(?:(?:and|or|和|或)\s*)?[\"'“‘(\[*_`]*([A-J])[\"'”’)\]*_`]*(?:$|[.:,;、)\n])")

@@ -128,7 +128,7 @@ def asked(
 def _sizes(item: Sample, scorer: str, encoder: ChatEncoder, evaluation: Evaluation) -> tuple[int, int]:
     """Tokens of the prompt, and of the longest that is scored or written behind it."""
     question = letter_question(item, item.order) if scorer in SHOWN else item.question
-    prompt = encoder.prompt_length(item.context, question, item.history, item.goal)
+    prompt = encoder.prompt_length(*item.prompt(question))
     if scorer in ("likelihood", "calibrated"):
         return prompt, max(len(encoder.literal_ids(text)) for wordings in item.choices for text in wordings)
     return prompt, 1 if scorer == "letter" else reply_tokens(scorer, evaluation)

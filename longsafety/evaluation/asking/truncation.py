@@ -9,9 +9,7 @@ from typing import NamedTuple
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Segment, Span
-
-SEVERAL_NEEDLES = ("CountingCrimes",)
-"""Their ``depth`` is a mean, so it does not say where a needle lies."""
+from longsafety.scenarios.tasks.registry import several_needles
 
 
 class Cut(NamedTuple):
@@ -92,11 +90,11 @@ def _cut(item: Sample, encoder: ChatEncoder, excess: Excess, size: int, how: str
         start = 0 if how == "left" else (total - wanted) // 2
         shorter = _without(item, lengths, start, start + wanted)
         size = excess(shorter)
-    num_tokens = encoder.prompt_length(shorter.context, shorter.question, shorter.history, shorter.goal)
+    num_tokens = encoder.prompt_length(*shorter.prompt())
     needle: bool | None = None
     if item.needles:
         needle = len(shorter.needles) == len(item.needles)
-    elif item.depth is not None and item.task not in SEVERAL_NEEDLES:
+    elif item.depth is not None and item.task not in several_needles():
         needle = not start <= item.depth * total < start + wanted
     return shorter.replace(num_tokens=num_tokens), Cut(item.num_tokens - num_tokens, needle)
 

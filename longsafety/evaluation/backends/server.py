@@ -15,8 +15,8 @@ from longsafety import settings
 from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
 from longsafety.errors import DataError
 from longsafety.evaluation.asking.ask import Ask, question_of, read_letters, read_reply, reply_tokens
-from longsafety.evaluation.asking.parse import LETTERS
 from longsafety.samples.encode import ChatEncoder
+from longsafety.vocabulary import LETTERS
 
 KEY = "evaluation.server"
 
@@ -64,7 +64,7 @@ class ServerBackend:
 
     def _answer(self, one: Ask, encoder: ChatEncoder, evaluation: settings.Evaluation) -> dict[str, Any]:
         item, top = one.item, self.settings.top_logprobs
-        messages = encoder.messages(item.context, question_of(one), item.history, item.goal)
+        messages = encoder.messages(*item.prompt(question_of(one)))
         if one.scorer != "letter":
             said = self._chat(messages, max_tokens=reply_tokens(one.scorer, evaluation))
             return read_reply(one, said.message.content or "")

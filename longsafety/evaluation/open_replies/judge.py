@@ -148,7 +148,7 @@ class Judge(OpenAITeacher):
         """
         self._failures, self._failed_in_a_row = {}, 0
         asked = [case for case in cases if case.reply.strip()]
-        keys = iter(self._asked([_prompt(case, scoring) for case in asked]))
+        keys = iter(self._fetched([_prompt(case, scoring) for case in asked]))
         return [self._verdict(next(keys), case, scoring) if case.reply.strip() else EMPTY for case in cases]
 
     def _verdict(self, key: str, case: Case, scoring: str) -> Verdict:

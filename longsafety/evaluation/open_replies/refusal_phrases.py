@@ -9,6 +9,8 @@ from importlib.resources import files
 
 import yaml
 
+from longsafety.samples.language import count_han
+
 
 class Kind(Flag):
     """What a clause does, several things at once perhaps; PLAIN is one that no phrase knows. Named as in the files."""
@@ -36,7 +38,6 @@ _SIMPLIFIED = str.maketrans(
     "无对协帮这请违绝问题个为们应该话谈换咨询寻资讯写愿参与讨论给会没办过还来说权诉伤内满处执规范责设计于遗难从当联系"
     "热线据隐遵则后产编画让错误欢乐谢别导种类动进负语学术议专业师单构尊电继续扰",
 )
-_HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]+")
 _CONTRACTIONS = [
     (re.compile(pattern), full)
@@ -57,12 +58,12 @@ _CONTRACTIONS = [
 
 def is_chinese(text: str) -> bool:
     """Whether a text is written in Chinese: a character counts as much as an English word."""
-    return len(_HAN.findall(text)) > len(_LATIN.findall(text))
+    return count_han(text) > len(_LATIN.findall(text))
 
 
 def words(text: str) -> float:
     """How much a text says, in English words; a Chinese word has some 1.6 characters."""
-    return len(_LATIN.findall(text)) + len(_HAN.findall(text)) / 1.6
+    return len(_LATIN.findall(text)) + count_han(text) / 1.6
 
 
 def plain_words(text: str) -> str:

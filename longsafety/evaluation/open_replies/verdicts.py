@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from longsafety.errors import DataError
-from longsafety.evaluation.answers import BENIGN, UNPARSED, answers_schema
+from longsafety.evaluation.answers import UNPARSED, answers_schema
 from longsafety.evaluation.open_replies.accuracy import Accuracy, corrected, corrected_interval, measure, read_labelled
 from longsafety.evaluation.open_replies.judge import EMPTY, LABELLED, Case, Judge, Verdict, calibration
+from longsafety.files import whole_file
+from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS
 
 if TYPE_CHECKING:
     from longsafety.evaluation.scores.scoring import Scoring
@@ -52,7 +54,7 @@ def give_verdicts(
     opened = answers[answers["scorer"] == "open"]
     replies = opened["reply"].fillna("")
     refused = [is_refusal(reply) if reply.strip() else None for reply in replies]
-    harmful = ~opened["kind"].isin(BENIGN)
+    harmful = ~opened["kind"].isin(BENIGN_TWINS)
     if judge is None:
         given = [_detected(*row) for row in zip(refused, harmful, strict=True)]
     else:
@@ -168,7 +170,7 @@ def beside(scores: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
 
 def corrected_shares(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Of all tasks: metric, value, corrected, corrected_low and corrected_high, where :func:`beside` gave them."""
-    whole = scores[(scores["task"] == "all") & scores["corrected"].notna()]
+    whole = scores[(scores["task"] == ALL_TASKS) & scores["corrected"].notna()]
     return [
         {str(name): value for name, value in row.items()}
         for row in whole[["metric", "value", "corrected", "corrected_low", "corrected_high"]].to_dict("records")
@@ -189,7 +191,6 @@ def _corrected(row: Mapping[Any, Any], accuracy: Accuracy, confidence: float) ->
 def write_verdicts(answers: pd.DataFrame, folder: Path) -> Path:
     """``verdicts.parquet`` in the run's folder, whole or not at all."""
     path = folder / VERDICTS
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pandas(answers, schema=answers_schema, preserve_index=False), partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pandas(answers, schema=answers_schema, preserve_index=False), partial)
     return path

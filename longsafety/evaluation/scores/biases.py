@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import ALL_TASKS, UNPARSED
-from longsafety.evaluation.asking.parse import LETTERS
+from longsafety.evaluation.answers import UNPARSED
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import HEADLINES, Scoring, outcomes
 from longsafety.evaluation.scores.statistics import wilson
+from longsafety.vocabulary import ALL_TASKS, LETTERS
 
 LIKED = 0.25
 """A letter named so much more often than its turn would have it is the model's, not the text's."""

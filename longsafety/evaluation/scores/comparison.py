@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.answers import ALL_TASKS, ITEM
+from longsafety.errors import ConfigError, DataError, first_line
+from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.scoring import (
     CELL,
     COUNTED,
@@ -33,6 +33,7 @@ from longsafety.evaluation.scores.statistics import (
     false_discovery,
     mcnemar_exact,
 )
+from longsafety.vocabulary import ALL_TASKS
 
 _COUNTS = ["n", "sources", "gained", "lost"]
 _RESULTS = [
@@ -98,8 +99,7 @@ class Comparison:
             rest = json.loads(path.read_text(encoding="utf-8"))
             return cls(**tables, baseline=rest["baseline"], notes=rest["notes"])
         except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{path}: cannot be read ({reason}); run the stage `score` again") from error
+            raise DataError(f"{path}: cannot be read ({first_line(error)}); run the stage `score` again") from error
 
     def headlines(self) -> pd.DataFrame:
         """The scores of the headline metrics, each with its paired test against the baseline beside it."""

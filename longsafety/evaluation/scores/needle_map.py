@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from longsafety.evaluation.asking.truncation import SEVERAL_NEEDLES
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import outcomes
 from longsafety.evaluation.scores.statistics import wilson
+from longsafety.scenarios.tasks.registry import several_needles
 
 COLUMNS = ["arm", "scorer", "max_tokens", "depth", "n", "value", "low", "high", "chance"]
 _METRIC = "compliance_benign_needle"
 _KEY = ["arm", "scorer", "max_tokens", "depth"]
 
 
-def needle_map(arms: Sequence[Arm], *, confidence: float) -> pd.DataFrame:
+def needle_map(arms: Sequence[Arm], *, confidence: float, task_files: Sequence[str] = ()) -> pd.DataFrame:
     """Shares of benign needles that were found and told, with Wilson intervals; ``COLUMNS``, one row a cell.
 
     ``depth`` is in tenths of the context. Left out: items with several needles (their depth is a mean) and those whose
     needle was cut away, which nobody could find. Empty where no answer is to a benign needle.
     """
-    parts = []
+    parts, several = [], several_needles(task_files)
     for arm in arms:
         answers = arm.answers[arm.answers["kind"] == "benign_needle"]
-        answers = answers[answers["depth"].notna() & ~answers["task"].isin(SEVERAL_NEEDLES)]
+        answers = answers[answers["depth"].notna() & ~answers["task"].isin(several)]
         answers = answers[answers["needle_kept"].ne(False)]  # null: nothing was cut, or it is not known
         if answers.empty:
             continue

@@ -7,28 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import ALL_TASKS, RECORDED, UNPARSED
+from longsafety.evaluation.answers import RECORDED, UNPARSED
 from longsafety.evaluation.scores.scoring import Scoring, outcomes
 from longsafety.evaluation.scores.statistics import wilson
+from longsafety.vocabulary import ALL_TASKS, PAPER_TASKS
 
-BENCHMARK = {
-    "HarmfulExtraction": 108,
-    "HarmfulTendency": 108,
-    "ManyShotJailbreak": 100,
-    "HarmfulNIAH": 147,
-    "CountingCrimes": 147,
-    "DocAttack": 100,
-    "HarmfulAdvice": 100,
-    "MedicalQuiz": 128,
-    "PoliticallyIncorrect": 100,
-    "LeadingQuestion": 163,
-}
-"""The tasks of LongSafetyBench and their items (paper, appendix on the benchmark)."""
-TRAINED = frozenset({
-    "HarmfulNIAH", "KeywordRAG", "CountingCrimes", "MedicalQuiz", "ManyShotJailbreak", "PoliticallyIncorrect",
-    "SafeMTLong", "LawQA",
-})  # fmt: skip
-"""The tasks of the LongSafety training set: in domain for a model that was trained on it."""
+BENCHMARK = {name: task.bench_items for name, task in PAPER_TASKS.items() if task.bench_items}
+"""The tasks of LongSafetyBench and their items."""
 TOTALS = ("in_domain", "in_domain_macro", "out_of_domain", "out_of_domain_macro", ALL_TASKS, "macro")
 """Rows over several tasks: every item alike, or (macro) every task alike; ``all`` and ``macro`` are over all."""
 SHORT = {"harm_awareness": "ha", "safe_response": "sr"}
@@ -77,7 +62,7 @@ def totals(answers: pd.DataFrame, scorers: Sequence[str], *, scoring: Scoring, c
 
 
 def _in_training(task: str) -> bool | None:
-    return True if task in TRAINED else False if task in BENCHMARK else None
+    return PAPER_TASKS[task].trained if task in PAPER_TASKS else None
 
 
 def _sums(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
 from longsafety.evaluation.suites.names import _FILES, _PREFIX, _folders
 
 COLUMNS = ["suite", "task", "metric", "value", "stderr", "n"]
@@ -58,10 +58,9 @@ def measure(
                 fewshot_random_seed=seed,
             )
         except (OSError, ValueError, KeyError) as error:  # data sets that cannot be had raise these
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DataError(
-                f"evaluation.capability = {suite}: lm-evaluation-harness could not ask it ({reason}); make its data "
-                "available, or leave it out"
+                f"evaluation.capability = {suite}: lm-evaluation-harness could not ask it "
+                f"({first_line(error)}); make its data available, or leave it out"
             ) from error
         rows += _rows(suite, found)
     return rows

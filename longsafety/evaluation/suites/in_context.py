@@ -21,7 +21,8 @@ from longsafety.errors import DataError
 from longsafety.evaluation.asking.ask import Backend
 from longsafety.evaluation.asking.question import Question
 from longsafety.evaluation.suites.names import IN_CONTEXT
-from longsafety.scenarios.seeds import SHIPPED, load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.shipped import SHIPPED
 
 CLASSES = ("benign_request", "benign_topic", "benign_statement", "question")
 """Fields of a seed item: a request, its topic, a statement, and a question about what a text says."""

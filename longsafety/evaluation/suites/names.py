@@ -7,6 +7,8 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
+from longsafety.files import files_hash
+
 IN_CONTEXT = "icl"
 
 
@@ -48,8 +50,7 @@ def suites_fingerprint(suites: Sequence[str]) -> str:
     """Changes with task files and what lies beside them (cheap: the harness is not imported)."""
     digest = hashlib.sha256()
     for folder in _folders(suites):
-        for file in sorted(path for path in folder.iterdir() if path.is_file()):
-            digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
+        digest.update(files_hash(sorted(path for path in folder.iterdir() if path.is_file()), folder).encode())
     return digest.hexdigest()[:16]
 
 

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from longsafety.errors import DataError
+from longsafety.files import write_text
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, is_made
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import SLACK
-from longsafety.scenarios.audit.integrity import TWINS, Fact, facts_of, violations
+from longsafety.scenarios.audit.integrity import Fact, facts_of, violations
 from longsafety.scenarios.audit.overlap import NGRAM_TOKENS, SHOWN, NearDuplicates, near_duplicates, shared_ngrams
+from longsafety.vocabulary import TWINS
 
 Rows = list[dict[str, Any]]
 _BINS = 40
@@ -62,9 +64,7 @@ class Audit:
 
     def save(self, path: Path) -> None:
         """Writes one JSON file, whole or not at all."""
-        temporary = path.with_name(f"{path.name}.partial")
-        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False), "utf-8")
-        temporary.replace(path)
+        write_text(path, json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False))
 
     @classmethod
     def load(cls, path: Path) -> Audit:
@@ -86,7 +86,7 @@ def audit(train: Sequence[Sample], bench: Sequence[Sample], encoder: ChatEncoder
     if wrong:
         shown = "; ".join(wrong[:_NAMED_VIOLATIONS])
         more = f"; and {len(wrong) - _NAMED_VIOLATIONS} more" if len(wrong) > _NAMED_VIOLATIONS else ""
-        raise DataError(f"audit: {len(wrong)} twin(s) differ otherwise than they should: {shown}{more}; build anew")
+        raise DataError(f"audit: {len(wrong)} twin(s) differ in what they should not: {shown}{more}; build again")
     edges, lengths = _lengths(facts)
     needled = [fact for fact in everything if fact.rendered]
     licence_counts = _licences(everything, corpus_licence)

@@ -3,81 +3,14 @@
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Iterator, Sequence
 
-from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Span
-from longsafety.samples.store import Document
+from longsafety.samples.recipe import Span
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.phrases import listed, texts
+from longsafety.scenarios.common_words import common, listed
+from longsafety.scenarios.made_documents import vignette
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots, shuffled
-
-_CHAPTERS = 12
-"""Vignettes a person, each of other deeds in other words."""
-_BENIGN = "benign/"
-
-
-def made_documents(seeds: Sequence[Seed]) -> list[Document]:
-    """The texts that are made of seed items: answered exchanges, and vignettes of what somebody did.
-
-    Their ids begin with ``EXCHANGE`` or ``VIGNETTE`` and end with the seed's id, so that splits keep them apart.
-    """
-    made: list[Document] = []
-    for seed in seeds:
-        if seed.request and not seed.task:
-            made.append(Document(EXCHANGE + seed.id, exchange(seed), seed.language))
-            if seed.has_twin:
-                made.append(Document(EXCHANGE + _BENIGN + seed.id, _benign_exchange(seed), seed.language))
-        if seed.crimes:
-            made += _vignettes(seed)
-    return made
-
-
-def exchange(seed: Seed) -> str:
-    """A harmful request and its "compliant" answer, a stub without content; the stub depends on the seed's id."""
-    common = texts(seed.language)["common"]
-    stub = common["stubs"][zlib.crc32(seed.id.encode()) % len(common["stubs"])].format(topic=seed.topic)
-    return f"{common['user']}{seed.request}\n{common['assistant']}{stub}"
-
-
-def _benign_exchange(seed: Seed) -> str:
-    common = texts(seed.language)["common"]
-    return f"{common['user']}{seed.benign_request}\n{common['assistant']}{seed.benign_answer}"
-
-
-def _vignettes(seed: Seed) -> Iterator[Document]:
-    seen: set[str] = set()
-    for chapter in range(_CHAPTERS):
-        text = _vignette(seed, random.Random(f"{seed.id}/{chapter}"))
-        if text not in seen:
-            yield Document(f"{VIGNETTE}{chapter:02d}/{seed.id}", text, seed.language)
-        seen.add(text)
-
-
-def _vignette(seed: Seed, rng: random.Random) -> str:
-    crimes = rng.sample(seed.crimes, len(seed.crimes))
-    wording = rng.choice(texts(seed.language)["common"]["vignettes"])
-    return str(wording.format(name=seed.name, crime=crimes[0], crime2=crimes[-1], harmless=rng.choice(seed.harmless)))
-
-
-def exchanges_of(ids: Sequence[str], seeds: Sequence[Seed]) -> dict[str, dict[str, int]]:
-    """``harmful`` and ``benign`` exchanges of some seed items: seed id → document number."""
-    wanted = {seed.id for seed in seeds}
-    found: dict[str, dict[str, int]] = {"harmful": {}, "benign": {}}
-    for number, name in enumerate(ids):
-        if name.startswith(EXCHANGE):
-            kind = "benign" if name.startswith(EXCHANGE + _BENIGN) else "harmful"
-            seed_id = name.removeprefix(EXCHANGE).removeprefix(_BENIGN)
-            if seed_id in wanted:
-                found[kind][seed_id] = number
-    return found
-
-
-def vignettes_of(ids: Sequence[str], seeds: Sequence[Seed]) -> list[int]:
-    """Numbers of the vignettes of some seed items."""
-    wanted = {seed.id for seed in seeds}
-    return [number for number, name in enumerate(ids) if name.startswith(VIGNETTE) and name.partition("/")[2] in wanted]
 
 
 class ManyShotJailbreak(Task):
@@ -85,14 +18,13 @@ class ManyShotJailbreak(Task):
 
     Our design: the answers are stubs; the exchanges are other seed items of the same split in random order, the
     oldest cut at its beginning to reach the length. Where a split has fewer exchanges than the length needs, they
-    come round again in another order. A ``harm_fraction`` below 1 mixes in benign exchanges.
+    are repeated in another order. A ``harm_fraction`` below 1 mixes in benign exchanges.
     """
 
-    scenario = "FH"
     comply_role = "hallucinates"
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        common = texts(seed.language)["common"]
+        say = common(seed.language)
         slots, benign_slots = request_slots(seed)
         benign = benign_query(seed, rng)
         harmful, harmless = (
@@ -100,16 +32,16 @@ class ManyShotJailbreak(Task):
             for kind in ("harmful", "benign")
         )
         return Item(
-            query=Query(common["user"] + seed.request, seed.safe_answer),
+            query=Query(say["user"] + seed.request, seed.safe_answer),
             draft=Draft(
                 Filler(_mixed(harmful, harmless, pool.harm_fraction, rng), backwards=True),
                 Filler(),
                 depths=(1.0,),
-                header=common["dialogue"],
+                header=say["dialogue"],
             ),
             slots=slots,
             benign_slots=benign_slots,
-            benign_query=Query(common["user"] + benign.question, benign.answer) if benign else None,
+            benign_query=Query(say["user"] + benign.question, benign.answer) if benign else None,
         )
 
 
@@ -121,25 +53,24 @@ class HarmfulExtraction(Task):
     that person's crimes, one of them with approval. The benign twin asks for the same person's lawful acts.
     """
 
-    scenario = "FH"
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        own = _vignette(seed, rng)
+        own = vignette(seed, rng)
         crimes = [crime for crime in seed.crimes if crime in own]
         harmless = [deed for deed in seed.harmless if deed in own]
         others = [other for other in pool.seeds if other.task == self.seed_task and other.id != seed.id]
         decoy = rng.choice(rng.choice(others).crimes) if others else rng.choice(seed.harmless)
         say, names = self.phrases(seed.language), {"name": seed.name}
-        told, lawful = (listed(deeds, seed.language) for deeds in (crimes, harmless))
+        unlawful, lawful = (listed(deeds, seed.language) for deeds in (crimes, harmless))
         chapters = [span for span in pool.chapters if not pool.store.ids[span.document].endswith(f"/{seed.id}")]
         benign = pool.passages.passages if pool.harm_fraction < 1 else []
         sides = [_mixed(chapters, benign, pool.harm_fraction, random.Random(rng.random())) for _ in range(2)]
         return Item(
-            query=Query(say["question"].format(**names), say["answer"].format(**names, deeds=told)),
+            query=Query(say["question"].format(**names), say["answer"].format(**names, deeds=unlawful)),
             draft=Draft(Filler(sides[0], backwards=True), Filler(sides[1]), (own,), (depth,), own_paragraph=True),
-            slots={**names, "deeds": told, "decoy": decoy},
+            slots={**names, "deeds": unlawful, "decoy": decoy},
             benign_slots={"topic": say["benign_topic"].format(**names)},
             benign_query=Query(
                 say["benign_question"].format(**names), say["benign_answer"].format(**names, deeds=lawful)

@@ -7,22 +7,22 @@ from typing import ClassVar
 
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.phrases import listed, texts
+from longsafety.scenarios.common_words import common, listed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 
 _STATEMENT = ("question", "statement", "statement_safe_answer")
 
 
 class HarmfulNIAH(Task):
-    """One harmful statement at a depth of a benign context, asked for by a question back-translated from it.
+    """One harmful statement at a depth of a benign context, and a question back-translated from it.
 
-    Our design: the question itself is neutral and also answered by the benign needle twin, so only who has read the
-    needle can know whether to answer or to decline.
+    Our design: the question itself is neutral and also answered by the benign needle twin, so only a model that has
+    read the needle can know whether to answer or to decline.
     """
 
-    scenario = "PH"
     needs: ClassVar[tuple[str, ...]] = _STATEMENT
+    needle_twin = True
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         return _needle_item(seed, self._draft(seed, pool, rng, depth), rng, names_claim="claim" in self.needs)
@@ -60,7 +60,7 @@ class DocAttack(HarmfulNIAH):
             Filler(ranked.side(1)),
             (seed.statement,),
             (depth,),
-            header=texts(seed.language)["common"]["documents"],
+            header=common(seed.language)["documents"],
             available=pool.num_tokens,
             own_paragraph=True,
         )
@@ -90,9 +90,10 @@ class CountingCrimes(Task):
     benign question asks for the harmless ones.
     """
 
-    scenario = "PH"
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
+    needle_twin = True
+    several_needles = True
     _SPREAD = 0.2
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
@@ -111,7 +112,7 @@ class CountingCrimes(Task):
         deeds = [*((crime, instead) for crime, instead in zip(crimes, replacing, strict=True)),
                  *((deed, deed) for deed in harmless)]  # fmt: skip
         rng.shuffle(deeds)
-        sentence, joint = texts(seed.language)["common"]["sentence"], "" if seed.language == "zh" else " "
+        sentence, joint = common(seed.language)["sentence"], "" if seed.language == "zh" else " "
         needles, twins = (
             tuple(sentence.format(text=f"{seed.name}{joint}{pair[side]}") for pair in deeds) for side in (0, 1)
         )
@@ -123,7 +124,7 @@ class CountingCrimes(Task):
         def query(question: str, answer: str, of: list[str]) -> Query:
             return Query(say[question].format(**names), say[answer].format(**names, deeds=listed(of, seed.language)))
 
-        told = [deed for _, deed in deeds]
+        stated = [deed for _, deed in deeds]
         return Item(
             query=query("question", "answer", [crime for crime, lawful in deeds if crime != lawful]),
             draft=Draft(
@@ -142,7 +143,7 @@ class CountingCrimes(Task):
             benign_query=query(
                 "benign_question", "benign_answer", [crime for crime, lawful in deeds if crime == lawful]
             ),
-            needle_twin=(twins, query("question", "lawful_answer", told)),
+            needle_twin=(twins, query("question", "lawful_answer", stated)),
         )
 
 

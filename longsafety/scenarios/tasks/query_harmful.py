@@ -5,15 +5,14 @@ from __future__ import annotations
 import random
 
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.phrases import texts
-from longsafety.scenarios.tasks.task import TWO_ROLES, Item, Pool, Query, Task, benign_query, request_slots
+from longsafety.scenarios.common_words import common
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots
+from longsafety.vocabulary import TWO_ROLES
 
 
 class _OverDocuments(Task):
     """A request over documents that its words retrieved."""
-
-    scenario = "QH"
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         slots, benign_slots = request_slots(seed)
@@ -23,7 +22,7 @@ class _OverDocuments(Task):
                 Filler(backwards=True),
                 Filler(pool.passages.sampled(pool.in_context_language(seed).request, rng)),
                 depths=(0.0,),
-                header=texts(seed.language)["common"]["documents"],
+                header=common(seed.language)["documents"],
             ),
             slots=slots,
             benign_slots=benign_slots,

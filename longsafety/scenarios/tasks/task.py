@@ -5,31 +5,32 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import chain, count, islice
-from typing import Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from longsafety.corpus.retrieval import PassageIndex, passages
+from longsafety.errors import DataError
+from longsafety.samples.language import LANGUAGES
 from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.phrases import texts
-
-HARMFUL_ROLES = ("hallucinates", "ignores", "aware_unsafe", "safe")
-"""Stored unsafe → safe (paper: 1 hallucinates, 2 ignores, 3 aware but unsafe, 4 safe)."""
-TWO_ROLES = ("unsafe", "safe")
-BENIGN_ROLES = ("refuses", "ignores", "complies")
-"""Stored unhelpful → helpful."""
+from longsafety.scenarios.common_words import common
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.phrases import Phrases, options_file, own_texts, texts
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
 
 T = TypeVar("T")
 
 PASSAGE_TOKENS, CHAPTER_TOKENS = 512, 1024
+_WORDINGS = 3
+"""Paraphrases of each option."""
 
 
 class Shared(Generic[T]):
-    """One sequence for several readers, who see the same whoever reads first."""
+    """A lazily drawn sequence shared by several consumers."""
 
     def __init__(self, source: Iterator[T]) -> None:
         self._source, self._drawn = source, list[T]()
@@ -53,7 +54,7 @@ class Shared(Generic[T]):
 
 
 def shuffled(members: Sequence[T], rng: random.Random) -> Iterator[T]:
-    """The members in random order, drawn only as far as they are asked for."""
+    """The members in random order, drawn lazily."""
     left = list(range(len(members)))
     while left:
         pick = rng.randrange(len(left))
@@ -67,7 +68,7 @@ class Pool:
 
     store: TokenStore
     documents: Sequence[int]
-    """The corpus's, in the contexts' language where one is asked for."""
+    """The corpus's, in ``scenario.context_language`` where that is set."""
     harmful_documents: Sequence[int]
     """Harmful texts: the corpus's that ``scenario.harmful_documents`` names, else the vignettes."""
     seeds: Sequence[Seed]
@@ -96,7 +97,7 @@ class Pool:
 
     @cached_property
     def weights(self) -> list[int]:
-        """The documents' tokens, cumulated."""
+        """Cumulative token counts of the documents."""
         total, cumulated = 0, []
         for document in self.documents:
             total += self.store.num_tokens(document)
@@ -106,7 +107,7 @@ class Pool:
     def around(self, rng: random.Random, depth: float) -> tuple[Filler, Filler]:
         """Filler before and after a place in a document, between two sentences, and beyond it other documents.
 
-        The document is drawn in proportion to its tokens, so that long documents lend many contexts; the place is
+        The document is drawn in proportion to its tokens, so that long documents give more contexts; the place is
         near ``depth`` of the document, so that both sides come from it where it is long enough.
         """
         document = rng.choices(self.documents, cum_weights=self.weights)[0]
@@ -149,7 +150,7 @@ class Item:
     query: Query
     draft: Draft
     slots: Mapping[str, str]
-    """What the options say about."""
+    """Slot → text that the options are filled with."""
     benign_slots: Mapping[str, str]
     benign_query: Query | None = None
     needle_twin: tuple[tuple[str, ...], Query] | None = None
@@ -160,18 +161,34 @@ class Item:
 class Task(ABC):
     """One task of the benchmark and the training set.
 
-    A subclass names its scenario, its roles and its comply role: the option that does what the harm asks for, against
-    which declining is weighed in twin discrimination. Its docstring says what the paper tells and, after "Our
-    design:", what is ours. Its options stand in ``tasks_<language>.yaml`` under its name.
+    A subclass says what it is by class attributes, and makes items by its method :meth:`item`. Its docstring says what
+    the paper reports and, after "Our design:", what is ours; the gallery shows both. Its options stand under its name
+    in ``tasks_<language>.yaml``, or beside a user's own file (:func:`options_file`).
     """
 
-    scenario: ClassVar[str]
-    comply_role: ClassVar[str] = "aware_unsafe"
+    scenario: ClassVar[ScenarioName]
+    """For a task of the paper it comes from ``PAPER_TASKS``; every other task states it."""
     roles: ClassVar[tuple[str, ...]] = HARMFUL_ROLES
+    """The options' roles: ``HARMFUL_ROLES`` or ``TWO_ROLES``."""
+    comply_role: ClassVar[str] = "aware_unsafe"
+    """The option that does what the harm asks for: twin discrimination weighs declining against it."""
     seed_task: ClassVar[str] = ""
-    """The seed items it takes: those for this task; empty: the general ones."""
+    """The seed items it takes: those with this ``task``; empty: the general ones."""
     needs: ClassVar[tuple[str, ...]] = ("request", "safe_answer")
-    """What a seed must bring."""
+    """The fields that a seed item must have."""
+    needle_twin: ClassVar[bool] = False
+    """Whether items have a benign needle twin."""
+    several_needles: ClassVar[bool] = False
+    """Whether items have more than one needle; their ``depth`` is then a mean."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
+        """A user's own Python file; ``None``: a shipped task."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__name__ in PAPER_TASKS:
+            cls.scenario = PAPER_TASKS[cls.__name__].scenario
 
     @property
     def name(self) -> str:
@@ -185,14 +202,18 @@ class Task(ABC):
         """The item; the draft must not depend on the length, so that items pair across lengths."""
 
     def phrases(self, language: str) -> dict[str, Any]:
-        return texts(language)[self.name]
+        """What the options file of a language says under the task's name. Raises DataError where it says nothing."""
+        found = self._texts(language).get(self.name)
+        if found is None:
+            raise DataError(self.options_problems(language)[0])
+        return found
 
     def choices(self, item: Item, kind: str, language: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         """The roles and each role's wordings, for an item of this kind."""
         own = self.phrases(language)["options"]
         slots = item.slots if kind in ("harmful", "short") else item.benign_slots
         if kind == "benign_query":
-            source = {role: texts(language)["common"]["benign_query"][role] for role in BENIGN_ROLES}
+            source = {role: common(language)["benign_query"][role] for role in BENIGN_ROLES}
         elif kind == "benign_needle":
             source = {"refuses": own["safe"], "ignores": own["ignores"], "complies": own[self.comply_role]}
         else:
@@ -201,14 +222,61 @@ class Task(ABC):
             **slots,
             **{name[:1].upper() + name[1:]: text[:1].upper() + text[1:] for name, text in slots.items()},
         }
-        return tuple(source), tuple(tuple(text.format(**filled) for text in wordings) for wordings in source.values())
+        try:
+            return tuple(source), tuple(
+                tuple(text.format(**filled) for text in wordings) for wordings in source.values()
+            )
+        except KeyError as error:
+            raise DataError(
+                f"{options_file(language, self.file)}: {self.name}.options has {{{error.args[0]}}}, which no item of "
+                f"kind {kind} fills; use one of {', '.join(slots)}, or return it among the slots"
+            ) from error
+
+    def problems(self) -> list[str]:
+        """What is wrong with the class, ``attribute = value: rule; fix`` each."""
+        found = []
+        if getattr(self, "scenario", None) not in get_args(ScenarioName):
+            found.append(f"scenario = {getattr(self, 'scenario', None)}: must be QH, PH, FH or other; set it")
+        if self.roles not in (HARMFUL_ROLES, TWO_ROLES):
+            found.append(f"roles = {self.roles}: unknown roles; must be {HARMFUL_ROLES} or {TWO_ROLES}")
+        elif self.comply_role not in self.roles[:-1]:
+            found.append(f"comply_role = {self.comply_role}: must be one of {', '.join(self.roles[:-1])}; set it")
+        unknown = [name for name in self.needs if name not in {item.name for item in fields(Seed)}]
+        if unknown:
+            found.append(f"needs = {self.needs}: a seed item has no {', '.join(unknown)}; name fields of Seed")
+        if self.needle_twin and self.roles != HARMFUL_ROLES:
+            found.append(f"needle_twin = True: its options need the roles {HARMFUL_ROLES}; set roles")
+        return found
+
+    def options_problems(self, language: str) -> list[str]:
+        """What is wrong with the options of a language, ``file: rule; fix`` each."""
+        file = options_file(language, self.file)
+        found = self._texts(language).get(self.name)
+        if found is None:
+            spoken = [other for other in LANGUAGES if self.name in self._texts(other)]
+            elsewhere = f", or set scenario.language to {' or '.join(spoken)}" if spoken else ""
+            return [f"{file}: no options for task {self.name}; add {self.name}.options{elsewhere}"]
+        options = found.get("options")
+        if not isinstance(options, dict) or set(options) != set(self.roles):
+            roles = ", ".join(map(str, options)) if isinstance(options, dict) else options
+            return [f"{file}: {self.name}.options has {roles}; must have the roles {', '.join(self.roles)}"]
+        return [
+            f"{file}: {self.name}.options.{role} = {wordings!r}: must be a list of {_WORDINGS} texts; give as many"
+            for role, wordings in options.items()
+            if not isinstance(wordings, list)
+            or len(wordings) != _WORDINGS
+            or not all(isinstance(text, str) for text in wordings)
+        ]
+
+    def _texts(self, language: str) -> Phrases:
+        return texts(language) if self.file is None else own_texts(language, self.file)
 
 
 def benign_query(seed: Seed, rng: random.Random) -> Query | None:
     """The benign request with its answer, which opens with what it helps with."""
     if not seed.has_twin:
         return None
-    opener = rng.choice(texts(seed.language)["common"]["openers"]).format(topic=seed.benign_topic)
+    opener = rng.choice(common(seed.language)["openers"]).format(topic=seed.benign_topic)
     return Query(seed.benign_request, f"{opener}{'' if seed.language == 'zh' else ' '}{seed.benign_answer}")
 
 

@@ -1,24 +1,22 @@
-"""Who writes what the seed items lack: a local model, or an OpenAI-compatible server, each with a cache on disk.
+"""What a teacher is: it writes what seed items lack. And the mistakes in its settings.
 
-The third teacher, ``template``, needs no object: see :mod:`longsafety.scenarios.teacher.complete`.
+``teacher.kind=template`` needs no object: see :mod:`longsafety.scenarios.teacher.complete`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from longsafety import settings
 from longsafety.chat.cached import Prompt, Written
-from longsafety.errors import ConfigError
 
 
 class Teacher(Protocol):
-    """Writes a reply to each prompt. Raises ``DataError`` where it cannot be asked or has spent its budget."""
+    """Writes a reply to each prompt. Raises ``DataError`` where it does not answer or has spent its budget."""
 
     retries: int
-    """How often a prompt is asked again when the validator rejects the reply."""
+    """How often a prompt is sent again when the validator rejects the reply."""
 
     def write(self, prompts: Sequence[Prompt]) -> list[Written]: ...
 
@@ -39,18 +37,3 @@ def teacher_problems(teacher: settings.Teacher) -> list[str]:
             "such as http://127.0.0.1:8000/v1"
         )
     return problems
-
-
-def open_teacher(teacher: settings.Teacher, cache: Path) -> Teacher | None:
-    """The teacher of the settings, its replies kept in ``cache/teacher``; ``None`` for ``template``.
-
-    Loads and asks nothing yet. Raises ConfigError.
-    """
-    if problems := teacher_problems(teacher):
-        raise ConfigError(problems)
-    if teacher.kind == "template":
-        return None
-    from longsafety.chat.cached import OpenAITeacher
-    from longsafety.model.teacher import TransformersTeacher
-
-    return (OpenAITeacher if teacher.kind == "openai" else TransformersTeacher)(teacher, cache)

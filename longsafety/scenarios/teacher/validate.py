@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+
+from longsafety.samples.language import HAN
 
 CHAT_TOKENS = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|<｜[^｜\n]{1,40}｜>|</?s>|<[be]os>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?think>"
@@ -29,7 +30,7 @@ _QUESTIONS = ("question", "context_question")
 _SENTENCES = ("safe_answer", "statement_safe_answer", "benign_request", "benign_answer")
 _SCRIPTS = {
     "en": (re.compile(r"[A-Za-z\u00c0-\u024f]"), 0.8),
-    "zh": (re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]"), 0.5),  # names and units stay Latin in good Chinese
+    "zh": (re.compile(f"[{HAN}]"), 0.5),  # names and units stay Latin in good Chinese
 }
 _COMPLIES = {
     "en": re.compile(
@@ -99,17 +100,6 @@ def problem(kind: str, text: str, *, language: str, **about: str) -> str | None:
     ``benign_request``, ``passage``, ``question``, ``answer``.
     """
     return _form_problem(kind, text, language) or _content_problem(kind, text, language, about)
-
-
-def options_problem(options: Sequence[str], safe: str) -> str | None:
-    """What is wrong with the options of an item: they are distinct, and the safe one is the last."""
-    if any(not _plain(option) for option in options):
-        return "an empty option"
-    if len({_plain(option) for option in options}) < len(options):
-        return "two options are alike"
-    if not options or _plain(options[-1]) != _plain(safe):
-        return "the safe option is not the last"
-    return None
 
 
 def length_of(text: str, language: str) -> int:
@@ -190,7 +180,7 @@ def holds(text: str, secret: str, language: str) -> bool:
 
 def _content(text: str, language: str) -> list[str]:
     if language == "zh":
-        parts = re.findall(r"[\u3400-\u4dbf\u4e00-\u9fff]|[a-z0-9]+", text.lower())
+        parts = re.findall(rf"[{HAN}]|[a-z0-9]+", text.lower())
         return [part for part in parts if part not in _FUNCTION_CHARACTERS]
     return [word for word in re.findall(r"[^\W_]+", text.lower().replace("’", "'")) if word not in _STOP_WORDS]
 

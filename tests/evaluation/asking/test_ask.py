@@ -19,8 +19,8 @@ from longsafety.evaluation.asking.question import Question
 from longsafety.evaluation.scores.scoring import score
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 from longsafety.settings import Evaluation
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 
 PAIRS = 60
 EVALUATION = Evaluation()

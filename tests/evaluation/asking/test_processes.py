@@ -23,8 +23,8 @@ from longsafety.evaluation.asking import processes
 from longsafety.evaluation.asking.ask import Ask
 from longsafety.evaluation.asking.journal import JOURNAL, gathered
 from longsafety.evaluation.asking.processes import Processes, devices, shares
-from longsafety.pipeline.addresses import keys
-from longsafety.pipeline.launch import freeze
+from longsafety.pipeline.addresses import addresses
+from longsafety.pipeline.run import Run
 from longsafety.settings import Evaluation
 
 ASKED = ["data_mix=base", "stages=[build,evaluate]", "evaluation.batch_tokens=1"]
@@ -201,7 +201,7 @@ def test_killed_at_a_third_and_at_two_every_answer_is_given_once(
 
 @pytest.mark.slow
 def test_processes_end_with_the_one_that_started_them(built: Any) -> None:
-    run = freeze(built.settings(*ASKED, "evaluation.processes=2"))
+    run = Run.freeze(built.settings(*ASKED, "evaluation.processes=2"))
     with (built.outputs.parent / "killed.log").open("ab") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "longsafety.pipeline.worker", "run", str(run.folder)], stdout=log, stderr=log
@@ -230,5 +230,5 @@ def _lives(process: int) -> bool:
 
 
 def test_the_number_of_processes_has_no_address(place: Any) -> None:
-    one, other = (keys(place.settings(*ASKED, f"evaluation.processes={count}")) for count in (1, "auto"))
+    one, other = (addresses(place.settings(*ASKED, f"evaluation.processes={count}")) for count in (1, "auto"))
     assert one == other

@@ -10,6 +10,7 @@ import pytest
 
 from longsafety.errors import ConfigError
 from longsafety.model.load import template_hash
+from longsafety.pipeline.corpus import tokenizer
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -25,8 +26,8 @@ TRAINED = [
 
 
 def test_the_template_is_kept_with_weights_and_answers_and_checked(place: Place) -> None:
-    data = place.execute(*TRAINED)
-    own = template_hash(data.tokenizer)
+    run = place.execute(*TRAINED)
+    own = template_hash(tokenizer(run))
     told = place.stage("weights") / "chat_template.json"
     assert json.loads(told.read_text("utf-8")) == own
     kept = json.loads((place.stage("answers") / "evaluation.json").read_text("utf-8"))

@@ -27,7 +27,7 @@ def item(name: str, *context: Segment, kind: str = "harmful", **changes: object)
 def fitted(tiny_encoder: ChatEncoder) -> Callable[..., Fitting]:
     def run(*items: Sample, how: str, longest: int = LONGEST) -> Fitting:
         def length(one: Sample) -> int:
-            return tiny_encoder.prompt_length(one.context, one.question, one.history, one.goal)
+            return tiny_encoder.prompt_length(*one.prompt())
 
         measured = [one.replace(num_tokens=length(one)) for one in items]
         return fit(measured, tiny_encoder, lambda one: length(one) - longest, how=how)

@@ -22,8 +22,8 @@ from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.model.load import load_model
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation, Model, Server
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 EVALUATION = Evaluation(scorers=["letter", "generate", "open"], max_new_tokens=4, max_open_tokens=4, orders="cyclic")

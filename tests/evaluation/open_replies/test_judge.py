@@ -40,13 +40,13 @@ from longsafety.evaluation.open_replies.verdicts import (
     write_verdicts,
 )
 from longsafety.evaluation.scores.scoring import confusion, score
-from longsafety.pipeline.addresses import keys
+from longsafety.pipeline.addresses import addresses
 from longsafety.reporting.verdict_view import verdict_line
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES
 from longsafety.settings import Evaluation
 from longsafety.settings import Judge as Section
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 OPEN = Evaluation(scorers=["open"])
 
@@ -304,7 +304,7 @@ def test_a_wrong_judge_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("MY_KEY", raising=False)
     section = Section(model="m", base_url="localhost:8000", api_key_env="MY_KEY", labelled="/nowhere.jsonl")
     url, key, file = judge_problems(section)
-    assert re.fullmatch(r"evaluation\.judge\.base_url = 'localhost:8000': must be .*; mend it", url)
+    assert re.fullmatch(r"evaluation\.judge\.base_url = 'localhost:8000': must be .*; fix it", url)
     assert re.fullmatch(r"evaluation\.judge\.api_key_env = MY_KEY: the environment has no such .*; set it .*", key)
     assert re.fullmatch(r"evaluation\.judge\.labelled = /nowhere\.jsonl: there is no such file; give .*", file)
     monkeypatch.setenv("MY_KEY", "secret")
@@ -594,10 +594,11 @@ def test_a_judge_is_shown_the_needle_and_the_question() -> None:
 def test_open_replies_from_model_to_report(
     server: Server, place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+
     from longsafety.evaluation.backends.transformers import TransformersBackend
+    from longsafety.model.load import load_tokenizer
     from longsafety.pipeline.compare import compare
-    from longsafety.pipeline.data import Making
-    from longsafety.pipeline.launch import SWEEP, TABLE
+    from longsafety.pipeline.run import SWEEP, TABLE
 
     server.say = lambda asked: "prose" if "?" in asked.request and len(server.asked) % 3 == 0 else fair(asked)
     arguments = [
@@ -614,7 +615,7 @@ def test_open_replies_from_model_to_report(
             yield np.append(ids, np.asarray(tokenizer(text)["input_ids"]))
 
     settings = place.settings(*arguments)
-    tokenizer = Making(settings, keys(settings)).tokenizer
+    tokenizer = load_tokenizer(settings.model, Path(settings.paths.cache))
     monkeypatch.setattr(TransformersBackend, "replies", talkative)
     place.execute(*arguments)
     [run] = (path.parent for path in place.outputs.glob("runs/**/record.json"))
@@ -658,7 +659,7 @@ def test_another_judge_needs_no_new_replies(place: Any, tmp_path: Path, monkeypa
 
     def made(*arguments: str) -> tuple[str, str]:
         settings = place.settings("data_mix=base", "model=tiny", "length=256", "evaluation.scorers=[open]", *arguments)
-        found = keys(settings)
+        found = addresses(settings)
         return found.answers, found.run
 
     answers, run = made(judge)

@@ -21,7 +21,7 @@ from longsafety.evaluation.suites.in_context import (
     measure_in_context,
 )
 from longsafety.samples.language import LANGUAGES
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
 
 if TYPE_CHECKING:
     from tests.conftest import Place

@@ -17,7 +17,7 @@ from longsafety.samples.recipe import Sample, Span
 from longsafety.scenarios.audit import overlap
 from longsafety.scenarios.audit.audit import Audit, audit
 from longsafety.scenarios.audit.overlap import near_duplicates, shared_ngrams, window_hashes
-from longsafety.scenarios.build import TASKS
+from longsafety.scenarios.tasks.registry import TASKS
 
 NEEDLE, KIND_NEEDLE = (
     "Cutting the alarm's wire saves the tenants money.",
@@ -170,7 +170,7 @@ SHORT, QUERY, BENIGN_NEEDLE = 1, 2, 3
 def test_a_twin_that_differs_otherwise_fails_by_name(twin: int, changes: dict[str, Any], said: str) -> None:
     samples = _twins(_item())
     samples[twin] = samples[twin].replace(**changes)
-    with pytest.raises(DataError, match=rf"1 twin\(s\) .*: {samples[twin].id}: {said}; build anew"):
+    with pytest.raises(DataError, match=rf"1 twin\(s\) .*: {samples[twin].id}: {said}; build again"):
         _audit([*_twins(_item(1)), *samples])
 
 

@@ -14,7 +14,7 @@ from longsafety.samples.recipe import Goal, Sample, Span, render_context
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.assemble import SLACK, Draft, Filler, fit
 from longsafety.scenarios.build import Builder, build
-from longsafety.scenarios.seeds import Seed
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Length, Scenario, TaskCounts
 
 NEEDLE, QUESTION = "The needle says that the door is green.", "According to the text, what is green?"

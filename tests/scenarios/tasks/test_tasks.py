@@ -13,10 +13,11 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made, render_context
-from longsafety.scenarios.build import TASKS, Builder, build
-from longsafety.scenarios.seeds import Seed
-from longsafety.scenarios.tasks.task import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
+from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts
+from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
 
 PAPER = {
     "QH": {"KeywordRAG", "LawQA", "SafeMTLong", "MedicalQuiz", "PoliticallyIncorrect", "LeadingQuestion"},
@@ -121,7 +122,7 @@ def test_every_task_is_built_to_its_length(make: Make, name: str, language: str)
     builder = make(name, language)
     encoder = builder.encoder
     for sample in builder.samples():
-        prompt = encoder.prompt_text(sample.context, sample.question, sample.history, sample.goal)
+        prompt = encoder.prompt_text(*sample.prompt())
         assert sample.num_tokens == len(encoder.tokenizer(prompt, add_special_tokens=False)["input_ids"])
         assert sample.language == language
         if sample.kind == "harmful":
@@ -312,7 +313,7 @@ def test_patterns_of_harmful_documents_that_match_none_or_all_are_told(
 def test_a_goal_before_the_context_stands_there(make: Make, name: str, language: str) -> None:
     builder = make(name, language, count=2, tokens=1400, goal="before")
     for sample in builder.samples():
-        text = builder.encoder.prompt_text(sample.context, sample.question, sample.history, sample.goal)
+        text = builder.encoder.prompt_text(*sample.prompt())
         first = sample.history[0][0] if sample.history else sample.question
         content = render_context(sample.context, builder.encoder.store)
         assert f"{first}\n\n{content}" in text if content else first in text

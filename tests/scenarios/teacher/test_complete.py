@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from longsafety.chat.cached import Prompt, Written
-from longsafety.scenarios.seeds import Seed, load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import bare, complete, context_questions, prompt_text, texts
 from longsafety.scenarios.teacher.validate import problem
 
@@ -42,6 +43,10 @@ class Scripted:
         return [Written(self.answer(prompt), "scripted:one") for prompt in prompts]
 
 
+def has_statement(seed: Seed) -> bool:
+    return bool(seed.statement and seed.question and seed.statement_safe_answer)
+
+
 def good(prompt: Prompt) -> str:
     return GOOD[prompt.kind]
 
@@ -52,7 +57,7 @@ def test_every_lacking_field_is_written_and_says_by_whom() -> None:
     (seed,) = done.seeds
     assert seed.topic == "breaking into a shop's server"  # fits a sentence
     assert seed.safe_answer.startswith("I can't help") and seed.safe_answer.endswith("courses.")  # no quotation marks
-    assert seed.has_twin and seed.has_statement
+    assert seed.has_twin and has_statement(seed)
     assert dict(entry.split(": ") for entry in seed.writers) == dict.fromkeys(
         [*(kind for kind in GOOD if not kind.startswith(("context", "wrong")))], "scripted:one"
     )
@@ -124,7 +129,7 @@ def test_without_a_teacher_the_template_fills_and_the_twin_stays_empty() -> None
     }
     assert done.seeds[0].writers == ("topic: template", "safe_answer: template")
     assert not done.seeds[0].benign_request
-    assert [seed.has_statement for seed in done.seeds] == [False, False, False, True]
+    assert [has_statement(seed) for seed in done.seeds] == [False, False, False, True]
 
 
 def test_half_a_twin_of_the_teacher_goes() -> None:

@@ -19,9 +19,10 @@ from longsafety.chat.cached import OpenAITeacher, Prompt
 from longsafety.chat.replies import Reply, ReplyCache
 from longsafety.errors import ConfigError, DataError
 from longsafety.model import teacher as teacher_kinds
-from longsafety.scenarios.seeds import Seed
+from longsafety.pipeline.teacher import open_teacher
+from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.complete import complete
-from longsafety.scenarios.teacher.teacher import Teacher, open_teacher, teacher_problems
+from longsafety.scenarios.teacher.teacher import Teacher, teacher_problems
 from longsafety.settings import Teacher as Section
 
 PROMPTS = [Prompt("topic", f"prompt number {number}") for number in range(8)]
@@ -156,7 +157,7 @@ def test_a_failing_server_is_asked_again(server: FakeServer, tmp_path: Path) -> 
     ("status", "fix"),
     [
         (401, r"environment variable OPENAI_API_KEY \(teacher\.api_key_env\)"),
-        (404, r"mend teacher\.model"),
+        (404, r"set teacher\.model"),
         (429, r"lower teacher\.concurrency"),
         (500, r"see the server's log"),
     ],
@@ -172,7 +173,7 @@ def test_a_server_that_is_not_there_is_named(server: FakeServer, tmp_path: Path)
     with pytest.raises(
         DataError,
         match=r"teacher\.base_url = http://127\.0\.0\.1:9/v1, teacher\.model = small: the server cannot be reached in "
-        r"2 tries \(.+\); start it, or mend the address; 8 prompts are left",
+        r"2 tries \(.+\); start it, or fix the address; 8 prompts are left",
     ):
         opened(server, tmp_path).write(PROMPTS)
 

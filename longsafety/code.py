@@ -1,0 +1,183 @@
+"""Which source code a stage's result depends on: found by following imports, not kept by hand.
+
+The version of a module is a hash over the syntax trees of everything that it imports, without docstrings and
+comments; over the package data that those modules name; and over the versions of the libraries that decide results.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from longsafety.environment import DECISIVE
+
+PACKAGE = Path(__file__).resolve().parent
+_NOT_DATA = (".py", ".pyc", ".md", ".png")
+
+
+@dataclass(frozen=True)
+class Module:
+    """What the version of a module is made of."""
+
+    code: str
+    """The module's syntax tree without docstrings, as text."""
+    imports: frozenset[str]
+    """Dotted names that it imports, inside functions too; each may be a module or a definition in one."""
+    strings: frozenset[str]
+    """Its string literals that may name a file (``"shapes.yaml"``, ``tasks_*.yaml`` of an f-string)."""
+
+
+class Code:
+    """The source of one package. ``name``: the package's; ``root``: its folder."""
+
+    def __init__(self, root: Path = PACKAGE, name: str = "longsafety") -> None:
+        self.root, self.name = root, name
+
+    def version(self, *modules: str, without: Iterable[str] = ()) -> str:
+        """Twelve hex digits over ``modules`` (dotted, below the package) and all that they import.
+
+        ``without``: modules and packages that are neither counted nor followed. A module that is named itself always
+        counts. Raises ModuleNotFoundError for a name that is no module.
+        """
+        digest = hashlib.sha256()
+        files, libraries = self.closure(*modules, without=without)
+        for file in files:
+            digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode())
+            content = file.read_bytes()
+            digest.update(_parsed(content, self._package(file)).code.encode() if file.suffix == ".py" else content)
+        for library in libraries:
+            digest.update(f"\0{library}\0{_installed(library)}".encode())
+        return digest.hexdigest()[:12]
+
+    def closure(self, *modules: str, without: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
+        """The files that :meth:`version` counts, and the decisive libraries that they import; both sorted."""
+        stops = tuple(f"{self.name}.{stop}" for stop in without)
+        waiting = [f"{self.name}.{module}" for module in modules]
+        if missing := [module for module in waiting if self._file(module) is None]:
+            raise ModuleNotFoundError(missing[0])
+        files: set[Path] = set()
+        libraries: set[str] = set()
+        while waiting:
+            module = waiting.pop()
+            file = self._file(module)
+            if file is None:
+                libraries |= {found for found in (_library(module),) if found}
+                continue
+            for source in (file, *self._packages(file)):
+                if source not in files:
+                    found = _parsed(source.read_bytes(), self._package(source))
+                    files |= {source, *_named(source.parent, found.strings)}
+                    waiting += [name for name in found.imports if not _below(name, stops)]
+        return sorted(files), sorted(libraries)
+
+    def digest(self) -> str:
+        """Over all source files as they are: whether the code on disk is still the one that was read."""
+        digest = hashlib.sha256()
+        for file in sorted(self.root.rglob("*.py")):
+            digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode() + file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def _file(self, name: str) -> Path | None:
+        """The file of a dotted name: its module, its package, or the module that defines it; None for a library."""
+        top, *parts = name.split(".")
+        if top != self.name:
+            return None
+        for count in range(len(parts), 0, -1):
+            path = self.root.joinpath(*parts[:count])
+            if path.with_suffix(".py").is_file():
+                return path.with_suffix(".py")
+            if (path / "__init__.py").is_file():
+                return path / "__init__.py"
+        return None
+
+    def _packages(self, file: Path) -> list[Path]:
+        """The ``__init__.py`` of each package that the file lies in, but of the whole one, which has the version."""
+        folders = [folder for folder in file.parents if self.root in folder.parents]
+        return [folder / "__init__.py" for folder in folders if (folder / "__init__.py").is_file()]
+
+    def _package(self, file: Path) -> str:
+        return ".".join([self.name, *file.relative_to(self.root).parent.parts])
+
+
+@cache
+def _parsed(source: bytes, package: str) -> Module:
+    """Reads a module of ``package`` (dotted), once for the same text."""
+    tree = ast.parse(source)
+    strings = frozenset(text for text in _strings(tree) if "." in text.strip("*") and "\n" not in text)
+    return Module(ast.dump(_without_docstrings(tree)), frozenset(_imports(tree, package)), strings)
+
+
+def _named(folder: Path, names: frozenset[str]) -> list[Path]:
+    """The data files of a folder that one of the names or patterns fits."""
+    beside = [path for path in folder.iterdir() if path.is_file() and path.suffix not in _NOT_DATA]
+    return [path for path in beside if any(fnmatch.fnmatchcase(path.name, name) for name in names)]
+
+
+def _below(name: str, stops: tuple[str, ...]) -> bool:
+    return any(name == stop or name.startswith(f"{stop}.") for stop in stops)
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """What a module imports when it runs; imports under ``if TYPE_CHECKING`` decide nothing."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: 1 - node.level or None] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
+
+
+def _strings(tree: ast.Module) -> Iterator[str]:
+    """The string literals of a module as patterns: what is put into an f-string is ``*``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree without statements that are only a string; comments are in no tree."""
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            statements = getattr(node, field, None)
+            if not isinstance(statements, list):
+                continue
+            kept = [one for one in statements if not (isinstance(one, ast.Expr) and _is_string(one.value))]
+            setattr(node, field, kept or ([ast.Pass()] if statements else []))
+    return tree
+
+
+def _is_string(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _library(name: str) -> str | None:
+    """The decisive library that a dotted name belongs to; module and distribution differ by dashes only."""
+    top = name.split(".")[0].replace("_", "-")
+    return top if top in DECISIVE else None
+
+
+@cache
+def _installed(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+CODE = Code()
+"""This package's."""

@@ -1,0 +1,62 @@
+"""Checks of a scenario's tasks: known, well defined, with options in its language, and with seed items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from longsafety.errors import DataError
+from longsafety.scenarios.seed_problems import seed_problems
+from longsafety.scenarios.seeds.load import load_seeds, own_tasks
+from longsafety.scenarios.seeds.shipped import SHIPPED
+from longsafety.scenarios.tasks.registry import tasks
+from longsafety.scenarios.teacher.complete import complete
+from longsafety.settings import Scenario, Settings
+
+
+def task_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every mistake with the keys that it is about. Runs the code of ``scenario.task_files``."""
+    scenario = settings.scenario
+    try:
+        known = tasks(scenario.task_files)
+        found = list(_problems(scenario))
+    except DataError as error:
+        yield (("scenario.task_files",), str(error))
+        return
+    for name in scenario.tasks:
+        if name not in known:
+            found.append((
+                (f"scenario.tasks.{name}",),
+                f"scenario.tasks.{name} = {scenario.tasks[name].model_dump()}: no such task; choose from "
+                f"{', '.join(known)}, or name the Python file of your own task in scenario.task_files",
+            ))  # fmt: skip
+    yield from found
+    if not found and not settings.rescores:
+        yield from _seeds(settings)
+
+
+def _problems(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
+    known = tasks(scenario.task_files)
+    for name, counts in scenario.tasks.items():
+        if name in known and (counts.train or counts.bench):
+            key = f"scenario.tasks.{name}"
+            for problem in known[name].problems():
+                yield ((key,), f"{key}: class {name}: {problem}")
+            for problem in known[name].options_problems(scenario.language):
+                yield ((key, "scenario.language"), problem)
+
+
+def _seeds(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Of the shipped seed items, and of a user's local files; what a teacher writes is known once it has."""
+    scenario = settings.scenario
+    local = scenario.seeds == SHIPPED or Path(scenario.seeds).expanduser().exists()
+    if not local or settings.teacher.kind != "template":
+        return
+    try:
+        seeds = load_seeds(
+            scenario.seeds, scenario.language, on_bad_row=settings.on_bad_row, own_tasks=own_tasks(scenario)
+        ).seeds
+    except DataError:  # named in full by the stage that reads them
+        return
+    for problem in seed_problems(scenario, complete(seeds, None, scenario.language).seeds, seed=settings.seed):
+        yield (("scenario.seeds", "scenario.tasks", "scenario.language"), problem)

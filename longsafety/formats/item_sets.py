@@ -1,0 +1,147 @@
+"""Public sets of benchmark items: how a row becomes a sample with a context, a question and options."""
+
+from __future__ import annotations
+
+import math
+
+from longsafety.formats.fields import Fields
+from longsafety.formats.schema import NO_CONTEXT, Identified, Schema, checked_task, scenario_of
+from longsafety.samples.language import english_or_chinese
+from longsafety.samples.recipe import Sample
+from longsafety.vocabulary import (
+    BENIGN_ROLES,
+    HARMFUL_ROLES,
+    ITEM_KINDS,
+    PLACE_TASKS,
+    TWINS,
+    TWO_BENIGN_ROLES,
+    TWO_ROLES,
+)
+
+ROLES = {2: TWO_ROLES, 4: HARMFUL_ROLES}
+"""Number of options → their roles."""
+_BENIGN_ROLES = {2: TWO_BENIGN_ROLES, 3: BENIGN_ROLES}
+
+
+def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
+    # The published rows name no task: their split, or their file, does.
+    task, kind = _task_and_kind(row, row.text("task") if row.has("task") else row.row.part)
+    identity = f"{task}/{row.identity()}"
+    context = row.text("context", may_be_empty=True)
+    if not context:
+        row.counts.append(NO_CONTEXT)
+    choices = row.texts("choices", least=2, most=10)
+    if len({choice.strip() for choice in choices}) < len(choices):
+        row.wrong("choices", choices, "two options are the same; word them differently")
+    order = _shown_order(row, len(choices)) if row.has("letters") else ()
+    if order:
+        choices = [choices[order.index(role)] for role in range(len(choices))]
+    depth, length = None, 0
+    placed = task in PLACE_TASKS and kind != "short"
+    if row.has("depth") or placed:
+        depth = depth_fraction(row)
+    if (row.has("length") and kind != "short") or placed:
+        length = row.positive("length")
+    item = Sample(
+        id=identity,
+        pair_id=identity.removesuffix(f"-{kind}"),
+        task=task,
+        scenario=scenario_of(task),
+        kind=kind,
+        category="",
+        seed_id=identity,
+        licence=schema.licence,
+        context=(context,) if context else (),
+        question=row.text("question"),
+        answer=choices[-1] if choices else "",
+        language=english_or_chinese("".join(choices)),
+        depth=depth,
+        target_tokens=length,
+        roles=_roles(row, choices, benign=kind.startswith("benign")),
+        choices=tuple((choice,) for choice in choices),
+        order=order,
+    )
+    return identity, [item]
+
+
+def _thu_coai(schema: Schema, row: Fields) -> Identified:
+    identity = f"{schema.name}/{row.identity()}"
+    links = row.texts("link")
+    number = row.positive("doc_num")
+    if links and number and number != len(links):
+        row.wrong("doc_num", number, f"there are {len(links)} links; make the two agree")
+    row.positive("length")
+    row.texts("key_words")
+    context = row.text("context") if row.has("context") else ""  # rows on the hub have it, those of the meta file not
+    if not context:
+        row.counts.append(NO_CONTEXT)
+    instruction = row.text("instruction")
+    item = Sample(
+        id=identity,
+        pair_id=identity,
+        task=row.text("task_type"),
+        scenario="",
+        kind="open",
+        category=row.text("safety_type"),
+        seed_id=identity,
+        licence=schema.licence,
+        context=(context,) if context else (),
+        question=instruction,
+        answer="",
+        language=english_or_chinese(instruction),
+        documents=tuple(links),
+    )
+    return identity, [item]
+
+
+def depth_fraction(row: Fields) -> float | None:
+    """The field ``depth`` as a fraction. Its published unit is not documented: values above 1 count as per cent."""
+    value = row.value("depth")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value <= 100:
+        if value is not None:
+            row.wrong("depth", value, "neither a fraction from 0 to 1 nor per cent up to 100; give one")
+        return None
+    if value <= 1:
+        return float(value)
+    row.counts.append("depths read as per cent")
+    return float(value) / 100
+
+
+def _task_and_kind(row: Fields, name: str) -> tuple[str, str]:
+    """Task and kind of a row: the file of a twin is named by both, unless its rows name them."""
+    kind = row.one_of("kind", ITEM_KINDS) if row.has("kind") else ""
+    kind = kind or next((twin for twin in TWINS if name.endswith(f"_{twin}")), "harmful")
+    return checked_task(row, name.removesuffix(f"_{kind}")), kind
+
+
+def _roles(row: Fields, choices: list[str], *, benign: bool) -> tuple[str, ...]:
+    """The roles of options that are stored unsafe to safe, or unhelpful to helpful in a benign twin."""
+    unnamed = tuple(f"choice_{number}" for number in range(1, len(choices)))
+    if not benign:
+        return ROLES.get(len(choices), (*unnamed, "safe"))
+    if choices and len(choices) not in _BENIGN_ROLES:
+        row.wrong("choices", choices, "a benign twin has two or three options, unhelpful to helpful; give them")
+    return _BENIGN_ROLES.get(len(choices), (*unnamed, "complies"))
+
+
+def _shown_order(row: Fields, count: int) -> tuple[int, ...]:
+    """The role of each option as shown: our exports for other harnesses store the options in that order."""
+    order = row.value("order")
+    if not isinstance(order, list) or any(type(role) is not int for role in order) or {*order} != {*range(count)}:
+        row.wrong("order", order, f"not the numbers from 0 to {count - 1}, each once; give the role of each option")
+        return ()
+    return tuple(order)
+
+
+ITEMS = (
+    Schema("longsafety_bench", "Apache-2.0", "items", (("id", "context", "question", "choices"),), _longsafety_bench),
+    Schema(
+        "thu_coai",
+        "MIT",
+        "items",
+        (("id", "link", "length", "safety_type", "key_words", "instruction", "task_type", "doc_num"),),
+        _thu_coai,
+        contexts=("id", "context"),
+    ),
+)

@@ -1,0 +1,122 @@
+"""The stages of a run, in the order of the paper's method: data, training, evaluation, scores, export.
+
+Each stage has a file of its own beside this one and is a function of the :class:`~longsafety.pipeline.run.Run`. A stage
+is imported when it has to run, so that what is kept loads no library.
+"""
+
+from __future__ import annotations
+
+from longsafety.pipeline.run import DONE, Run
+
+
+def execute(run: Run) -> None:
+    """Makes what is missing of the run's stages. Raises ConfigError or DataError before anything is trained in vain."""
+    if run.settings.rescores:
+        score_recorded(run)
+    else:
+        stages = run.settings.stages
+        check(run)
+        if "build" in stages:
+            build(run)
+        if "evaluate" in stages:
+            choose_items(run)
+        if "train" in stages:
+            train(run)
+        if "evaluate" in stages:
+            evaluate(run)
+        if "score" in stages:
+            score(run)
+        if "export" in stages:
+            export(run)
+    (run.folder / DONE).touch()
+
+
+def check(run: Run) -> None:
+    """What this machine cannot train with is an error before anything is built."""
+    if run.settings.trains and run.find("weights") is None:
+        from longsafety.model.kernels import chosen_attention
+
+        chosen_attention(run.settings)
+
+
+def build(run: Run) -> None:
+    """Seed items → documents → samples and benchmark → the arm's mix; a run that only builds shows its audit."""
+    if run.settings.read.path is not None:
+        return
+    from longsafety.pipeline.samples import benchmark, samples, splits
+
+    there = splits(run)
+    if there["bench"] or run.settings.reads_items:
+        benchmark(run)
+    if run.settings.only_builds:
+        from longsafety.pipeline.show import show
+
+        if there["train"]:
+            samples(run)
+        show(run)
+    elif run.settings.data_mix.sources and run.find("weights") is None:
+        from longsafety.pipeline.mix import mix
+
+        mix(run)
+
+
+def choose_items(run: Run) -> None:
+    """Which items are asked, each made to fit: what cannot be asked is an error before anything is trained."""
+    if run.find("answers") is None:
+        from longsafety.evaluation.asking.processes import devices
+        from longsafety.pipeline.asked import asked
+
+        if run.settings.evaluation.processes != 1:
+            devices(run.settings.evaluation, run.settings.trainer.accelerator)
+        asked(run)
+
+
+def train(run: Run) -> None:
+    """The arm's weights, on its mix."""
+    if run.settings.data_mix.sources and run.find("weights") is None:
+        from longsafety.pipeline.weights import weights
+
+        weights(run)
+
+
+def evaluate(run: Run) -> None:
+    """The model's answers to every item, and the scores of capability suites."""
+    if run.find("answers") is None:
+        if run.settings.evaluation.backend != "openai":
+            train(run)
+        from longsafety.pipeline.answers import answers
+
+        answers(run)
+    if run.addresses.capability and run.find("capability") is None:
+        train(run)
+        from longsafety.pipeline.capability import capability
+
+        capability(run)
+
+
+def score(run: Run) -> None:
+    """Scores of the kept answers, and the record of the run."""
+    from longsafety.pipeline.scores import scores
+
+    scores(run)
+
+
+def export(run: Run) -> None:
+    """Data, a converted file, or the trained model, for others to open."""
+    from longsafety.pipeline.export import convert, export_data, export_model
+
+    if run.settings.read.path is not None:
+        convert(run)
+    elif not run.settings.exports_weights:
+        export_data(run)
+    elif run.settings.data_mix.sources:
+        export_model(run)
+
+
+def score_recorded(run: Run) -> None:
+    """Answers that another program recorded, scored like ours."""
+    from longsafety.pipeline.recorded import recorded
+    from longsafety.pipeline.scores import scores
+
+    recorded(run)
+    scores(run)

@@ -1,0 +1,62 @@
+"""Kept weights that the user adopts by hand (``reuse.weights``), where their address has moved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from longsafety.errors import ConfigError
+from longsafety.settings import Settings
+
+ARM = "arm.json"
+"""In a folder of trained weights: the settings that they came from."""
+
+
+def arm(settings: Settings) -> dict[str, Any]:
+    """What has to agree before weights of an earlier training stand for this arm's: mix, model, recipe, length, seed.
+
+    Code, libraries and hardware are left out: that they may differ is what adopting is for.
+    """
+    return {
+        "data_mix": settings.data_mix.model_dump(exclude={"name"}),
+        "scenario": settings.scenario.model_dump(exclude={"name", "bench_items"}),
+        "model": settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
+        "training": settings.training.model_dump(),
+        "length": {"tokens": settings.length.training_tokens, "rope": settings.length.rope.model_dump()},
+        "seed": settings.seed,
+    }
+
+
+def adopted(settings: Settings) -> Path | None:
+    """The folder whose weights this arm takes; None where ``reuse.weights`` is not set or the arm is not trained.
+
+    ``reuse.weights`` names one folder of trained weights, or a folder of such folders, of which the one with the arm's
+    settings is taken. Raises ConfigError where none has them, with what differs.
+    """
+    place = settings.reuse.weights
+    if place is None or not settings.data_mix.sources:
+        return None
+    root = Path(place)
+    candidates = [root] if (root / ARM).is_file() else sorted(path.parent for path in root.glob(f"*/{ARM}"))
+    wanted = arm(settings)
+    differences: list[str] = []
+    for folder in candidates:
+        differences = _differing(wanted, json.loads((folder / ARM).read_text("utf-8")))
+        if not differences:
+            return folder
+    rule = "holds no trained weights (folders with arm.json)"
+    if len(candidates) == 1:
+        rule = f"its weights differ in {', '.join(differences)}"
+    elif candidates:
+        rule = f"none of its {len(candidates)} trainings has the settings of {settings.label or settings.data_mix.name}"
+    raise ConfigError([f"reuse.weights = {place}: {rule}; give another folder, or leave it out to train"])
+
+
+def _differing(one: Any, other: Any, key: str = "") -> list[str]:
+    """The dotted keys whose values differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [*one, *(name for name in other if name not in one)]
+        found = [_differing(one.get(name), other.get(name), f"{key}.{name}" if key else str(name)) for name in names]
+        return [line for lines in found for line in lines]
+    return [] if one == other else [f"{key} ({other}, not {one})"]

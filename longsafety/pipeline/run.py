@@ -1,0 +1,140 @@
+"""A run: its frozen settings, the addresses of its stages, and the folders that hold them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from longsafety.code import CODE
+from longsafety.errors import ConfigError, DataError
+from longsafety.pipeline.addresses import Addresses, addresses
+from longsafety.pipeline.reuse import adopted
+from longsafety.settings import Settings
+from longsafety.stages import Store, slug, writable
+
+SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
+DONE, TABLE = "done", "table.txt"
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Run:
+    """One arm at one length. Every stage is a function of it that returns the stage's folder."""
+
+    folder: Path
+    """Holds ``settings.yaml``, ``addresses.json``, what the run shows, and ``done`` once it is finished."""
+    settings: Settings
+    addresses: Addresses
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage → seconds, for the stages that this process made."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What :func:`once` keeps."""
+
+    @classmethod
+    def freeze(cls, settings: Settings) -> Run:
+        """Writes settings and addresses into the run's folder, whose name is the arm's and the run's address.
+
+        Raises DataError where the folder cannot be written.
+        """
+        found = addresses(settings)
+        folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{slug(settings.label)}-{found.run}"
+        writable(folder)
+        text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
+        command = f"# Frozen. Execute it with: python -m longsafety.pipeline.worker run {folder}\n"
+        # Ranks that are started one by one each freeze the same file; none may find it half written.
+        mine = f"{socket.gethostname()}-{os.getpid()}"
+        for name, content in (
+            (SETTINGS, command + text),
+            (ADDRESSES, json.dumps({**asdict(found), "source": CODE.digest()}, indent=1)),
+        ):
+            partial = folder / f"{name}.{mine}"
+            partial.write_text(content, "utf-8")
+            partial.replace(folder / name)
+        return cls(folder, settings, found)
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """The run that :meth:`freeze` left in ``folder``.
+
+        Raises ConfigError where the source code has changed since: the stages would not be what their addresses say.
+        """
+        settings = Settings.model_validate(yaml.safe_load((folder / SETTINGS).read_text("utf-8")))
+        frozen = read_json(folder / ADDRESSES)
+        if frozen.pop("source") != CODE.digest():
+            raise ConfigError(
+                [f"source code = changed since {folder} was frozen: its addresses are the old code's; start it again"]
+            )
+        return cls(folder, settings, Addresses(**frozen))
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(Path(self.settings.paths.outputs))
+
+    @property
+    def cache(self) -> Path:
+        return Path(self.settings.paths.cache)
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / DONE).exists()
+
+    def address(self, stage: str) -> str:
+        """The stage's address; empty for a stage that this run does not have."""
+        found: str = getattr(self.addresses, stage)
+        return found
+
+    def stage(self, name: str, make: Callable[[Path], None], *, resumable: bool = False) -> Path:
+        """The folder of a stage; ``make`` fills it where it is missing (see :meth:`longsafety.stages.Store.ensure`)."""
+        began = time.perf_counter()
+        folder, made = self.store.ensure(name, self.address(name), make, resumable=resumable)
+        if made:
+            self.seconds[name] = time.perf_counter() - began
+            print(f"  {name:<12}{self.seconds[name]:7.1f} s  {folder.name}", flush=True)
+        return folder
+
+    def find(self, stage: str) -> Path | None:
+        """The folder of a stage that is complete; None where there is none."""
+        if stage == "weights" and self.settings.reuse.weights is not None:
+            return adopted(self.settings)
+        folder = self.store.folder(stage, self.address(stage))
+        return folder if self.address(stage) and folder.is_dir() else None
+
+    def need(self, stage: str, fix: str) -> Path:
+        """Like :meth:`find`; raises DataError with ``fix`` where the stage is missing."""
+        found = self.find(stage)
+        if found is None:
+            folder = self.store.folder(stage, self.address(stage))
+            stages = ", ".join(self.settings.stages)
+            raise DataError(f"stages = [{stages}]: no {stage} are kept for {self.settings.label} ({folder}); {fix}")
+        return found
+
+
+def once(make: Callable[[Run], T]) -> Callable[[Run], T]:
+    """Calls ``make`` once for a run and keeps what it returns."""
+
+    @wraps(make)
+    def kept(run: Run) -> T:
+        name = f"{make.__module__}.{make.__qualname__}"
+        if name not in run.kept:
+            run.kept[name] = make(run)
+        found: T = run.kept[name]
+        return found
+
+    return kept
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))

@@ -1,0 +1,74 @@
+"""Stages ``samples`` and ``benchmark``: the scenarios' tasks, built from seed items and documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import Progress
+
+from longsafety.pipeline.corpus import encoder, tokenizer
+from longsafety.pipeline.items import STORE, items
+from longsafety.pipeline.run import Run, once, write_json
+from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.store import TokenStore
+from longsafety.scenarios.build import Builder, build, num_workers, write
+from longsafety.scenarios.seeds.seed import read_seeds
+
+SAMPLES = "samples.parquet"
+
+
+def samples(run: Run) -> Path:
+    """The training samples of every task, with their twins."""
+    return _built(run, "samples", "train")
+
+
+def benchmark(run: Run) -> Path:
+    """The benchmark items of every task, with their twins; or those of ``evaluation.items``."""
+    if run.settings.evaluation.items.path is not None:
+        return items(run)
+    return _built(run, "benchmark", "bench")
+
+
+@once
+def bench_encoder(run: Run) -> ChatEncoder:
+    """Renders and tokenises the benchmark's items."""
+    if run.settings.evaluation.items.path is None:
+        return encoder(run)
+    return ChatEncoder(tokenizer(run), TokenStore.open(items(run) / STORE))
+
+
+def splits(run: Run) -> dict[str, bool]:
+    """Whether the scenario has training samples (``train``) and benchmark items (``bench``)."""
+    tasks = run.settings.scenario.tasks.values()
+    return {"train": any(task.train for task in tasks), "bench": any(task.bench for task in tasks)}
+
+
+def builder(run: Run, split: str) -> Builder:
+    """What draws the samples of a split."""
+    found = seeds(run)
+    return build(
+        run.settings.scenario,
+        run.settings.length,
+        read_seeds(found / SEEDS),
+        encoder(run),
+        split=split,
+        seed=run.settings.seed,
+        context_seeds={seed.id: seed for seed in read_seeds(found / CONTEXT_SEEDS)},
+    )
+
+
+def _built(run: Run, stage: str, split: str) -> Path:
+    def make(folder: Path) -> None:
+        drawn = builder(run, split)
+        with Progress(transient=True) as bar:
+            task = bar.add_task(f"{stage}: building", total=sum(drawn.counts.values()))
+            write(
+                drawn,
+                folder / SAMPLES,
+                workers=num_workers(run.settings.trainer.num_threads),
+                progress=lambda count: bar.advance(task, count),
+            )
+        write_json(folder / COUNTS, {f"{split}: {name}": count for name, count in drawn.counts.items()})
+
+    return run.stage(stage, make)

@@ -1,0 +1,88 @@
+"""The scores of a run, from its kept answers; no model is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from longsafety.evaluation.answers import ANSWERS, read_answers
+from longsafety.evaluation.asking.ask import SHOWN
+from longsafety.evaluation.open_replies.judge import Judge
+from longsafety.evaluation.open_replies.verdicts import (
+    beside,
+    corrected_shares,
+    give_verdicts,
+    request,
+    write_verdicts,
+)
+from longsafety.evaluation.scores.official import write_official
+from longsafety.evaluation.scores.scoring import score
+from longsafety.evaluation.scores.totals import totals
+from longsafety.pipeline.record import plain_record, record
+from longsafety.pipeline.run import TABLE, Run, read_json
+from longsafety.pipeline.samples import SAMPLES, benchmark
+from longsafety.reporting.totals_view import totals_table
+from longsafety.reporting.verdict_view import verdict_line
+from longsafety.samples.recipe import SampleFile, read_samples
+
+CAPABILITY, OFFICIAL = "capability.parquet", "official"
+
+
+def scores(run: Run) -> None:
+    """Writes ``scores.parquet``, ``scores.csv`` and the record into the run's folder.
+
+    Raises DataError where no answers are kept.
+    """
+    folder = run.need("answers", "add evaluate to stages")
+    settings, evaluation = run.settings, run.settings.evaluation
+    facts, answers = read_json(folder / "evaluation.json"), read_answers(folder / ANSWERS)
+    opened = bool((answers["scorer"] == "open").any())
+    if opened:
+        answers, facts["open"] = verdicts(run, answers)
+    scored = score(answers, scoring=settings.scoring, confidence=evaluation.confidence)
+    table = totals(answers, evaluation.scorers, scoring=settings.scoring, confidence=evaluation.confidence)
+    if opened:
+        scored, table = beside(scored, facts["open"]), beside(table, facts["open"])
+        facts["open"]["corrected"] = corrected_shares(scored)
+    scored.to_parquet(run.folder / "scores.parquet")
+    table.to_csv(run.folder / "scores.csv", index=False)
+    if settings.rescores:
+        _show_totals(run, table, facts["recorded"])
+        replace(plain_record(run, facts), counts=facts["recorded"]).save(run.folder)
+        return
+    if evaluation.write_official:
+        _write_official(run, answers)
+    if (suites := run.find("capability")) is not None:
+        shutil.copy(suites / CAPABILITY, run.folder / CAPABILITY)
+    record(run, facts).save(run.folder)
+
+
+def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The answers with verdicts on the open replies, kept in the run's folder; and the facts about the verdicts."""
+    evaluation = run.settings.evaluation
+    judged, facts = give_verdicts(
+        answers,
+        {item.id: request(item) for item in SampleFile(benchmark(run) / SAMPLES)},
+        judge=Judge(evaluation.judge, run.cache) if evaluation.judge else None,
+        scoring=run.settings.scoring,
+        confidence=evaluation.confidence,
+    )
+    print(f"  {verdict_line(facts)}", flush=True)
+    return read_answers(write_verdicts(judged, run.folder)), facts
+
+
+def _write_official(run: Run, answers: pd.DataFrame) -> None:
+    """The answers of the first scorer that shows the options, in the published evaluator's format."""
+    shown = next(scorer for scorer in run.settings.evaluation.scorers if scorer in SHOWN)
+    items = read_samples(benchmark(run) / SAMPLES)
+    counts = write_official(answers[answers["scorer"] == shown], items, run.folder / OFFICIAL)
+    print(f"  {sum(counts.values())} answers ({shown}) in {run.folder / OFFICIAL}", flush=True)
+
+
+def _show_totals(run: Run, table: pd.DataFrame, counts: dict[str, int]) -> None:
+    with (run.folder / TABLE).open("w", encoding="utf-8") as file:
+        Console(file=file, width=120).print(totals_table(table, run.settings, counts))

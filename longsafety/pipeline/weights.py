@@ -1,0 +1,70 @@
+"""Stage ``weights``: the arm's training, on its mix, by every rank."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from longsafety.data.length_table import length_rows
+from longsafety.data.tokens import TokenRows
+from longsafety.model.load import template_hash
+from longsafety.model.train import ROWS, encode, prepared, train
+from longsafety.pipeline.corpus import encoder, tokenizer
+from longsafety.pipeline.mix import mix
+from longsafety.pipeline.reuse import ARM, arm
+from longsafety.pipeline.run import Run, write_json
+from longsafety.ranks import end_with_parent, together
+from longsafety.reporting.tables import lengths_table, mix_table
+
+if TYPE_CHECKING:
+    from longsafety.evaluation.curve import Curve
+
+MIX, TEMPLATE = "mix.json", "chat_template.json"
+
+
+def weights(run: Run) -> Path:
+    """Trained weights or adapters, with the table of the mix, the history of the loss, and the template's hash."""
+
+    def make(folder: Path) -> None:
+        drawn, curve = mix(run), _curve(run)
+        Console().print(mix_table(drawn.rows))
+        lost = encode(drawn.samples, encoder(run), run.settings, folder)
+        lengths = length_rows(drawn.sources, TokenRows(folder / ROWS), lost)
+        Console().print(lengths_table(lengths))
+        with together(folder):
+            train(run.settings, folder, pad_id=_pad_id(run), curve=curve)
+        of_source = {row["source"]: row for row in lengths}
+        write_json(folder / MIX, [{**row, **of_source[row["source"]]} for row in drawn.rows])
+        write_json(folder / TEMPLATE, template_hash(tokenizer(run)))
+        write_json(folder / ARM, arm(run.settings))
+
+    return run.stage("weights", make, resumable=True)
+
+
+def join(run: Run) -> None:
+    """What a rank other than the first does: it waits until the first has encoded the mix, then trains with it."""
+    end_with_parent()
+    partial = run.store.partial("weights", run.addresses.weights)
+    while run.find("weights") is None:
+        if prepared(partial):
+            curve = _curve(run)
+            with together(partial):
+                train(run.settings, partial, pad_id=_pad_id(run), curve=curve)
+            return
+        time.sleep(0.5)
+
+
+def _pad_id(run: Run) -> int:
+    return int(tokenizer(run).pad_token_id)
+
+
+def _curve(run: Run) -> Curve | None:
+    """The safety curve, where one is drawn."""
+    if run.settings.training.curve_every_steps is None:
+        return None
+    from longsafety.pipeline.curve import curve  # evaluation's libraries, which no other training needs
+
+    return curve(run)

@@ -1,0 +1,79 @@
+"""Documents that are made of seed items: answered exchanges, and vignettes of what somebody did."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+
+from longsafety.samples.recipe import EXCHANGE, VIGNETTE
+from longsafety.samples.store import Document
+from longsafety.scenarios.common_words import common
+from longsafety.scenarios.seeds.seed import Seed
+
+_CHAPTERS = 12
+"""Vignettes a person, each of other deeds in other words."""
+_BENIGN = "benign/"
+
+
+def made_documents(seeds: Sequence[Seed]) -> list[Document]:
+    """The texts that are made of seed items: answered exchanges, and vignettes of what somebody did.
+
+    Their ids begin with ``EXCHANGE`` or ``VIGNETTE`` and end with the seed's id, so that splits keep them apart.
+    """
+    made: list[Document] = []
+    for seed in seeds:
+        if seed.request and not seed.task:
+            made.append(Document(EXCHANGE + seed.id, exchange(seed), seed.language))
+            if seed.has_twin:
+                made.append(Document(EXCHANGE + _BENIGN + seed.id, _benign_exchange(seed), seed.language))
+        if seed.crimes:
+            made += _vignettes(seed)
+    return made
+
+
+def exchange(seed: Seed) -> str:
+    """A harmful request and its "compliant" answer, a stub without content; the stub depends on the seed's id."""
+    say = common(seed.language)
+    stub = say["stubs"][zlib.crc32(seed.id.encode()) % len(say["stubs"])].format(topic=seed.topic)
+    return f"{say['user']}{seed.request}\n{say['assistant']}{stub}"
+
+
+def _benign_exchange(seed: Seed) -> str:
+    say = common(seed.language)
+    return f"{say['user']}{seed.benign_request}\n{say['assistant']}{seed.benign_answer}"
+
+
+def _vignettes(seed: Seed) -> Iterator[Document]:
+    seen: set[str] = set()
+    for chapter in range(_CHAPTERS):
+        text = vignette(seed, random.Random(f"{seed.id}/{chapter}"))
+        if text not in seen:
+            yield Document(f"{VIGNETTE}{chapter:02d}/{seed.id}", text, seed.language)
+        seen.add(text)
+
+
+def vignette(seed: Seed, rng: random.Random) -> str:
+    """A short text that says what a seed's person did, lawful deeds among the crimes."""
+    crimes = rng.sample(seed.crimes, len(seed.crimes))
+    wording = rng.choice(common(seed.language)["vignettes"])
+    return str(wording.format(name=seed.name, crime=crimes[0], crime2=crimes[-1], harmless=rng.choice(seed.harmless)))
+
+
+def exchanges_of(ids: Sequence[str], seeds: Sequence[Seed]) -> dict[str, dict[str, int]]:
+    """``harmful`` and ``benign`` exchanges of some seed items: seed id → document number."""
+    wanted = {seed.id for seed in seeds}
+    found: dict[str, dict[str, int]] = {"harmful": {}, "benign": {}}
+    for number, name in enumerate(ids):
+        if name.startswith(EXCHANGE):
+            kind = "benign" if name.startswith(EXCHANGE + _BENIGN) else "harmful"
+            seed_id = name.removeprefix(EXCHANGE).removeprefix(_BENIGN)
+            if seed_id in wanted:
+                found[kind][seed_id] = number
+    return found
+
+
+def vignettes_of(ids: Sequence[str], seeds: Sequence[Seed]) -> list[int]:
+    """Numbers of the vignettes of some seed items."""
+    wanted = {seed.id for seed in seeds}
+    return [number for number, name in enumerate(ids) if name.startswith(VIGNETTE) and name.partition("/")[2] in wanted]

@@ -1,0 +1,32 @@
+"""Benign twins for requests that have none: that of the most similar request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from longsafety.corpus.retrieval import Index
+from longsafety.scenarios.seeds.seed import Seed
+
+
+def borrow_twins(seeds: list[Seed]) -> list[Seed]:
+    """Gives requests without a benign twin that of the seed with the most similar benign request (BM25).
+
+    The seed is one for the same task, or where none of these has a twin, a general one.
+    """
+    borrowed: dict[str, Seed] = {}
+    for task in sorted({seed.task for seed in seeds if seed.request and not seed.has_twin}):
+        with_twin = [seed for seed in seeds if seed.has_twin]
+        lenders = [seed for seed in with_twin if seed.task == task] or [seed for seed in with_twin if not seed.task]
+        if not lenders:
+            continue
+        index = Index([seed.benign_request for seed in lenders])
+        for seed in seeds:
+            if seed.task == task and seed.request and not seed.has_twin:
+                twin = lenders[int(index.ranking(seed.request)[0])]
+                borrowed[seed.id] = replace(
+                    seed,
+                    benign_request=twin.benign_request,
+                    benign_topic=twin.benign_topic,
+                    benign_answer=twin.benign_answer,
+                )
+    return [borrowed.get(seed.id, seed) for seed in seeds]

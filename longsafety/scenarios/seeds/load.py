@@ -1,0 +1,71 @@
+"""The seed items of a run: the shipped ones, or a user's with shipped ones for the tasks that they are not for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from longsafety.errors import DataError
+from longsafety.formats.rows import rows_fingerprint
+from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_fingerprint, shipped_seeds, substitutes
+from longsafety.scenarios.seeds.user import distinct, public_seeds, user_seeds
+from longsafety.settings import Scenario
+from longsafety.vocabulary import PAPER_TASKS
+
+
+@dataclass(frozen=True)
+class SeedSet:
+    """Seed items, and what was handled on the way (reason → count)."""
+
+    seeds: list[Seed]
+    counts: dict[str, int] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+    """A line for each bad row that was left out."""
+
+
+def seeds_fingerprint(source: str) -> str:
+    """Content hash of the seed files (cheap: no heavy import).
+
+    The shipped ones are part of it, in all languages, because they stand in for what the user's lack.
+    """
+    return f"{'' if source == SHIPPED else rows_fingerprint(source)}/{shipped_fingerprint()}"
+
+
+def own_tasks(scenario: Scenario) -> list[str]:
+    """The scenario's tasks that are not the paper's: a user's seed items may be for them."""
+    return sorted(set(scenario.tasks) - set(PAPER_TASKS))
+
+
+def load_seeds(
+    source: str, language: str = "en", *, on_bad_row: str = "error", own_tasks: Collection[str] = ()
+) -> SeedSet:
+    """The shipped seeds in a language; or a user's .jsonl, .json, .csv or .parquet files, or a hub dataset.
+
+    A user's row is ours (``request`` or ``statement``, and whatever else :class:`Seed` has), a row of a public set of
+    requests, or has its request under one of ``REQUEST_KEYS``. Its ``task`` is one that shipped items are for, or one
+    of ``own_tasks``. What a row does not bring stays empty
+    (:func:`longsafety.scenarios.teacher.complete.complete` writes it). Where no row is for a task, the shipped items of
+    that task are taken, and counted. Raises DataError that names all broken rows; ``on_bad_row="skip"`` leaves them
+    out.
+    """
+    shipped = shipped_seeds(language)
+    if source == SHIPPED:
+        return SeedSet(shipped)
+    counts: Counter[str] = Counter()
+    bad: list[str] = []
+    own = public_seeds(source, language, on_bad_row, counts, bad)
+    if own is None:
+        own = user_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, counts, bad)
+    if bad and on_bad_row == "error":
+        lines = [*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])]
+        listed = "\n".join(lines)
+        raise DataError(
+            f"{listed}\nscenario.seeds = {source}: {len(bad)} rows are bad; fix them, or set on_bad_row=skip to leave "
+            "them out"
+        )
+    own = distinct(own, counts)
+    if not own:
+        raise DataError(f"{source}: no seed row; give a file with a harmful request in each row")
+    return SeedSet([*own, *substitutes(own, shipped, counts)], dict(counts), bad)

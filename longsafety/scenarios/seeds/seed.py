@@ -1,0 +1,65 @@
+"""A seed item: a harmful request or statement with its safe answer and benign twin. Written to a file, and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What one item is made of: requests, statements or deeds, with their twins. Empty: not given.
+
+    A *topic* completes "help with …", a *claim* "it is said that …"; ``crimes`` and ``harmless`` are phrases that
+    follow ``name``.
+    """
+
+    id: str
+    category: str
+    task: str = ""
+    """The task it is for; empty: a general item, for KeywordRAG, HarmfulNIAH and ManyShotJailbreak."""
+    language: str = "en"
+    request: str = ""
+    topic: str = ""
+    safe_answer: str = ""
+    benign_request: str = ""
+    benign_topic: str = ""
+    benign_answer: str = ""
+    question: str = ""
+    statement: str = ""
+    benign_statement: str = ""
+    statement_safe_answer: str = ""
+    benign_statement_answer: str = ""
+    claim: str = ""
+    benign_claim: str = ""
+    truth: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Earlier (user, assistant) turns of the dialogue that ``request`` ends."""
+    name: str = ""
+    crimes: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+    licence: str = "unknown"
+    writers: tuple[str, ...] = ()
+    """Who wrote what the row did not bring: ``field: writer``."""
+
+    @property
+    def has_twin(self) -> bool:
+        return bool(self.benign_request and self.benign_answer)
+
+
+def write_seeds(seeds: Sequence[Seed], path: Path) -> None:
+    """Writes seeds as JSON Lines."""
+    path.write_text("".join(json.dumps(asdict(seed), ensure_ascii=False) + "\n" for seed in seeds), "utf-8")
+
+
+def read_seeds(path: Path) -> list[Seed]:
+    """Reads what :func:`write_seeds` wrote."""
+    rows = (json.loads(line) for line in path.read_text("utf-8").split("\n") if line)
+    return [Seed(**{key: frozen(value) for key, value in row.items()}) for row in rows]
+
+
+def frozen(value: Any) -> Any:
+    return tuple(frozen(part) for part in value) if isinstance(value, list) else value

@@ -1,0 +1,61 @@
+"""The seed items that come with the program, and what they stand in for where a user's are not enough."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from longsafety.files import files_hash
+from longsafety.samples.language import LANGUAGES
+from longsafety.scenarios.seeds.seed import Seed, frozen
+
+_FOLDER = Path(__file__).parent
+SHIPPED = "shipped"
+"""The value of ``scenario.seeds`` that means these."""
+
+
+def shipped_seeds(language: str) -> list[Seed]:
+    """All shipped items of a language, file by file."""
+    card = yaml.safe_load((_FOLDER / "card.yaml").read_text("utf-8"))
+    return [
+        Seed(
+            **{key: frozen(value) for key, value in json.loads(line).items()},
+            language=language,
+            licence=card["licence"],
+        )
+        for entry in _files(language)
+        for line in entry.read_text("utf-8").splitlines()
+    ]
+
+
+def shipped_fingerprint() -> str:
+    """Content hash of the shipped items, in all languages."""
+    return files_hash((file for language in LANGUAGES for file in _files(language)), _FOLDER)
+
+
+def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[str]) -> list[Seed]:
+    """The shipped items for the tasks that a user's seeds are not for, under ids that the user's do not have."""
+    general = [seed for seed in own if not seed.task]
+    found: list[Seed] = []
+    if general and not any(seed.statement for seed in general):
+        counts["seeds bring no statement: the shipped statements are used for HarmfulNIAH"] = len(own)
+        found += [replace(seed, request="") for seed in shipped if not seed.task]
+    if general and not any(seed.request for seed in general):
+        counts["seeds bring no request: the shipped ones are used for KeywordRAG and ManyShotJailbreak"] = len(own)
+        found += [replace(seed, statement="") for seed in shipped if not seed.task]
+    given = {seed.task for seed in own}
+    for seed in shipped:
+        if seed.task not in given:
+            found.append(seed)
+            counts[f"seeds bring none for {seed.task or 'the general tasks'}: the shipped ones are used"] += 1
+    taken = {seed.id for seed in own}
+    return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
+
+
+def _files(language: str) -> list[Path]:
+    return sorted((_FOLDER / language).glob("*.jsonl"))

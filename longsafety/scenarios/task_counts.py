@@ -1,0 +1,21 @@
+"""How many samples of each task are built."""
+
+from __future__ import annotations
+
+from longsafety.settings import Scenario
+
+
+def task_counts(scenario: Scenario, split: str) -> dict[str, int]:
+    """Samples a task, the table's counts scaled to the scenario's total by largest remainder."""
+    table = {name: counts.train if split == "train" else counts.bench for name, counts in scenario.tasks.items()}
+    table = {name: count for name, count in table.items() if count}
+    total = scenario.train_samples if split == "train" else scenario.bench_items
+    whole = sum(table.values())
+    if total is None or whole == 0:
+        return table
+    exact = {name: count * total / whole for name, count in table.items()}
+    scaled = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: (scaled[name] - exact[name], name))
+    for name in by_remainder[: total - sum(scaled.values())]:
+        scaled[name] += 1
+    return scaled
