@@ -52,7 +52,7 @@ def check_flash(attention: str) -> None:
 
 
 def chosen_attention(settings: Settings) -> str:
-    """The attention that ``model.attention`` means here; ``auto``: ``varlen`` for packs on a capable GPU, else ``sdpa``.
+    """The attention that ``model.attention`` means here; ``auto``: ``varlen`` for packs on a fit GPU, else ``sdpa``.
 
     Raises ConfigError for one that this machine cannot train with.
     """
