@@ -1,49 +1,87 @@
-"""``python -m longsafety``: compose → settle → freeze → launch."""
+"""``python -m longsafety``: compose → settle → launch."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from longsafety.configuration.compose import CONF, compose_jobs, normalise, register_plugins
+from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
 from longsafety.configuration.settle import settle
-from longsafety.errors import LongSafetyError
+from longsafety.environment import substitute_letters
+from longsafety.errors import ConfigError, LongSafetyError
 from longsafety.pipeline.launch import launch
+
+_SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+"""Hydra's flags that show something and run nothing."""
+_REFUSED = {
+    (
+        "--config-name",
+        "-cn",
+    ): "there is one primary config; put changes into an experiment file, +experiment=NAME",
+    ("--config-path", "-cp"): "the configs are the package's; add your own folder with --config-dir",
+    ("--experimental-rerun",): "give the same command again: it finishes what is missing",
+}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_flags(config: Any) -> None:
+def _show(config: Any) -> None:
     """Answers --help, --cfg, --info and shell completion; a run does not come here."""
+
+
+class _Flags(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([f"{message}; see --help"])
 
 
 def main() -> None:
     """The console script."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--config-dir", "-cd")
-    known, rest = parser.parse_known_args()
-    if any(argument.startswith("-") for argument in rest):
-        register_plugins()
-        sys.argv = [sys.argv[0], *normalise(sys.argv[1:])]
-        _hydra_flags()
-        return
+    substitute_letters()
     try:
-        sys.exit(launch(settle(compose_jobs(rest, known.config_dir)), command=["longsafety", *sys.argv[1:]]))
+        flags, typed = _flags(sys.argv[1:])
+        if flags is None:
+            sys.argv = [sys.argv[0], *for_hydra(sys.argv[1:])]
+            _show()
+            return
+        jobs = compose_jobs(typed, flags.config_dir, multirun=flags.multirun)
+        sys.exit(launch(settle(jobs, _note), command=["longsafety", *sys.argv[1:]]))
     except LongSafetyError as error:
         sys.exit(_failed(str(error)))
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(_failed(str(error) or str(error.__cause__)))
     except KeyboardInterrupt:
-        sys.exit(_failed("stopped; the same command goes on where it was", code=130))
+        sys.exit(_failed("stopped; the same command continues where it was", code=130))
+
+
+def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:
+    """The flags of a run and its overrides; no flags where Hydra is to show something."""
+    parser = _Flags(add_help=False, allow_abbrev=False)
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--run", "-r", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    for names in _REFUSED:
+        parser.add_argument(*names, dest=names[0], nargs="?", const="")
+    if any(argument.split("=")[0] in _SHOWS for argument in arguments):
+        return None, []
+    flags, rest = parser.parse_known_args(arguments)
+    for names, rule in _REFUSED.items():
+        value = getattr(flags, names[0])
+        if value is not None and not (names[0] == "--config-name" and value == "config"):
+            raise ConfigError([f"{names[0]} = {value}: {rule}"])
+    if flags.run and flags.multirun:
+        raise ConfigError(["--run, --multirun: only one of them makes sense; leave one out"])
+    for argument in rest:
+        if argument.startswith("-"):
+            raise ConfigError([f"{argument}: no such flag; settings are typed as KEY=VALUE, see --help"])
+    return flags, rest
+
+
+def _note(line: str) -> None:
+    print(f"longsafety: {line}", file=sys.stderr)
 
 
 def _failed(message: str, code: int = 2) -> int:
-    print(f"longsafety: {message}", file=sys.stderr)
+    _note(message)
     return code
 
 

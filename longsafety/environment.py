@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import platform
+import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
@@ -40,11 +42,22 @@ def environment() -> dict[str, str]:
     return found
 
 
+def substitute_letters() -> None:
+    """Prints ``?`` for a letter that the terminal's or log file's encoding lacks, where printing would raise.
+
+    Call it where a process starts.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def quiet() -> None:
     """Silences what libraries say of themselves on every start, so that a user reads what the run says.
 
     Call it before the libraries are imported; errors still show.
     """
+    substitute_letters()
     for pattern in (
         ".*does not have many workers.*",
         ".*is smaller than the logging interval.*",

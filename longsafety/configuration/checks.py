@@ -1,17 +1,18 @@
-"""Impossible combinations of settings that are each right by themselves. No heavy import."""
+"""Impossible combinations of settings that are each valid alone. No heavy import."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from longsafety.configuration.checks_data import _data, _files, _lengths
-from longsafety.configuration.checks_evaluation import _asked_of, _open, _recorded
-from longsafety.configuration.checks_training import _hardware
+from longsafety.configuration.checks_data import length_problems, mix_problems
+from longsafety.configuration.checks_evaluation import evaluation_problems
+from longsafety.configuration.checks_files import export_problems, reading_problems
+from longsafety.configuration.checks_training import training_problems
 from longsafety.settings import Settings
 
 
-def combination_problems(settings: Settings, broken: frozenset[str]) -> list[str]:
-    """Every violated rule as ``key = value: rule; fix``; rules over a broken key are left out."""
+def combination_problems(settings: Settings, broken: frozenset[str] = frozenset()) -> list[str]:
+    """Every violated rule as ``key = value: rule; fix``; rules over a ``broken`` key are left out."""
     return [
         line
         for keys, line in _rules(settings)
@@ -20,10 +21,25 @@ def combination_problems(settings: Settings, broken: frozenset[str]) -> list[str
 
 
 def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    yield from _lengths(settings)
-    yield from _data(settings)
-    yield from _files(settings)
-    yield from _hardware(settings)
-    yield from _recorded(settings)
-    yield from _open(settings)
-    yield from _asked_of(settings)
+    yield from length_problems(settings)
+    yield from mix_problems(settings)
+    yield from export_problems(settings)
+    yield from reading_problems(settings)
+    yield from training_problems(settings)
+    yield from evaluation_problems(settings)
+    yield from _run_problems(settings)
+
+
+def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if "plan" in settings.stages and len(settings.stages) > 1:
+        yield (
+            ("stages",),
+            f"stages = [{','.join(settings.stages)}]: plan only estimates, and must be the only stage; set "
+            "stages=[plan] first, then give the command without it",
+        )
+    uri = settings.tracking.uri
+    if settings.tracking.enabled and uri and "://" not in uri:
+        yield (
+            ("tracking.uri",),
+            f"tracking.uri = {uri!r}: is a plain path, which MLflow refuses; give sqlite:///PATH.db or http://HOST:PORT",
+        )

@@ -1,4 +1,4 @@
-"""Checks of backends, judges and recorded answers."""
+"""Checks of scorers, suites, backends, judges and recorded answers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,40 @@ from pathlib import Path
 from longsafety.chat.server import server_problems
 from longsafety.evaluation.open_replies.judge import judge_problems
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
+from longsafety.evaluation.suites.names import suite_problems
 from longsafety.settings import Settings
+
+
+def evaluation_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Problems of ``evaluation`` and ``scoring``: the keys of the rule, and the line."""
+    yield from _scorers(settings)
+    yield from _recorded(settings)
+    yield from _open(settings)
+    yield from _backend(settings)
+
+
+def _scorers(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if not settings.evaluation.scorers:
+        yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
+    judged = "open" in settings.evaluation.scorers and settings.evaluation.judge is not None
+    if settings.scoring == "official" and not (judged or settings.rescores or "letter" in settings.evaluation.scorers):
+        yield (
+            ("scoring", "evaluation.scorers", "evaluation.judge"),
+            "scoring = official: the published evaluators read letters, or (open, with evaluation.judge) verdicts; "
+            "add letter to evaluation.scorers",
+        )
+    for problem in suite_problems(settings.evaluation.capability):
+        yield (("evaluation.capability",), problem)
 
 
 def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, stages = settings.evaluation, settings.stages
     shown = next((scorer for scorer in evaluation.scorers if scorer in SHOWS_OPTIONS), None)
     if evaluation.write_official and (settings.rescores or "score" not in stages or shown is None):
-        rule = "own answers of letter or generate are written, by the stage score"
+        rule = "the stage score writes own answers of letter or generate"
         yield (
             ("evaluation.write_official", "evaluation.answers", "evaluation.scorers", "stages"),
-            f"evaluation.write_official = true: {rule}; set it to false, or ask with one of them",
+            f"evaluation.write_official = true: {rule}; set it to false, or add such a scorer",
         )
     if evaluation.answers is None:
         return
@@ -26,7 +49,7 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if "score" not in stages or not {*stages} <= {"score", "report"}:
         yield (
             (key, "stages"),
-            f"{key} = {evaluation.answers}: recorded answers are scored only, and stages = [{', '.join(stages)}]; set "
+            f"{key} = {evaluation.answers}: recorded answers are only scored, and stages = [{', '.join(stages)}]; set "
             "stages=[score], or [score,report]",
         )
     if not folder.is_dir():
@@ -37,20 +60,20 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")
 
 
-def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, key = settings.evaluation, "evaluation.server"
     if evaluation.backend != "transformers" and evaluation.processes != 1:
         yield (
             ("evaluation.processes", "evaluation.backend"),
-            f"evaluation.processes = {evaluation.processes}: is for evaluation.backend = transformers, and "
-            f"{evaluation.backend} asks many at once by itself; set it to 1",
+            f"evaluation.processes = {evaluation.processes}: needs evaluation.backend = "
+            f"transformers; {evaluation.backend} batches by itself; set it to 1",
         )
     if evaluation.backend != "openai":
         if evaluation.server is not None:
             yield (
                 (key, "evaluation.backend"),
-                f"{key}.model = {evaluation.server.model}: evaluation.backend = {evaluation.backend} asks the model "
-                "here; set evaluation.backend=openai, or leave the server out",
+                f"{key}.model = {evaluation.server.model}: evaluation.backend = {evaluation.backend} uses the "
+                "local model; set evaluation.backend=openai, or leave the server out",
             )
         return
     if evaluation.server is None:
@@ -66,20 +89,20 @@ def _asked_of(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if unread:
         yield (
             ("evaluation.scorers", "evaluation.backend"),
-            f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server tells no likelihood of given "
-            f"texts; choose of {', '.join(BY_SERVER)}",
+            f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server gives no likelihood of given "
+            f"texts; choose from {', '.join(BY_SERVER)}",
         )
     if evaluation.capability:
         yield (
             ("evaluation.capability", "evaluation.backend"),
-            f"evaluation.capability = [{', '.join(evaluation.capability)}]: suites ask the model here, not the server; "
-            "set it to [], or evaluation.backend=transformers (vllm)",
+            f"evaluation.capability = [{', '.join(evaluation.capability)}]: suites use the local model, not the "
+            "server; set it to [], or evaluation.backend=transformers (vllm)",
         )
     if settings.data_mix.sources:
         yield (
             ("data_mix", "evaluation.backend"),
-            f"data_mix = {settings.data_mix.name}: a server answers with the model that it serves, not with what is "
-            "trained here; set data_mix=base, or evaluation.backend=transformers (vllm)",
+            f"data_mix = {settings.data_mix.name}: a server answers with its own model, not with the trained one; "
+            "set data_mix=base, or evaluation.backend=transformers (vllm)",
         )
 
 

@@ -1,17 +1,16 @@
-"""Checks of packs, hardware and strategies."""
+"""Checks of batches, attention, strategies and the safety curve."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from longsafety.evaluation.suites.names import suite_problems
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import shape_of
 from longsafety.settings import Settings
 
 
 def _padded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Padded batches are cut from a step's samples; packs are not."""
+    """Padded batches divide a step's samples evenly; packs need not."""
     training, trainer = settings.training, settings.trainer
     if training.batch_size % training.micro_batch_size:
         yield (
@@ -37,7 +36,7 @@ def _sequence_parallel(settings: Settings) -> Iterator[tuple[tuple[str, ...], st
     if trainer.strategy != "deepspeed":
         yield (
             (key, "trainer.strategy"),
-            f"{head}: is DeepSpeed's, and trainer.strategy = {trainer.strategy}; set trainer=deepspeed_zero3",
+            f"{head}: needs DeepSpeed, and trainer.strategy = {trainer.strategy}; set trainer=deepspeed_zero3",
         )
     elif not isinstance(trainer.devices, int) or trainer.devices * trainer.num_nodes % size:
         yield (
@@ -48,25 +47,20 @@ def _sequence_parallel(settings: Settings) -> Iterator[tuple[tuple[str, ...], st
     if settings.training.packing != "packed":
         yield (
             (key, "training.packing"),
-            f"{head}: shares packs, and training.packing = {settings.training.packing}; set training.packing=packed",
+            f"{head}: splits packs, and training.packing = {settings.training.packing}; set training.packing=packed",
         )
     if settings.model.attention == "flash_attention_2":
         yield (
             (key, "model.attention"),
-            f"{head}: model.attention = flash_attention_2 is not used with it; set model.attention=auto",
+            f"{head}: does not work with model.attention = flash_attention_2; set model.attention=auto",
         )
     shape = shape_of(settings.model)
     if problem := shape and heads_problem(shape, size):
         yield ((key, "model.source"), f"{head}: {problem}; give a divisor of both, or 1")
 
 
-def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    if "plan" in settings.stages and len(settings.stages) > 1:
-        yield (
-            ("stages",),
-            f"stages = [{','.join(settings.stages)}]: plan only reckons, and stands alone; set stages=[plan] first, "
-            "then give the command without it",
-        )
+def training_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Problems of ``training``, ``trainer`` and the model's attention: the keys of the rule, and the line."""
     training, trainer = settings.training, settings.trainer
     if training.packing != "packed":
         yield from _padded(settings)
@@ -79,14 +73,14 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     elif settings.model.attention == "flash_attention_2" and training.share_prefixes:
         yield (
             ("training.share_prefixes", "model.attention"),
-            "training.share_prefixes = true: flash_attention_2 does not know of shared beginnings; set "
+            "training.share_prefixes = true: flash_attention_2 does not support shared prefixes; set "
             "model.attention=auto, or training.share_prefixes=false",
         )
     attention = settings.model.attention
     if attention in ("varlen", "flex") and training.packing != "packed":
         yield (
             ("training.packing", "model.attention"),
-            f"model.attention = {attention}: is for packs, and training.packing = {training.packing}; set "
+            f"model.attention = {attention}: needs packs, and training.packing = {training.packing}; set "
             "model.attention=auto",
         )
     if attention in ("varlen", "flex", "flash_attention_2") and trainer.accelerator == "cpu":
@@ -97,49 +91,30 @@ def _hardware(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if training.optimizer == "adamw_8bit" and trainer.strategy == "deepspeed":
         yield (
             ("training.optimizer", "trainer.strategy"),
-            "training.optimizer = adamw_8bit: DeepSpeed keeps float32 weights and states of its own, and shards them; "
+            "training.optimizer = adamw_8bit: DeepSpeed keeps and shards float32 weights and states of its own; "
             "set training.optimizer=adamw, or trainer.strategy=auto",
         )
     if settings.model.mlp_tile_tokens and trainer.strategy == "deepspeed" and trainer.zero.stage == 3:
         yield (
             ("model.mlp_tile_tokens", "trainer.strategy", "trainer.zero"),
-            f"model.mlp_tile_tokens = {settings.model.mlp_tile_tokens}: was not tried with ZeRO-3, which would gather "
-            "the weights for each tile; set it to null, or trainer.zero.stage=2",
+            f"model.mlp_tile_tokens = {settings.model.mlp_tile_tokens}: has not been tried with ZeRO-3, which would "
+            "gather the weights for each tile; set it to null, or trainer.zero.stage=2",
         )
     if attention == "flex" and settings.model.gradient_checkpointing == "selective":
         yield (
             ("model.attention", "model.gradient_checkpointing"),
-            "model.gradient_checkpointing = selective: cannot keep what FlexAttention returns; set "
+            "model.gradient_checkpointing = selective: cannot keep the output of FlexAttention; set "
             "model.gradient_checkpointing=full, or model.attention=auto",
         )
     yield from _sequence_parallel(settings)
-    training = settings.training
     if training.keep == "best" and training.curve_every_steps is None:
         yield (
             ("training.keep", "training.curve_every_steps"),
-            "training.keep = best: no curve tells which is; set training.curve_every_steps",
+            "training.keep = best: needs the safety curve; set training.curve_every_steps",
         )
     if training.curve_every_steps is not None and trainer.sequence_parallel > 1:
         yield (
             ("training.curve_every_steps", "trainer.sequence_parallel"),
             f"training.curve_every_steps = {training.curve_every_steps}: devices that share a pack "
-            f"(trainer.sequence_parallel = {trainer.sequence_parallel}) cannot ask; set it to null",
-        )
-    if not settings.evaluation.scorers:
-        yield (("evaluation.scorers",), "evaluation.scorers = []: nothing would be scored; give likelihood or letter")
-    judged = "open" in settings.evaluation.scorers and settings.evaluation.judge is not None
-    read = judged or settings.rescores or "letter" in settings.evaluation.scorers
-    if settings.scoring == "official" and not read:
-        yield (
-            ("scoring", "evaluation.scorers", "evaluation.judge"),
-            "scoring = official: the published evaluators read letters, or (open, with evaluation.judge) verdicts; "
-            "add letter to evaluation.scorers",
-        )
-    for problem in suite_problems(settings.evaluation.capability):
-        yield (("evaluation.capability",), problem)
-    uri = settings.tracking.uri
-    if settings.tracking.enabled and uri and "://" not in uri:
-        yield (
-            ("tracking.uri",),
-            f"tracking.uri = {uri!r}: is a plain path, which MLflow refuses; give sqlite:///PATH.db or http://HOST:PORT",
+            f"(trainer.sequence_parallel = {trainer.sequence_parallel}) cannot evaluate; set it to null",
         )

@@ -9,21 +9,22 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from longsafety.configuration.checks import combination_problems
+from longsafety.configuration.fields import ROOT, Kind
 from longsafety.settings import Settings
 
 
 def check(raw: dict[str, Any]) -> tuple[Settings | None, list[str]]:
     """Validates a composed config: the settings, or every problem as ``key = value: rule; fix``.
 
-    Wrong keys are replaced by their defaults (in a copy that is thrown away), so that impossible combinations of the
-    right ones are reported in the same message.
+    Wrong keys are replaced by their defaults in a copy that is thrown away, so that impossible combinations of the
+    valid ones are reported in the same message.
     """
     try:
         settings = Settings.model_validate(raw)
-        wrong = combination_problems(settings, broken=frozenset())
+        wrong = combination_problems(settings)
         return (None if wrong else settings), wrong
     except ValidationError as error:
         details = error.errors()
@@ -56,11 +57,11 @@ def _without(raw: dict[str, Any], locations: Sequence[tuple[int | str, ...]]) ->
 
 
 _STAND_INS: dict[str, dict[str, Any]] = {
-    "length": {"name": "", "max_tokens": 1},
-    "model": {"name": "", "source": "tiny", "window": 2**40},
-    "data_mix": {"name": ""},
-    "scenario": {"name": "", "tasks": {}},
-    "trainer": {"name": ""},
+    "length": {"name": "?", "max_tokens": 1},
+    "model": {"name": "?", "source": "tiny", "window": 2**40},
+    "data_mix": {"name": "?"},
+    "scenario": {"name": "?", "tasks": {}},
+    "trainer": {"name": "?"},
     "paths": {"outputs": "outputs", "cache": "cache"},
 }
 
@@ -76,24 +77,33 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 def _problem(group: Sequence[Any]) -> str:
     detail = group[0]
-    key = _dotted(detail["loc"])
+    key, value = _dotted(detail["loc"]), detail["input"]
     if detail["type"] == "missing":
         return f"{key}: is missing; give it a value"
+    section = _section(detail["loc"])
     if detail["type"] == "extra_forbidden":
-        siblings = _siblings(detail["loc"])
+        siblings = sorted(section.section.model_fields) if section and section.section else []
         close = difflib.get_close_matches(str(detail["loc"][-1]), siblings, n=1)
         prefix = key.rpartition(".")[0]
         hint = f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else f"known: {', '.join(siblings)}"
-        return f"{key} = {detail['input']!r}: unknown key; {hint}"
+        return f"{key} = {value!r}: unknown key; {hint}"
+    kinds = {item["type"] for item in group}
+    if "empty_text" in kinds:
+        unset = "is empty (a shell variable that is not set?)"
+        nullable = section and (kind := section.of(str(detail["loc"][-1]))) and kind.nullable
+        return f"{key} = {value!r}: {unset}; give a value{', or null' if nullable else ''}"
+    if "string_type" in kinds and isinstance(value, bool | int | float):
+        return f"{key} = {value!r}: should be text; quote it where it is written, '{value}'"
+    if "model_type" in kinds:
+        return f"{key} = {value!r}: should be a section; give its keys, {key}.KEY=VALUE"
     message = " or ".join(str(item["msg"]).removeprefix("Input should be ") for item in group)
-    return f"{key} = {detail['input']!r}: should be {message}; change the value"
+    return f"{key} = {value!r}: should be {message}; change the value"
 
 
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Settings
+def _section(location: tuple[int | str, ...]) -> Kind | None:
+    """The section that a location's last key stands in."""
+    kind: Kind | None = ROOT
     for key in location[:-1]:
-        field = model.model_fields.get(key) if hasattr(model, "model_fields") else None
-        annotation = field.annotation if field else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model)
-    return sorted(model.model_fields)
+        if not _is_branch(key) and isinstance(key, str):
+            kind = kind.of(key) if kind else None
+    return kind

@@ -2,50 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from longsafety.configuration.compose import Job, _plain
+from longsafety.configuration.checks import combination_problems
+from longsafety.configuration.compose import Job
 from longsafety.configuration.explain import check
+from longsafety.configuration.fields import with_absolute_paths
 from longsafety.errors import ConfigError
 from longsafety.evaluation.suites.names import absolute_suites
-from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.settings import Settings
-from longsafety.stages import slug
+from longsafety.stages import folder_name
 
 _LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
+"""Swept keys that make no other arm: the same model is evaluated at another length."""
 
 
-def settle(jobs: Sequence[Job]) -> list[Settings]:
-    """Typed settings of every job, or one ConfigError with all mistakes of all jobs."""
+def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None) -> list[Settings]:
+    """Typed settings of every job, or one ConfigError with all mistakes of all jobs.
+
+    ``note`` takes what the user should know: tasks that are left out, values that could be read in two ways.
+    """
     problems: dict[str, None] = {}
     settled: list[Settings] = []
     for job in jobs:
-        settings, wrong = check({**_plain(job.config), "varied": dict(job.varied)})
+        settings, wrong = check({**job.config, "varied": dict(job.varied)})
         problems.update(dict.fromkeys(wrong))
         if settings:
             settled.append(settings)
     if problems:
         raise ConfigError(list(problems))
-    labels = [_label(settings, job) for settings, job in zip(settled, jobs, strict=True)]
+    settled = [_limited(settings) for settings in settled]
+    settled, lines = _without_unfit_tasks(settled)
+    left = dict.fromkeys(line for settings in settled for line in combination_problems(settings)) if lines else {}
+    if left:
+        raise ConfigError([f"{line} ({lines[0].partition(';')[0]})" for line in left])
+    for line in dict.fromkeys([*(line for job in jobs for line in job.notes), *lines]):
+        note(line)
+    labels = [_label(settings, without=_LENGTH_KEYS) for settings in settled]
+    settled = _one_training_each(settled, labels)
+    labels = _unambiguous(settled, labels)
     baseline = settled[0].baseline
     if baseline is not None and baseline not in labels:
         names = ", ".join(dict.fromkeys(labels))
         raise ConfigError([f"baseline = {baseline}: no arm of this command; choose one of {names}"])
-    settled = _own_export_folders(settled, labels)
-    lengths: dict[str, set[int]] = {}
-    for label, settings in zip(labels, settled, strict=True):
-        lengths.setdefault(label, set()).add(settings.length.max_tokens)
+    settled = [_finished(settings, label) for settings, label in zip(settled, labels, strict=True)]
+    return _with_own_export_folders(settled)
+
+
+def _limited(settings: Settings) -> Settings:
+    """With the scale's limits as the scenario's totals, where they apply."""
+    scenario, limits = settings.scenario, settings.limits
+    if settings.only_builds and not limits.builds:
+        return settings
+    update = {
+        "train_samples": scenario.train_samples or limits.train_samples,
+        "bench_items": scenario.bench_items or limits.bench_items,
+    }
+    return settings.model_copy(update={"scenario": scenario.model_copy(update=update)})
+
+
+def _without_unfit_tasks(settled: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
+    """Leaves tasks out whose needles do not fit the shortest length of the command, in all runs; and says so."""
+    first = settled[0]
+    if first.rescores or first.read.path is not None:
+        return list(settled), []
+    shortest = {
+        "train": min(settings.length.training_lengths.shortest for settings in settled),
+        "bench": min(settings.length.bench_lengths.shortest for settings in settled),
+    }
+    result, lines = [], []
+    for settings in settled:
+        tasks = dict(settings.scenario.tasks)
+        for name, needed in settings.limits.min_tokens.items():
+            unfit = [split for split, tokens in shortest.items() if name in tasks and tokens < needed]
+            lost = {split: getattr(tasks[name], split) for split in unfit if getattr(tasks[name], split)}
+            if lost:
+                tasks[name] = tasks[name].model_copy(update=dict.fromkeys(lost, 0))
+                counts = " and ".join(f"{count:,} {_SAMPLES[split]}" for split, count in lost.items())
+                tokens = min(shortest[split] for split in lost)
+                lines.append(
+                    f"{name} is left out ({counts}): its needles need {needed} tokens (limits.min_tokens), and the "
+                    f"shortest length is {tokens}; give a longer one to include it"
+                )
+        if settings.scenario.tasks and not any(count.train or count.bench for count in tasks.values()):
+            raise ConfigError([f"scenario = {settings.scenario.name}: has no task that fits; {line}" for line in lines])
+        scenario = settings.scenario.model_copy(update={"tasks": tasks})
+        result.append(settings.model_copy(update={"scenario": scenario}))
+    return result, lines
+
+
+_SAMPLES = {"train": "training samples", "bench": "benchmark items"}
+
+
+def _label(settings: Settings, *, without: Sequence[str]) -> str:
+    """The mix (or the folder of answers), and what else is swept."""
+    named = (*without, "data_mix", "evaluation.answers")
+    first = Path(settings.evaluation.answers).name if settings.evaluation.answers else settings.data_mix.name
+    return " ".join([first, *(f"{key}={value}" for key, value in settings.varied.items() if key not in named)])
+
+
+def _one_training_each(settled: Sequence[Settings], labels: Sequence[str]) -> list[Settings]:
+    """An arm that is evaluated at several lengths is trained once, at the shortest."""
+    result = []
+    for settings, label in zip(settled, labels, strict=True):
+        arms = [other.length for other, name in zip(settled, labels, strict=True) if name == label]
+        length = settings.length
+        if len({arm.training_lengths for arm in arms}) > 1 and length.train_tokens is None and not settings.only_builds:
+            length = length.model_copy(update={"train_tokens": min(arm.max_tokens for arm in arms)})
+        result.append(settings.model_copy(update={"length": length}))
+    return result
+
+
+def _unambiguous(settled: Sequence[Settings], labels: Sequence[str]) -> list[str]:
+    """With the swept length keys in the labels of runs that would share both label and benchmark length."""
+    names = [(label, str(settings.length.bench_lengths)) for settings, label in zip(settled, labels, strict=True)]
+    counts = Counter(names)
     return [
-        _finish(settings, job, label, lengths[label])
-        for settings, job, label in zip(settled, jobs, labels, strict=True)
+        _label(settings, without=()) if counts[name] > 1 else label
+        for settings, label, name in zip(settled, labels, names, strict=True)
     ]
 
 
-def _own_export_folders(settled: Sequence[Settings], labels: Sequence[str]) -> list[Settings]:
-    """Trained models for which one folder is given go into its subfolders, by arm, and by length where an arm has
-    several; data does not."""
+def _finished(settings: Settings, label: str) -> Settings:
+    """Names the arm and makes all paths absolute."""
+    evaluation = settings.evaluation.model_copy(update={"capability": absolute_suites(settings.evaluation.capability)})
+    update: dict[str, object] = {"label": label, "evaluation": evaluation}
+    if settings.rescores:  # the model that answered was not trained here
+        update["data_mix"] = settings.data_mix.model_copy(update={"sources": {}})
+    return with_absolute_paths(settings.model_copy(update=update))
+
+
+def _with_own_export_folders(settled: Sequence[Settings]) -> list[Settings]:
+    """Trained models that share a folder go into its subfolders, named by arm, and by length where an arm has
+    several; data may not share one."""
+    labels = [settings.label for settings in settled]
     paths = [settings.export.path for settings in settled]
     if settled[0].exports_weights and not any(settings.data_mix.sources for settings in settled):
         raise ConfigError(
@@ -55,7 +147,7 @@ def _own_export_folders(settled: Sequence[Settings], labels: Sequence[str]) -> l
     for number, (settings, label, path) in enumerate(zip(settled, labels, paths, strict=True)):
         if path is not None and settings.exports_weights and paths.count(path) > 1:
             length = f"-{settings.length.bench_tokens}" if labels.count(label) > 1 else ""
-            own[number] = str(Path(path) / f"{slug(label)}{length}")
+            own[number] = str(Path(path) / f"{folder_name(label)}{length}")
     for path in dict.fromkeys(path for path in own if path is not None):
         if own.count(path) > 1:
             raise ConfigError([
@@ -66,70 +158,3 @@ def _own_export_folders(settled: Sequence[Settings], labels: Sequence[str]) -> l
         settings.model_copy(update={"export": settings.export.model_copy(update={"path": path})})
         for settings, path in zip(settled, own, strict=True)
     ]
-
-
-def _label(settings: Settings, job: Job) -> str:
-    others = {
-        key: value for key, value in job.varied.items() if key not in (*_LENGTH_KEYS, "data_mix", "evaluation.answers")
-    }
-    first = Path(settings.evaluation.answers).name if settings.evaluation.answers else settings.data_mix.name
-    return " ".join([first, *(f"{key}={value}" for key, value in others.items())])
-
-
-def _finish(settings: Settings, job: Job, label: str, lengths: set[int]) -> Settings:
-    """Names the arm, shares one training among its lengths, and makes the paths absolute."""
-    length = settings.length
-    if len(lengths) > 1 and length.train_tokens is None and not settings.only_builds:
-        length = length.model_copy(update={"train_tokens": min(lengths)})
-    scenario, limits = settings.scenario, settings.limits
-    if not settings.only_builds:
-        scenario = scenario.model_copy(
-            update={
-                "train_samples": scenario.train_samples or limits.train_samples,
-                "bench_items": scenario.bench_items or limits.bench_items,
-            }
-        )
-    if scenario.seeds != SHIPPED:
-        scenario = scenario.model_copy(update={"seeds": _absolute(scenario.seeds)})
-    scenario = scenario.model_copy(update={"task_files": [_absolute(file) for file in scenario.task_files]})
-    judge = settings.evaluation.judge
-    update: dict[str, Any] = {
-        "corpus": _with_path(settings.corpus, "source") if settings.corpus.source != "embedded" else settings.corpus,
-        "data_mix": settings.data_mix.model_copy(
-            update={
-                "sources": {
-                    name: _with_path(source, "path")
-                    for name, source in settings.data_mix.sources.items()
-                    if not settings.rescores  # what answered was not trained here
-                }
-            }
-        ),
-        "read": _with_path(_with_path(settings.read, "path"), "documents"),
-        "evaluation": settings.evaluation.model_copy(
-            update={
-                "items": _with_path(_with_path(settings.evaluation.items, "path"), "documents"),
-                "capability": absolute_suites(settings.evaluation.capability),
-                **({"answers": _absolute(str(settings.evaluation.answers))} if settings.rescores else {}),
-                "judge": judge if judge is None else _with_path(judge, "labelled"),
-            }
-        ),
-        "export": _with_path(settings.export, "path", missing=True),
-        "paths": settings.paths.model_copy(
-            update={"outputs": _absolute(settings.paths.outputs), "cache": _absolute(settings.paths.cache)}
-        ),
-    }
-    return settings.model_copy(
-        update={"label": label, "varied": dict(job.varied), "length": length, "scenario": scenario, **update}
-    )
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
-
-
-def _with_path(section: Any, key: str, *, missing: bool = False) -> Any:
-    """The section with an absolute path where ``key`` names something local (or is yet to be made)."""
-    value = getattr(section, key)
-    if value is None or not (missing or Path(value).expanduser().exists()):
-        return section
-    return section.model_copy(update={key: _absolute(value)})

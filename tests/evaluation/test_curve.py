@@ -15,7 +15,7 @@ from longsafety.errors import ConfigError
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.curve import BALANCE
 from longsafety.evaluation.open_replies import verdicts
-from longsafety.model.kept import CURVE, SUMMARY, WEIGHTS, read_rows
+from longsafety.model.trained import CURVE, SUMMARY, WEIGHTS, read_rows
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.weights import weights
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from longsafety.evaluation.scores.statistics import (
@@ -53,7 +54,7 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar_exact([6, 5], [0, 2]).tolist() == pytest.approx([0.03125, 58 / 128])
 
 
-def bootstrap(differences: object, seed: int = 0, samples: int = 500) -> tuple[float, float]:
+def bootstrap(differences: ArrayLike, seed: int = 0, samples: int = 500) -> tuple[float, float]:
     return cluster_bootstrap(differences, np.ones_like(differences), samples=samples, confidence=0.95, seed=seed)
 
 

@@ -1,0 +1,77 @@
+"""Checks of what is exported, and of files that are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from longsafety.configuration.fields import path_problems
+from longsafety.settings import Settings
+
+
+def export_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Problems of ``export``: the keys of the rule, and the line."""
+    export, exports = settings.export, "export" in settings.stages
+    for key in ("format", "path"):
+        if exports != (getattr(export, key) is not None):
+            rule = "stages has export, which needs it" if exports else "stages has no export"
+            fix = "give it" if exports else "add export to stages"
+            yield ((f"export.{key}", "stages"), f"export.{key} = {getattr(export, key)}: {rule}; {fix}")
+    if exports and export.format is not None and export.path is not None:
+        from longsafety.formats.export import folder_problem
+
+        folder = Path(export.path).expanduser().resolve()
+        problem = folder_problem(folder, export.format)
+        # A sweep writes its models into subfolders of it, where those of an earlier attempt may be.
+        if problem and not (settings.exports_weights and settings.varied and folder.is_dir()):
+            yield (("export.path", "export.format", "stages"), problem)
+    if settings.exports_weights and not settings.data_mix.sources and not settings.varied:
+        yield (
+            ("data_mix.sources", "export.format"),
+            f"export.format = weights: data_mix={settings.data_mix.name} trains nothing; choose another data_mix",
+        )
+    if exports and export.format not in (None, "weights") and settings.read.path is None:
+        bench = export.format in ("longsafety_bench", "lm_eval", "inspect")
+        if not any(count.bench if bench else count.train for count in settings.scenario.tasks.values()):
+            yield (
+                ("export.format", "scenario.tasks"),
+                f"export.format = {export.format}: writes {'benchmark items' if bench else 'training samples'}, and "
+                f"scenario {settings.scenario.name} has none; choose another scenario",
+            )
+
+
+def reading_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Problems of files that are read, and of paths: the keys of the rule, and the line."""
+    for key, problem in path_problems(settings):
+        yield ((key,), problem)
+    if settings.read.path is not None and not ("export" in settings.stages and settings.only_builds):
+        yield (
+            ("read.path", "stages"),
+            f"read.path = {settings.read.path}: a file is only read to be exported; set stages=[build,export]",
+        )
+    items, select = settings.evaluation.items, settings.evaluation.select
+    if items.path is not None and settings.only_builds:
+        yield (
+            ("evaluation.items", "stages"),
+            f"evaluation.items = {items.path}: items of a file are evaluated, not built; add evaluate to stages, "
+            "or give read.path to convert a file",
+        )
+    unknown = [task for task in select.tasks if items.path is None and task not in settings.scenario.tasks]
+    if unknown:
+        yield (
+            ("evaluation.select.tasks", "scenario.tasks"),
+            f"evaluation.select.tasks = [{', '.join(unknown)}]: no task of scenario {settings.scenario.name}; choose "
+            f"from {', '.join(settings.scenario.tasks)}",
+        )
+    formats = {"read": settings.read.format if settings.read.path is not None else "auto"}
+    formats["evaluation.items"] = items.format
+    formats |= {f"data_mix.sources.{name}": source.format for name, source in settings.data_mix.sources.items()}
+    for section, schema in formats.items():
+        if schema != "auto":
+            from longsafety.formats.schemas import SCHEMAS
+
+            if schema not in SCHEMAS:
+                yield (
+                    (f"{section}.format",),
+                    f"{section}.format = {schema}: no such schema; choose from auto, {', '.join(SCHEMAS)}",
+                )
