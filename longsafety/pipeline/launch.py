@@ -21,8 +21,8 @@ from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
 from longsafety.settings import Settings
 from longsafety.stages import address, folder_name, writable
-from longsafety.tracking.location import check as check_tracker
-from longsafety.tracking.location import tracking_uri
+from longsafety.tracking.uri import check as check_tracker
+from longsafety.tracking.uri import tracking_uri
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:

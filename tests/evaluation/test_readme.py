@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from longsafety.tracking.contents import headline_metrics, run_metrics
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
@@ -20,9 +21,8 @@ from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.evaluation.scores.scoring import METRICS, score
 from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.evaluation.scores.totals import totals
+from longsafety.reporting.comparison_view import TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import TITLES, View
-from longsafety.tracking.contents import headline_metrics, run_metrics
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 README = (Path(__file__).parents[2] / "longsafety" / "evaluation" / "README.md").read_text("utf-8")
@@ -130,7 +130,7 @@ def test_the_metrics_of_mlflow_are_documented(
     record.capability.append(suite)
     scores = comparison.scores[comparison.scores["arm"] == "longsafety"].drop(columns="arm")
     matches(run_metrics(record, scores), documented("Metrics of a run"), metrics)
-    several = headline_metrics(View(comparison_of(lengths=(512, 1024)), SCORERS))
+    several = headline_metrics(ComparisonView(comparison_of(lengths=(512, 1024)), SCORERS))
     matches(several, ["METRIC/ARM/LENGTH"], metrics)
-    matches(headline_metrics(View(comparison, SCORERS)), ["METRIC/ARM"], metrics)
+    matches(headline_metrics(ComparisonView(comparison, SCORERS)), ["METRIC/ARM"], metrics)
     assert documented("Metrics of a sweep") == ["METRIC/ARM"]

@@ -16,8 +16,8 @@ from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.evaluation.scores.biases import BiasTables, bias_tables
 from longsafety.evaluation.scores.compare import compare
 from longsafety.evaluation.scores.comparison import Arm, Comparison
+from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.headline import findings
-from longsafety.reporting.view import View
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
@@ -136,7 +136,7 @@ def test_the_headline_reports_the_over_refusal(arms: list[Arm]) -> None:
     alone = compare(
         arms[:1], baseline=None, scoring="fixed", confidence=0.95, bootstrap_samples=10, equivalence_margin=0.05, seed=0
     )
-    shown = findings(View(alone), confidence=0.95)
+    shown = findings(ComparisonView(alone), confidence=0.95)
     assert [finding.kind for finding in shown[:2]] == ["warning", "warning"]
     assert "refuses is not both safe and helpful" in shown[0].text and "safe only by declining" in shown[1].text
 
@@ -163,7 +163,8 @@ def test_a_model_that_always_says_a_is_detected(compared: Comparison, behind: Bi
     assert found["safe_response_all_orders"] == 0 and found["compliance_all_orders"] == 0
     letters = behind.letters[(behind.letters["arm"] == "says_a") & (behind.letters["letter"] == "A")]
     assert letters["value"].tolist() == [1.0, 1.0] and (letters["prior"] > 0.95).all()
-    told = [finding.text for finding in findings(View(compared, ["letter"]), confidence=0.99, controls=behind)]
+    view = ComparisonView(compared, ["letter"])
+    told = [finding.text for finding in findings(view, confidence=0.99, controls=behind)]
     (warned,) = [text for text in told if "one letter" in text]
     assert warned.startswith("By the scorer letter, says_a names one letter in 1.00 of the answers")
 
