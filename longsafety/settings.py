@@ -140,7 +140,7 @@ class Teacher(Section):
     """A folder, a hub name or ``smollm2`` (``transformers``); the server's name for its model (``openai``)."""
     base_url: str | None = None
     """The server's address up to ``/v1``."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = "OPENAI_API_KEY"
     """The environment variable that holds the key; a server without keys needs none."""
     max_reply_tokens: PositiveInt = 200
     temperature: Annotated[float, Field(ge=0)] = 0.0

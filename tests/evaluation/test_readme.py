@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from longsafety.tracking.contents import headline_metrics, run_metrics
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
@@ -23,6 +22,7 @@ from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.evaluation.scores.totals import totals
 from longsafety.reporting.comparison_view import TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
+from longsafety.tracking.values import headline_metrics, run_metrics
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 README = (Path(__file__).parents[2] / "longsafety" / "evaluation" / "README.md").read_text("utf-8")

@@ -119,7 +119,7 @@ class Judge(OpenAITeacher):
 
     def __init__(self, judge: settings.Judge, cache: Path) -> None:
         same = judge.model_dump(exclude={"api_key_env", "labelled"})
-        teacher = settings.Teacher(kind="openai", api_key_env=judge.api_key_env or "", temperature=0.0, **same)
+        teacher = settings.Teacher(kind="openai", api_key_env=judge.api_key_env, temperature=0.0, **same)
         super().__init__(teacher, cache)
         self.labelled = Path(judge.labelled or LABELLED).expanduser()
         self._failures: dict[str, str] = {}

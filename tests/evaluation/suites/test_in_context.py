@@ -121,5 +121,5 @@ def test_the_suite_runs_once_and_is_reported(place: Place, capfd: pytest.Capture
 
 def test_suites_do_not_run_on_a_server(place: Place) -> None:
     server = ["evaluation.backend=openai", "evaluation.server.model=m", "evaluation.server.base_url=http://x/v1"]
-    with pytest.raises(ConfigError, match=r"capability = \[icl\]: suites ask the model here, not the server"):
+    with pytest.raises(ConfigError, match=r"capability = \[icl\]: suites use the local model, not the"):
         place.settings("data_mix=base", "evaluation.scorers=[letter]", *server, "evaluation.capability=[icl]")
