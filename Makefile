@@ -1,5 +1,6 @@
 # make demo    install the environment, then run the main experiment
-# make check   install, then style, types, imports and the fast tests
+# make lint    install, then style, imports and types
+# make check   make lint, then the fast tests
 # make test    install, then all tests but those that need a GPU or are marked soak
 # make soak    install, then the long tests: random kills, fuzzing, load
 # make ui      the MLflow pages of what was tracked
@@ -8,21 +9,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=15 --durations-min=10
+# --no-compile: Python compiles what it imports at the first import; that is a small part of what is installed.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 RUN := $(VENV)/.run
 DEVELOP := $(VENV)/.develop
 
-.PHONY: demo check test soak ui clean
+.PHONY: demo lint check test soak ui clean
 
 demo: $(RUN)
 	$(BIN)/python -m longsafety +experiment=mix_ablation
 
-check: $(DEVELOP)
+lint: $(DEVELOP)
 	$(BIN)/ruff check longsafety tests
 	$(BIN)/ruff format --check longsafety tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy longsafety tests
+
+check: lint
 	$(PYTEST) -m "not gpu and not slow and not soak"
 
 test: $(DEVELOP)

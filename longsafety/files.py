@@ -73,6 +73,14 @@ def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
+def user_path(text: str | Path) -> Path:
+    """The path with ``~`` or ``~user`` replaced by a home folder; unchanged if there is no such user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def visible_files(path: Path) -> list[Path]:
     """A file itself; of a folder all files below it that are not hidden, sorted by name."""
     if path.is_file():

@@ -542,7 +542,7 @@ class Paths(Section):
 class Reuse(Section):
     """Kept results that are adopted by hand, where the source code has changed but not what matters to them."""
 
-    weights: str | None = None
+    weights: Annotated[str | None, LocalPath()] = None
     """A folder of trained weights (``outputs/stages/weights/ADDRESS``), or one with several such folders: a trained
     arm takes the weights whose mix, model, recipe, length and seed are its own instead of training. The report marks
     it."""

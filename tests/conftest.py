@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -64,10 +65,13 @@ def tiny_seeds() -> list[Seed]:
 
 @pytest.fixture(scope="session")
 def tiny_documents(tiny_tokenizer: Any) -> list[Document]:
-    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words of the tokenizer's vocabulary."""
-    words = sorted(
-        {token[1:].lower() for token in tiny_tokenizer.get_vocab() if token[0] == "Ġ" and token[1:].isalpha()}
-    )
+    """Prose of made-up sentences: 24 documents of 60 sentences of 5 to 25 words, two or three tokens each."""
+    vocabulary = sorted(tiny_tokenizer.get_vocab())
+    starts = [token[1:].lower() for token in vocabulary if token[0] == "Ġ" and token[1:].isalpha()]
+    ends = [token for token in vocabulary if re.fullmatch("[a-z]{2,}", token)] * len(starts)
+    twos = (one + two for one, two in zip(starts, ends, strict=False))
+    threes = (one + two + three for one, two, three in zip(starts, ends, ends[50:], strict=False))
+    words = sorted({*twos, *threes})
     rng = random.Random(7)
 
     def sentence() -> str:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from longsafety.files import file_hash, files_hash, relative_name, visible_files, whole_file, whole_folder, write_text
+from longsafety.files import (
+    file_hash,
+    files_hash,
+    relative_name,
+    user_path,
+    visible_files,
+    whole_file,
+    whole_folder,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_whole_and_a_failure_leaves_the_former(tmp_path: Path) -> None:
@@ -64,3 +73,10 @@ def test_a_name_that_is_not_utf8_has_a_printable_form(tmp_path: Path) -> None:
         pytest.skip("the file system takes UTF-8 names only")
     assert relative_name(file, tmp_path) == "caf\\xe9.txt"
     assert files_hash([file], tmp_path) == files_hash([file], tmp_path)
+
+
+def test_a_home_folder_in_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert user_path("~/a") == Path("/somewhere/a")
+    assert user_path("~no-such-user-here/a") == Path("~no-such-user-here/a")
+    assert user_path("a/~") == Path("a/~")

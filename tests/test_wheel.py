@@ -7,9 +7,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from tests.conftest import Place
 
 ROOT = Path(__file__).parents[1]
 DATA = [
@@ -63,9 +67,9 @@ def test_configuration_is_composed_outside_the_checkout(installed: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_plan_and_build_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+def test_plan_and_build_outside_the_checkout(installed: Path, tmp_path: Path, place: Place) -> None:
     plan = python(installed, tmp_path, "-m", "longsafety", "scale=paper", "stages=[plan]", "tracking=none")
     assert "peak" in plan
-    common = ["scale=smoke", "stages=[build]", "scenario=harmful_niah", "trainer=cpu", "tracking=none"]
-    python(installed, tmp_path, "-m", "longsafety", *common, f"paths.cache={tmp_path / 'cache'}")
+    common = ["scale=smoke", "stages=[build]", "trainer=cpu", "tracking=none"]
+    python(installed, tmp_path, "-m", "longsafety", *common, f"corpus={place.corpus}", f"paths.cache={place.cache}")
     assert list((tmp_path / "outputs" / "stages" / "samples").glob("*/*.parquet"))

@@ -18,6 +18,7 @@ from longsafety import settings
 from longsafety.chat.replies import Reply, ReplyCache
 from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
 from longsafety.errors import DataError
+from longsafety.files import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class CachedTeacher(ABC):
         self.replies = ReplyCache(cache / self.section.split(".")[-1])
         self.spent_tokens = 0
         self._spending = threading.Lock()
-        local = Path(self.model).expanduser()
+        local = user_path(self.model)
         self.writer = f"{teacher.kind}:{local.name if local.is_absolute() else self.model}"
 
     def write(self, prompts: Sequence[Prompt]) -> list[Written]:

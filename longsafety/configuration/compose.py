@@ -73,7 +73,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
     own = [] if config_dir is None else [_config_dir(config_dir)]
     GlobalHydra.instance().clear()
     register_roots(*own)
-    _name_config_dir(config_dir)
+    _name_config_dir(*own)
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
         reader = Reader(_groups(*own), GlobalHydra.instance().config_loader())
         typed = reader.choices(arguments, multirun=multirun)
@@ -97,22 +97,22 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
         return jobs
 
 
+def _name_config_dir(*own: Path) -> None:
+    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
+
+    def resolve(*_: str) -> str:
+        if not own:
+            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
+        return str(own[0])
+
+    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
+
+
 def _config_dir(config_dir: str) -> Path:
     folder = Path(config_dir)
     if not config_dir.strip() or not folder.is_dir():
         raise ConfigError([f"--config-dir = {config_dir!r}: no such folder; give a folder of config groups"])
     return folder.resolve()
-
-
-def _name_config_dir(config_dir: str | None) -> None:
-    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
-
-    def resolve(*_: str) -> str:
-        if config_dir is None:
-            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
-        return str(Path(config_dir).resolve())
-
-    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
 
 
 def _groups(*own: Path) -> frozenset[str]:

@@ -74,8 +74,7 @@ def with_absolute_paths(section: _AnySection) -> _AnySection:
     """The section with every path (:class:`longsafety.settings.LocalPath`) made absolute, in its subsections too."""
     update: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        kind = _kind(field.annotation, field.metadata)
+        value, kind = getattr(section, name), _kind(field.annotation, field.metadata)
         mark = kind.path
         if isinstance(value, Section):
             update[name] = with_absolute_paths(value)
@@ -95,12 +94,15 @@ def path_problems(section: Section, prefix: str = "") -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, field in type(section).model_fields.items():
         value, key = getattr(section, name), f"{prefix}{name}"
-        mark = _kind(field.annotation, field.metadata).path
+        kind = _kind(field.annotation, field.metadata)
+        mark = kind.path
         if isinstance(value, Section):
             found += path_problems(value, f"{key}.")
         elif isinstance(value, dict):
             for part, item in value.items():
                 found += path_problems(item, f"{key}.{part}.") if isinstance(item, Section) else []
+        elif isinstance(value, list) and kind.element is not None and kind.element.path is not None:
+            found += [(key, f"{key} = {item}: {problem}") for item in value if (problem := _problem(item))]
         elif isinstance(value, str) and mark is not None and (problem := _problem(value)):
             found.append((key, f"{key} = {value}: {problem}"))
     return found

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 from longsafety.corpus.embedded import LICENCE, embedded_fingerprint, embedded_texts
 from longsafety.errors import DataError
-from longsafety.files import files_hash
+from longsafety.files import files_hash, user_path
 from longsafety.formats.data_files import DataFile, Row, file_rows
 from longsafety.formats.rows import data_files, dataset_name, dataset_rows, is_dataset
 from longsafety.samples.language import UNSPACED
@@ -80,7 +79,7 @@ def fingerprint(corpus: Corpus) -> str:
 
     Local files are hashed by content; a hub dataset by its name, revision and split.
     """
-    path = Path(corpus.source).expanduser()
+    path = user_path(corpus.source)
     if corpus.source == "embedded":
         origin = embedded_fingerprint()
     elif not path.exists():
@@ -149,7 +148,7 @@ def _without_gutenberg(text: str, counts: Counter[str]) -> str:
 
 
 def _texts(corpus: Corpus, counts: Counter[str]) -> Iterator[_Text]:
-    path = Path(corpus.source).expanduser()
+    path = user_path(corpus.source)
     columns = [key for key in (corpus.text_key, corpus.id_key) if key is not None]
     if not path.exists() or is_dataset(path):
         for row in dataset_rows(corpus.source, split=corpus.split, columns=columns, key=_SOURCE):

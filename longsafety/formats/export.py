@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.files import whole_folder
+from longsafety.files import user_path, whole_folder
 from longsafety.formats.card import Summary, render_card
 from longsafety.formats.layouts import FORMATS, Format
 from longsafety.samples.encode import ChatEncoder
@@ -41,7 +41,7 @@ def export(
     """
     if format not in FORMATS:
         raise DataError(f"export.format = {format!r}: must be one of {', '.join(FORMATS)}")
-    form, folder = FORMATS[format], folder.expanduser().resolve()
+    form, folder = FORMATS[format], user_path(folder).resolve()
     if problem := folder_problem(folder, format):
         raise DataError(problem)
     recipes = list(samples) if isinstance(samples, Iterator) else samples

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from longsafety.errors import DataError
+from longsafety.files import user_path
 from longsafety.formats.data_files import Row
 from longsafety.formats.fields import Fields
 from longsafety.formats.rows import read_rows
@@ -65,7 +66,7 @@ def read_public(
     else:
         found = SCHEMAS[schema]
     if found.contexts:
-        beside = docs or docs_beside(Path(path).expanduser())
+        beside = docs or docs_beside(user_path(path))
         if beside:
             rows = chain(rows, read_rows(beside, counts=files))
     elif docs is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError, first_line
-from longsafety.files import files_hash, visible_files
+from longsafety.files import files_hash, user_path, visible_files
 from longsafety.formats.data_files import SUFFIXES, DataFile, Row, file_rows
 from longsafety.hub import HubName, check_dataset, hub_name
 
@@ -27,7 +27,7 @@ def read_rows(
     Without ``split`` all splits of a dataset are read. ``key`` is the dotted key of the source, for messages.
     Raises ``DataError`` for a source or split that does not exist.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if not path.exists() or is_dataset(path):
         yield from dataset_rows(source, split=split, key=key)
         return
@@ -39,7 +39,7 @@ def read_rows(
 
 def rows_fingerprint(source: str | None) -> str:
     """Hash of a source's content, or of a hub dataset's name (cheap: no heavy import)."""
-    path = Path(source or "").expanduser()
+    path = user_path(source or "")
     if not source or not path.exists():
         return sha256(f"hub\0{source}".encode()).hexdigest()[:16]
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
@@ -88,7 +88,7 @@ def dataset_rows(
 
     A dataset that was saved without its splits is read whole, whatever ``split`` is. Raises DataError.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     name = None if path.exists() else dataset_name(source, key)
     if name is not None:
         try:

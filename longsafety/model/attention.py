@@ -27,7 +27,9 @@ NAME, VARLEN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_flex"
 PACKED = {"sdpa": NAME, "varlen": VARLEN, "flex": FLEX}
 """The chosen attention → the name by which a network takes it for packed chats."""
 _BLOCK = 512
-"""Queries of a node below others that are computed at once: their mask has so many rows."""
+"""Queries of a node with ancestors that are computed at once: their mask has so many rows."""
+_SHORT = 2048
+"""Tokens of the longest node that shares a call with others of its length: a longer one fills a device by itself."""
 
 
 def trie_attention(
@@ -44,8 +46,8 @@ def trie_attention(
 ) -> tuple[torch.Tensor, None]:
     """``query [1, H, T, D]``, ``key`` and ``value [1, K, T, D]`` → ``[1, T, H, D]``; K divides H.
 
-    A node without ancestors is one causal call of torch's fused attention. One below others sees their keys and its
-    own; its mask has a row a query and is made in blocks.
+    Nodes without ancestors are causal calls of torch's fused attention, one call for all short ones of a length. A node
+    with ancestors sees their keys and its own; its mask has a row a query and is made in blocks.
     """
     if (read := getattr(module, ROWS, None)) is not None:
         return _attention_at(read, query, key, value, nodes, scale=scaling, dropout_p=dropout), None
@@ -58,28 +60,45 @@ def trie_attention(
         groups if query.device.type == "cpu" else 1
     )  # grouped heads take the processor's causal kernel 1.4 × as long
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
-    outputs = []
+    outputs: dict[int, torch.Tensor] = {}
+    for group in _of_one_length([number for number, node in enumerate(nodes) if not node.ancestors], sizes):
+        q, k, v = (_stacked([parts[number] for number in group]) for parts in (queries, keys, values))
+        k, v = (part.repeat_interleave(repeats, dim=1) for part in (k, v))
+        found = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups != repeats, **options)
+        outputs |= zip(group, found.split(1), strict=True)
     for number, node in enumerate(nodes):
         if not node.ancestors:
-            k, v = (part[number].repeat_interleave(repeats, dim=1) for part in (keys, values))
-            grouped = groups != repeats
-            outputs.append(
-                scaled_dot_product_attention(queries[number], k, v, is_causal=True, enable_gqa=grouped, **options)
-            )
             continue
-        seen = [*node.ancestors, number]
+        seen, blocks = [*node.ancestors, number], []
         k, v = (torch.cat([parts[index] for index in seen], dim=2) for parts in (keys, values))
         before = k.shape[2] - node.num_tokens
         for start in range(0, node.num_tokens, _BLOCK):
             block = queries[number][:, :, start : start + _BLOCK]
             stop = before + start + block.shape[2]
             mask = torch.ones(block.shape[2], stop, dtype=torch.bool, device=query.device).tril(before + start)
-            outputs.append(
+            blocks.append(
                 scaled_dot_product_attention(
                     block, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=groups > 1, **options
                 )
             )
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+        outputs[number] = _joined(blocks)
+    return _joined([outputs[number] for number in range(len(nodes))]).transpose(1, 2).contiguous(), None
+
+
+def _of_one_length(numbers: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """The nodes grouped by length, in order; each longer than ``_SHORT`` by itself."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number in numbers:
+        groups.setdefault((sizes[number], number if sizes[number] > _SHORT else -1), []).append(number)
+    return list(groups.values())
+
+
+def _stacked(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(parts), dim=2) if len(parts) > 1 else parts[0]
 
 
 def _attention_at(
@@ -125,16 +144,23 @@ def _merged_attention(
     groups = query.shape[1] // key.shape[1]
     key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
 
-    def attend(queries: slice, keys: slice, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        found, log = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query[:, :, queries], key[:, :, keys], value[:, :, keys], 0.0, causal, scale=scaling
-        )
+    def attend(queries: Sequence[slice], keys: Sequence[slice], causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        q = _stacked([query[:, :, at] for at in queries])
+        k, v = (_stacked([part[:, :, at] for at in keys]) for part in (key, value))
+        found, log = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, scale=scaling)
         return found, log[..., None]
 
-    stops = list(accumulate(node.num_tokens for node in nodes))
-    own = [slice(stop - node.num_tokens, stop) for stop, node in zip(stops, nodes, strict=True)]
-    parts = [attend(place, place, True) for place in own]
-    output, sums = (torch.cat(kind, dim=2) for kind in zip(*parts, strict=True))
+    sizes = [node.num_tokens for node in nodes]
+    stops = list(accumulate(sizes))
+    own = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
+    parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for group in _of_one_length(range(len(nodes)), sizes):
+        places = [own[number] for number in group]
+        found, log = attend(places, places, True)
+        parts |= zip(group, zip(found.split(1), log.split(1), strict=True), strict=True)
+    output, sums = (
+        torch.cat(kind, dim=2) for kind in zip(*(parts[number] for number in range(len(nodes))), strict=True)
+    )
     last = list(stops)
     for number, node in enumerate(nodes):
         for ancestor in node.ancestors:
@@ -142,7 +168,7 @@ def _merged_attention(
     for place, stop, end in zip(own, stops, last, strict=True):
         if end > stop:
             below = slice(stop, end)
-            found, log = attend(below, place, False)
+            found, log = attend([below], [place], False)
             both = torch.logaddexp(sums[:, :, below], log)
             kept, added = ((part - both).exp().to(query.dtype) for part in (sums[:, :, below], log))
             output[:, :, below] = output[:, :, below] * kept + found * added

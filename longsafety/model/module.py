@@ -18,8 +18,11 @@ from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from longsafety.errors import ConfigError
 from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
+from longsafety.model.device import chosen_precision
+from longsafety.model.frozen import cast_frozen
 from longsafety.model.kernels import chosen_attention
-from longsafety.model.load import add_lora, load_model
+from longsafety.model.load import load_model
+from longsafety.model.lora import add_lora
 from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.optimizer import optimizer
 from longsafety.model.sequence import share_sequences
@@ -106,7 +109,18 @@ class CausalTuner(L.LightningModule):
             network.gradient_checkpointing_enable(recomputed)
         if model.tune == "lora":
             network = add_lora(network, model.lora, self.settings.seed)
+        if self._casts_frozen:
+            cast_frozen(network, torch.bfloat16)
         return network.train()
+
+    @property
+    def _casts_frozen(self) -> bool:
+        """Whether autocast would cast frozen weights in every pass: on a processor; DeepSpeed casts them itself."""
+        trainer = self.settings.trainer
+        precision, _ = chosen_precision(trainer.precision, trainer.accelerator, trains=True)
+        gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
+        lora = self.settings.model.tune == "lora"
+        return lora and precision == "bf16-mixed" and trainer.strategy != "deepspeed" and not gpu
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         with save_on_cpu() if self.settings.trainer.offload_activations else nullcontext():

@@ -12,7 +12,7 @@ from typing import Any
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError, first_line
-from longsafety.files import file_hash
+from longsafety.files import file_hash, user_path
 from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 from longsafety.model import smollm2, tiny
 
@@ -81,7 +81,7 @@ def _check_revision(model: settings.Model) -> None:
 
 def _local_folder(source: str) -> Path | None:
     """The folder that ``source`` names, or ``None`` for a hub name (``owner/name``)."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return path
     if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import factorial
 
 from longsafety.planning.external import ExternalCalls, judge_calls, teacher_calls
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.task_counts import task_counts
-from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Settings
 

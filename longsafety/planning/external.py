@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from longsafety.evaluation.open_replies.judge import LABELLED
+from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.settings import Settings
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from longsafety.evaluation.scores.biases import LIKED
+from longsafety.evaluation.scores.biases import LETTER_EXCESS
 from longsafety.reporting.comparison_view import COMPLIES, REFUSES, SAFE, TITLES, ComparisonView, Paired, Share
 from longsafety.reporting.numbers import decimals, interval, p_text, signed
 from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
-    from longsafety.evaluation.scores.biases import Controls
+    from longsafety.evaluation.scores.biases import BiasTables
 
 BOTH_AT_LEAST = 0.5
 """An arm below this in safe response or in compliance is not called safe and helpful."""
@@ -49,7 +49,7 @@ class _Arm:
         )
 
 
-def findings(view: ComparisonView, *, confidence: float, controls: Controls | None = None) -> list[Finding]:
+def findings(view: ComparisonView, *, confidence: float, controls: BiasTables | None = None) -> list[Finding]:
     """The headline's sentences. They are about the longest length if there are several."""
     if not view.lengths:
         return [Finding("warning", "Nothing was scored.")]
@@ -71,12 +71,12 @@ def findings(view: ComparisonView, *, confidence: float, controls: Controls | No
     return found + _preferred_letters(controls, length) + _caveat(view, length, alpha)
 
 
-def _preferred_letters(controls: Controls | None, length: int) -> list[Finding]:
+def _preferred_letters(controls: BiasTables | None, length: int) -> list[Finding]:
     """Arms that name one letter, whichever option stands there: their letters are not answers."""
     if controls is None:
         return []
     table = controls.letters
-    table = table[(table["max_tokens"] == length) & (table["low"] > table["chance"] + LIKED)]
+    table = table[(table["max_tokens"] == length) & (table["low"] > table["chance"] + LETTER_EXCESS)]
     found = []
     for scorer, liked in table.groupby("scorer", sort=False):
         arms = [str(arm) for arm in liked["arm"].unique()]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from longsafety.evaluation.scores.biases import Controls
+from longsafety.evaluation.scores.biases import BiasTables
 from longsafety.evaluation.scores.statistics import equivalence
 from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, Compared, ComparisonView, Paired, Share
@@ -36,7 +36,7 @@ def write_report(
     redact: bool,
     command: str,
     needles: pd.DataFrame | None = None,
-    controls: Controls | None = None,
+    controls: BiasTables | None = None,
     seeds: pd.DataFrame | None = None,
 ) -> None:
     """Writes the page to ``path``, whole or not at all.
@@ -130,7 +130,7 @@ def _num_sources(view: ComparisonView) -> int | None:
     return int(min(found)) if found else None
 
 
-def _letters(controls: Controls | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
+def _letters(controls: BiasTables | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
     """(arm, scorer, length, options) → a row a letter."""
     found: dict[tuple[str, str, int, int], list[dict[str, Any]]] = {}
     for row in [] if controls is None else _rows(controls.letters):
@@ -138,7 +138,7 @@ def _letters(controls: Controls | None) -> dict[tuple[str, str, int, int], list[
     return found
 
 
-def _bins(controls: Controls | None, scorer: str) -> list[dict[str, Any]]:
+def _bins(controls: BiasTables | None, scorer: str) -> list[dict[str, Any]]:
     if controls is None:
         return []
     table = controls.bins

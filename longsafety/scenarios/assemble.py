@@ -48,7 +48,7 @@ class Filler:
         return taken[::-1] if self.backwards else taken
 
     def _chain(self) -> Iterator[Span]:
-        """The spans seen before, then new ones: every round of the fitting sees the same spans."""
+        """The spans drawn before, then new ones: every round of the fitting sees the same spans."""
         assert self._source is not None
         yield from self._taken
         for span in self._source:
@@ -69,7 +69,7 @@ class Draft:
     ``before`` only."""
     header: str = ""
     available: int | None = None
-    """Tokens of the documents that both sides share; None where texts may come round again."""
+    """Tokens of the documents that both sides share; None where texts may be repeated."""
     own_paragraph: bool = False
     """Needles are paragraphs of their own, not sentences in one."""
 
@@ -138,7 +138,7 @@ def fit(
             f"{where}: the documents left for this split have {draft.available} tokens, {filler_tokens} are needed; "
             "give a larger corpus or a smaller length.max_tokens"
         )
-    # Where the later needles stand is settled once, so that every round cuts the same stretches.
+    # The later needles' offsets are fixed once, so that every round cuts the same stretches.
     offsets = [round(filler_tokens * (depth - first)) for depth in draft.depths[1 : len(draft.needles)]]
     num_before = round(filler_tokens * first)
     for _ in range(_ROUNDS):
@@ -148,8 +148,8 @@ def fit(
             best = context
         if -SLACK <= excess <= 0:
             return context
-        # A cut that moves off a split character can answer one token with three. So once near, steps are of one
-        # token and only the longer side's cut moves; before that, both sides keep the depth.
+        # A cut that avoids splitting a character can change the length by three tokens for one. Near the target, steps
+        # are therefore of one token and only the longer side's cut moves; before, both sides keep the depth.
         near = abs(excess) <= _NEAR
         step = -excess if abs(excess) > SLACK else (-1 if excess > 0 else 1)
         filler_tokens = max(filler_tokens + step, 0)

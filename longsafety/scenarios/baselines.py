@@ -1,4 +1,4 @@
-"""The other arms' samples: benign long-context questions, and harmful requests without a context."""
+"""Samples of the baseline arms: benign long-context questions, and harmful requests without a context."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _QUESTIONS = {
 _ATTEMPTS = 400
 
 AskPassages = Callable[[Sequence[str]], Sequence[tuple[str, str, str] | None]]
-"""Passages → for each (question, answer, writer), or None where the teacher wrote nothing usable."""
+"""Passages → (question, answer, writer) for each, or None where the teacher wrote nothing usable."""
 
 
 def baseline_samples(builder: Builder, kind: str, count: int, ask: AskPassages | None = None) -> Iterator[Sample]:
@@ -68,16 +68,16 @@ def _short_safety(builder: Builder, count: int) -> Iterator[Sample]:
 def _long_align(builder: Builder, count: int, ask: AskPassages | None) -> Iterator[Sample]:
     """Questions about one sentence of the context.
 
-    Without a teacher they ask for the sentence by its opening words: deterministic and extractive, so that the answer
-    is known to be right. A teacher writes a question about the sentence and its answer.
+    Without a teacher the question quotes the sentence's opening words: deterministic and extractive, so the answer is
+    right by construction. A teacher writes a question about the sentence and its answer.
     """
     pool, encoder, store = builder.pool, builder.encoder, builder.encoder.store
     names = [f"long_align-{index:05d}" for index in range(count)]
     rngs = [random.Random(f"{builder.seed}/{name}") for name in names]
     sentences = [_sentence(pool, rng) for rng in rngs]
-    asked = ask([sentence for _, _, _, sentence in sentences]) if ask else [None] * count
+    replies = ask([sentence for _, _, _, sentence in sentences]) if ask else [None] * count
     targets = target_lengths(builder.length, "train", count, seed=f"{builder.seed}/long_align/lengths")
-    for name, rng, place, written, target in zip(names, rngs, sentences, asked, targets, strict=True):
+    for name, rng, place, written, target in zip(names, rngs, sentences, replies, targets, strict=True):
         document, start, stop, sentence = place
         language = "zh" if store.languages[document] == "zh" else "en"
         opening = sentence[:_OPENING_CHARACTERS] if language == "zh" else " ".join(sentence.split()[:_OPENING_WORDS])

@@ -37,7 +37,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Builder:
-    """Everything that the items of one split are made of."""
+    """Everything that the items of one split are built from."""
 
     scenario: Scenario
     length: Length
@@ -130,7 +130,7 @@ def write(builder: Builder, path: Path, *, workers: int, progress: Callable[[int
     if workers < 2:
         made = (_record_batch(builder, chunk) for chunk in chunks)
         return write_batches(_counted(made, chunks, progress), path)
-    _ = builder.pool.passages  # once, before the processes part
+    _ = builder.pool.passages  # once, before the processes fork
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(builder,)) as executor:
         buffers = executor.map(_in_process, chunks)
@@ -197,7 +197,7 @@ class _TaskBuilder:
         name = f"{self.name}-{index:05d}"
         rng = random.Random(f"{builder.seed}/{name}")
         item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])
-        # The letters before the filler, which draws from rng as far as the length goes: items pair across lengths.
+        # Letters are drawn before the filler, whose draws depend on the length: so items pair across lengths.
         order = list(range(len(self.task.roles)))
         rng.shuffle(order)
         benign_order = list(range(3))
@@ -275,7 +275,7 @@ def _joined(needles: tuple[Segment, ...]) -> tuple[Segment, ...]:
 
 
 def num_workers(num_threads: int | None) -> int:
-    """Processes that build: as many as the processor's cores that this process may use."""
+    """Processes that build: one for each core that this process may use."""
     with suppress(AttributeError):
         return num_threads or len(os.sched_getaffinity(0))
     return num_threads or os.cpu_count() or 1

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def depth_grid(depths: list[float] | str, num_depths: int) -> list[float]:
-    """The depths that items go round: given, or a grid of ``num_depths``.
+    """The depths that items are assigned round-robin: given, or a grid of ``num_depths``.
 
     ``sigmoid`` is the needle-in-a-haystack test's: the logistic function of evenly spaced places, steepness 10.
     """

@@ -1,4 +1,4 @@
-"""Benchmark items out of anybody's file, made askable: contexts in a token store, options with roles, an order."""
+"""Benchmark items from a user's file: contexts in a token store, options with roles, an order of the options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import language_of
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import Document, TokenStore
-from longsafety.scenarios.tasks.common import common
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Read
 from longsafety.vocabulary import OTHER, TWO_BENIGN_ROLES, TWO_ROLES
@@ -72,7 +72,7 @@ def read_items(
             f"evaluation.items = {source.path}: {found.schema} holds training chats; give a file of items or requests, "
             "such as the schema longsafety_bench"
         )
-    samples = [*found.samples, *(_asked(request, found.schema) for request in found.requests)]
+    samples = [*found.samples, *(_from_request(request, found.schema) for request in found.requests)]
     special = tokenizer.all_special_tokens
     kept = [sample for sample in samples if not any(token in text for text in _texts(sample) for token in special)]
     if not kept:
@@ -82,7 +82,7 @@ def read_items(
     return Items(_encoded(kept, tokenizer, folder, seed, task_files), dict(+counts), found.bad)
 
 
-def _asked(request: Request, schema: str) -> Sample:
+def _from_request(request: Request, schema: str) -> Sample:
     """A request as an item without a context."""
     text = request["request"]
     language = "zh" if language_of(text) == "zh" else "en"
@@ -109,7 +109,7 @@ def _asked(request: Request, schema: str) -> Sample:
 
 
 def _context(sample: Sample) -> str:
-    return "".join(str(part) for part in sample.context)  # of a file that was read: text throughout
+    return "".join(str(part) for part in sample.context)  # items from a file have no spans
 
 
 def _texts(sample: Sample) -> list[str]:
@@ -121,7 +121,7 @@ def _texts(sample: Sample) -> list[str]:
 
 
 def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int, task_files: Sequence[str]) -> list[Sample]:
-    """Contexts as spans of the store, each text once; and what only a tokenizer or our tasks know."""
+    """Contexts as spans of the store, each text once; lengths, complying roles and orders."""
     numbers: dict[str, int] = {}
     documents: list[Document] = []
     for sample in samples:

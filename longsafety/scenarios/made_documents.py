@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE
 from longsafety.samples.store import Document
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common
 
 _CHAPTERS = 12
 """Vignettes a person, each of other deeds in other words."""

@@ -1,4 +1,4 @@
-"""How long each item is to be."""
+"""The target length of each item."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHORTEST = 1 / 16
 
 
 def target_lengths(length: Length, split: str, count: int, *, seed: str) -> list[int]:
-    """``count`` lengths in tokens for a split (``train`` or ``bench``): one, a list in turn, or a spread.
+    """``count`` lengths in tokens for a split (``train`` or ``bench``): one, a list in round-robin, or a spread.
 
     A spread takes ``count`` quantiles of a log-normal distribution, cut off at the longest length, whose mean is
     ``mean_tokens``; ``seed`` shuffles them.

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from longsafety.corpus import embedded
-from longsafety.corpus.embedded import embedded_fingerprint, embedded_texts, prose_paragraphs
+from longsafety.corpus.embedded import embedded_fingerprint, embedded_texts
+from longsafety.corpus.prose import prose_paragraphs
 
 SENTENCE = "The estimator keeps a running mean of what it has seen, so that memory does not grow with the rows."
 

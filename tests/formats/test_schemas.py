@@ -14,7 +14,7 @@ from longsafety.formats.public import read_public, recognised
 from longsafety.formats.schema import Identified, Schema
 from longsafety.formats.schemas import SCHEMAS
 from longsafety.samples.recipe import Sample
-from longsafety.scenarios.seeds import load_seeds
+from longsafety.scenarios.seeds.load import load_seeds
 
 
 def dialogue(schema: Schema, row: Fields) -> Identified:

@@ -60,12 +60,13 @@ def test_in_bfloat16_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         expected = (cross_entropy(head(hidden).float(), TARGETS, reduction="none") * WEIGHTS).sum()
         expected.backward()
+        assert hidden.grad is not None
         wanted = hidden.grad.clone(), head.weight.grad.clone()
         head, hidden = made(torch.nn.Linear, bias=False, trained=True)
         loss = answer_loss(head, hidden, TARGETS, WEIGHTS)
         loss.backward()
     torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
-    assert hidden.grad.dtype == head.weight.grad.dtype == torch.float32
+    assert hidden.grad is not None and hidden.grad.dtype == head.weight.grad.dtype == torch.float32
     for one, other in zip((hidden.grad, head.weight.grad), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from longsafety.errors import ConfigError
-from longsafety.model import kernels
 from longsafety.model.kernels import chosen_attention, loaded_attention, missing_packages
 from longsafety.settings import Settings
 
@@ -39,7 +38,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
 def test_on_the_processor_auto_is_sdpa() -> None:

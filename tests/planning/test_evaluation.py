@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longsafety.evaluation.open_replies.judge import LABELLED
+from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.planning.evaluation import evaluation_cost
 
 if TYPE_CHECKING:

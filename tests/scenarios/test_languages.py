@@ -16,8 +16,8 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import LANGUAGES
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.common_words import listed
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import listed
 from longsafety.scenarios.tasks.phrases import texts
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.scenarios import seeds as module
 from longsafety.scenarios.seeds.load import load_seeds, seeds_fingerprint
 from longsafety.scenarios.seeds.seed import Seed, read_seeds, write_seeds
 from longsafety.scenarios.splits import split_seeds
@@ -236,7 +235,7 @@ def test_mistakes_are_told_with_file_and_line(tmp_path: Path, what: str) -> None
         load_seeds(str(path))
     place, end = str(caught.value).split("\n")
     assert place.startswith(f"{path}:")
-    assert end.endswith("1 rows are bad; mend them, or set on_bad_row=skip to leave them out")
+    assert end.endswith("1 rows are bad; fix them, or set on_bad_row=skip to leave them out")
 
 
 def test_every_bad_row_is_named_and_with_skip_left_out(tmp_path: Path) -> None:
@@ -290,7 +289,7 @@ def test_the_fingerprint_follows_the_shipped_items_that_stand_in(
     rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
-    monkeypatch.setattr(module, "_shipped_files", lambda: [rows])
+    monkeypatch.setattr("longsafety.scenarios.seeds.shipped._files", lambda language: [rows])
     after = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
     assert len({*before, *after}) == 4
 

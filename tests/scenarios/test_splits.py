@@ -14,9 +14,10 @@ from longsafety.samples.recipe import EXCHANGE, VIGNETTE, Sample, Span, is_made
 from longsafety.samples.store import Document, TokenStore
 from longsafety.scenarios.baselines import baseline_samples
 from longsafety.scenarios.build import Builder
+from longsafety.scenarios.made_documents import exchanges_of
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_documents
-from longsafety.scenarios.tasks.fully_harmful import ManyShotJailbreak, exchanges_of
+from longsafety.scenarios.tasks.fully_harmful import ManyShotJailbreak
 from longsafety.scenarios.tasks.task import Pool
 
 

@@ -86,7 +86,7 @@ def audit(train: Sequence[Sample], bench: Sequence[Sample], encoder: ChatEncoder
     if wrong:
         shown = "; ".join(wrong[:_NAMED_VIOLATIONS])
         more = f"; and {len(wrong) - _NAMED_VIOLATIONS} more" if len(wrong) > _NAMED_VIOLATIONS else ""
-        raise DataError(f"audit: {len(wrong)} twin(s) differ otherwise than they should: {shown}{more}; build anew")
+        raise DataError(f"audit: {len(wrong)} twin(s) differ in what they should not: {shown}{more}; build again")
     edges, lengths = _lengths(facts)
     needled = [fact for fact in everything if fact.rendered]
     licence_counts = _licences(everything, corpus_licence)

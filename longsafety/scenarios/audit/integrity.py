@@ -1,4 +1,4 @@
-"""The integrity of samples: needles are where they should be, and twins differ in what they should and nothing else."""
+"""Integrity of samples: needles are where they should be, and twins differ only in what they should."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A sample without its context, which may be a thousand spans: what is left to compare and count."""
+    """A sample without its context (up to a thousand spans): what the audit compares and counts."""
 
     sample: Sample
     """Its context and choices left out."""
     filler: int
-    """Hash of the context but for its needles (of this process: strings hash otherwise in another)."""
+    """Hash of the context without its needles; only valid in this process, because hashes of strings are salted."""
     needles: tuple[str, ...]
     only_needles: bool
     """Nothing else is in the context but white space."""
@@ -56,7 +56,7 @@ def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
         for place in sample.needles:
             filler[place] = None
         key = sample.pair_id, hash(tuple(filler))
-        if key not in known:  # else a twin's context, of as many as a thousand spans, was looked at before
+        if key not in known:  # a twin's context, up to a thousand spans, is examined once
             known[key] = _depths_and_language(filler, store)
         depths, language = known[key]
         blank = not any(part is not None and (not isinstance(part, str) or part.strip()) for part in filler)
@@ -65,7 +65,7 @@ def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
 
 
 def _needles(sample: Sample) -> tuple[str, ...]:
-    """The needles' texts; raises ``DataError`` where there should be one and is none."""
+    """The needles' texts. Raises ``DataError`` where a needle is expected and missing."""
     found: list[str] = []
     if sample.kind not in ITEM_KINDS:
         return ()
@@ -73,7 +73,7 @@ def _needles(sample: Sample) -> tuple[str, ...]:
         part = sample.context[place] if 0 <= place < len(sample.context) else ""
         if not isinstance(part, str) or not part.strip():
             what = "white space or past its end" if isinstance(part, str) else "a document's"
-            raise DataError(f"{sample.id}: needle at part {place} of the context is {what}, no statement; build anew")
+            raise DataError(f"{sample.id}: needle at part {place} of the context is {what}, no statement; build again")
         found.append(part)
     expected = sample.kind == "benign_needle" or (sample.kind == "harmful" and sample.scenario == "PH")
     if expected and not found:
@@ -89,7 +89,7 @@ def _find(needles: Sequence[str], sample: Sample, store: TokenStore) -> None:
         if place < 0:
             raise DataError(
                 f"{sample.id}: needle {number} of {len(needles)} is not in the rendered context, or not after the one "
-                "before it; build anew"
+                "before it; build again"
             )
         place += len(needle)
 
@@ -108,7 +108,7 @@ def _depths_and_language(filler: Sequence[Segment | None], store: TokenStore) ->
 
 
 def violations(facts: Sequence[Fact]) -> Iterator[str]:
-    """What is wrong with the twins of a split, one text a twin that is not as it should be."""
+    """What is wrong with the twins of a split, a line for each faulty twin."""
     items = {fact.sample.pair_id: fact for fact in facts if fact.kind == "harmful"}
     for twin in facts:
         if twin.is_item:

@@ -19,13 +19,13 @@ SHINGLE_WORDS = 5
 NEAR_DUPLICATE = 0.8
 """Jaccard similarity of two texts' word 5-grams from which they count as near duplicates."""
 SHOWN = 10
-"""So many documents, pairs or groups are named; all are counted."""
+"""Documents, pairs or groups that are named; all are counted."""
 _CHUNK = 1 << 20
 """Tokens hashed at a time."""
 _SLOTS, _BANDS = 256, 64
 """Of a MinHash signature: a similarity is estimated to ±0.025, and bands of four find practically all pairs above 0.8
 (the library's own choice of bands misses every second pair at 0.85)."""
-# Chinese and Japanese write no spaces: each of their characters counts as a word.
+# Chinese and Japanese have no spaces: each character counts as a word.
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 
@@ -54,7 +54,7 @@ def shared_ngrams(
     """Compares two sets of documents (numbers of the store) by the n-grams of their token ids.
 
     N-grams are compared as 64-bit hashes. Held in memory are the distinct ones of the benchmark's documents, 8 bytes
-    each: their share is asked for, and theirs is the smaller side of a build. The training side is read in chunks.
+    each, because the reported share is theirs and they are the smaller side. The training side is read in chunks.
     """
     chunks = [np.unique(hashes) for hashes, _ in _ngrams(store, bench, num_tokens)]
     known = np.unique(np.concatenate(chunks)) if chunks else np.zeros(0, np.uint64)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from longsafety.samples.recipe import Span
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.made_documents import vignette
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common, listed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots, shuffled
 
 
@@ -18,7 +18,7 @@ class ManyShotJailbreak(Task):
 
     Our design: the answers are stubs; the exchanges are other seed items of the same split in random order, the
     oldest cut at its beginning to reach the length. Where a split has fewer exchanges than the length needs, they
-    come round again in another order. A ``harm_fraction`` below 1 mixes in benign exchanges.
+    are repeated in another order. A ``harm_fraction`` below 1 mixes in benign exchanges.
     """
 
     comply_role = "hallucinates"
@@ -63,14 +63,14 @@ class HarmfulExtraction(Task):
         others = [other for other in pool.seeds if other.task == self.seed_task and other.id != seed.id]
         decoy = rng.choice(rng.choice(others).crimes) if others else rng.choice(seed.harmless)
         say, names = self.phrases(seed.language), {"name": seed.name}
-        told, lawful = (listed(deeds, seed.language) for deeds in (crimes, harmless))
+        unlawful, lawful = (listed(deeds, seed.language) for deeds in (crimes, harmless))
         chapters = [span for span in pool.chapters if not pool.store.ids[span.document].endswith(f"/{seed.id}")]
         benign = pool.passages.passages if pool.harm_fraction < 1 else []
         sides = [_mixed(chapters, benign, pool.harm_fraction, random.Random(rng.random())) for _ in range(2)]
         return Item(
-            query=Query(say["question"].format(**names), say["answer"].format(**names, deeds=told)),
+            query=Query(say["question"].format(**names), say["answer"].format(**names, deeds=unlawful)),
             draft=Draft(Filler(sides[0], backwards=True), Filler(sides[1]), (own,), (depth,), own_paragraph=True),
-            slots={**names, "deeds": told, "decoy": decoy},
+            slots={**names, "deeds": unlawful, "decoy": decoy},
             benign_slots={"topic": say["benign_topic"].format(**names)},
             benign_query=Query(
                 say["benign_question"].format(**names), say["benign_answer"].format(**names, deeds=lawful)

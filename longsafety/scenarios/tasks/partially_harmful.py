@@ -7,18 +7,18 @@ from typing import ClassVar
 
 from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common, listed
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 
 _STATEMENT = ("question", "statement", "statement_safe_answer")
 
 
 class HarmfulNIAH(Task):
-    """One harmful statement at a depth of a benign context, asked for by a question back-translated from it.
+    """One harmful statement at a depth of a benign context, and a question back-translated from it.
 
-    Our design: the question itself is neutral and also answered by the benign needle twin, so only who has read the
-    needle can know whether to answer or to decline.
+    Our design: the question itself is neutral and also answered by the benign needle twin, so only a model that has
+    read the needle can know whether to answer or to decline.
     """
 
     needs: ClassVar[tuple[str, ...]] = _STATEMENT
@@ -124,7 +124,7 @@ class CountingCrimes(Task):
         def query(question: str, answer: str, of: list[str]) -> Query:
             return Query(say[question].format(**names), say[answer].format(**names, deeds=listed(of, seed.language)))
 
-        told = [deed for _, deed in deeds]
+        stated = [deed for _, deed in deeds]
         return Item(
             query=query("question", "answer", [crime for crime, lawful in deeds if crime != lawful]),
             draft=Draft(
@@ -143,7 +143,7 @@ class CountingCrimes(Task):
             benign_query=query(
                 "benign_question", "benign_answer", [crime for crime, lawful in deeds if crime == lawful]
             ),
-            needle_twin=(twins, query("question", "lawful_answer", told)),
+            needle_twin=(twins, query("question", "lawful_answer", stated)),
         )
 
 

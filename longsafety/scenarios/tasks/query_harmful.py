@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots
 from longsafety.vocabulary import TWO_ROLES
 

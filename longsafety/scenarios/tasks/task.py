@@ -17,8 +17,8 @@ from longsafety.samples.language import LANGUAGES
 from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
+from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.common import common
 from longsafety.scenarios.tasks.phrases import Phrases, options_file, own_texts, texts
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
 
@@ -30,7 +30,7 @@ _WORDINGS = 3
 
 
 class Shared(Generic[T]):
-    """One sequence for several readers, who see the same whoever reads first."""
+    """A lazily drawn sequence shared by several consumers."""
 
     def __init__(self, source: Iterator[T]) -> None:
         self._source, self._drawn = source, list[T]()
@@ -54,7 +54,7 @@ class Shared(Generic[T]):
 
 
 def shuffled(members: Sequence[T], rng: random.Random) -> Iterator[T]:
-    """The members in random order, drawn only as far as they are asked for."""
+    """The members in random order, drawn lazily."""
     left = list(range(len(members)))
     while left:
         pick = rng.randrange(len(left))
@@ -68,7 +68,7 @@ class Pool:
 
     store: TokenStore
     documents: Sequence[int]
-    """The corpus's, in the contexts' language where one is asked for."""
+    """The corpus's, in ``scenario.context_language`` where that is set."""
     harmful_documents: Sequence[int]
     """Harmful texts: the corpus's that ``scenario.harmful_documents`` names, else the vignettes."""
     seeds: Sequence[Seed]
@@ -97,7 +97,7 @@ class Pool:
 
     @cached_property
     def weights(self) -> list[int]:
-        """The documents' tokens, cumulated."""
+        """Cumulative token counts of the documents."""
         total, cumulated = 0, []
         for document in self.documents:
             total += self.store.num_tokens(document)
@@ -107,7 +107,7 @@ class Pool:
     def around(self, rng: random.Random, depth: float) -> tuple[Filler, Filler]:
         """Filler before and after a place in a document, between two sentences, and beyond it other documents.
 
-        The document is drawn in proportion to its tokens, so that long documents lend many contexts; the place is
+        The document is drawn in proportion to its tokens, so that long documents give more contexts; the place is
         near ``depth`` of the document, so that both sides come from it where it is long enough.
         """
         document = rng.choices(self.documents, cum_weights=self.weights)[0]
@@ -150,7 +150,7 @@ class Item:
     query: Query
     draft: Draft
     slots: Mapping[str, str]
-    """What the options say about."""
+    """Slot → text that the options are filled with."""
     benign_slots: Mapping[str, str]
     benign_query: Query | None = None
     needle_twin: tuple[tuple[str, ...], Query] | None = None

@@ -1,4 +1,4 @@
-"""Writes what user seeds lack, field by field: by the teacher, its replies validated, else from a template."""
+"""Writes what user seeds lack, field by field: the teacher's validated replies, else a template."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from longsafety.scenarios.teacher.teacher import Teacher
 from longsafety.scenarios.teacher.validate import CHAT_TOKENS, problem
 
 TEMPLATE = "template"
-"""The writer of what nobody wrote."""
+"""The writer of what neither the user nor a teacher wrote."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Step:
     given: Mapping[str, str]
     """Name in the prompt → the seed's field; the step is for seeds that have all of them."""
     lacking: str
-    """How it is counted where the field is left to the template, or left empty."""
+    """The count's name where the field is taken from the template, or left empty."""
 
 
 _STEPS = (
@@ -79,7 +79,7 @@ _STEPS = (
 def complete(seeds: Sequence[Seed], teacher: Teacher | None, language: str) -> Completed:
     """Fills the empty fields of seeds that have what these are written from; ``writers`` says who wrote them.
 
-    A rejected reply is asked again as the next attempt, up to ``teacher.retries`` times; then, as without a teacher,
+    A rejected reply is requested again, up to ``teacher.retries`` times; then, as without a teacher,
     the template of the field is used where there is one. A benign twin has none: it stays empty as a whole, and is
     borrowed when the seeds are split. Raises DataError from the teacher.
     """
@@ -113,12 +113,12 @@ def context_questions(
     """
     counts = Counter() if counts is None else counts
     questions = _ask("context_question", [{"passage": text} for text in passages], teacher, language, counts)
-    asked = [
+    with_question = [
         {"passage": text, "question": question.text}
         for text, question in zip(passages, questions, strict=True)
         if question is not None
     ]
-    answers = iter(_ask("context_answer", asked, teacher, language, counts))
+    answers = iter(_ask("context_answer", with_question, teacher, language, counts))
     pairs = [None if question is None else (question, next(answers)) for question in questions]
     return [None if pair is None or pair[1] is None else (pair[0].text, pair[1].text, pair[1].writer) for pair in pairs]
 
@@ -134,7 +134,7 @@ def prompt_text(kind: str, language: str, about: Mapping[str, str], rejected: st
     mark = hashlib.sha256("".join(given).encode("utf-8", "replace")).hexdigest()[:8]
     fenced = {name: f"[[{mark}\n{text.strip()}\n{mark}]]" for name, text in zip(about, given, strict=True)}
     ask = str(parts["prompts"][kind]).strip().format(**fenced)
-    # The last line is the task's: small models heed it most.
+    # The task stands last, because small models follow the last line best.
     again = parts["again"].format(reason=rejected) if rejected else ""
     return f"{parts['fence'].format(mark=mark)}\n\n{ask}{again}"
 
@@ -165,7 +165,7 @@ def _ask(
     language: str,
     counts: Counter[str],
 ) -> list[Written | None]:
-    """A validated reply for each of ``about``, all of an attempt asked at once; ``None`` where none was good."""
+    """A validated reply for each of ``about``, or ``None``; all prompts of an attempt are sent at once."""
     results: list[Written | None] = [None] * len(about)
     waiting = dict.fromkeys(range(len(about)), "")  # with what was wrong with the last reply
     for attempt in range(teacher.retries + 1 if teacher else 0):
@@ -186,13 +186,13 @@ def _ask(
 
 
 def _lacks(seed: Seed, step: _Step) -> bool:
-    if step.field == "benign_request" and seed.benign_answer:  # it answers a request that we do not know
+    if step.field == "benign_request" and seed.benign_answer:  # it answers an unknown request
         return False
     return not getattr(seed, step.field) and all(getattr(seed, field) for field in step.given.values())
 
 
 def _without_half_twin(seed: Seed) -> Seed:
-    """A benign request that the teacher wrote and could not answer goes, and what was written from it."""
+    """Without a benign request that the teacher wrote but could not answer, and what was written from it."""
     if seed.has_twin or not any(writer.startswith("benign_request: ") for writer in seed.writers):
         return seed
     writers = tuple(writer for writer in seed.writers if not writer.startswith("benign_"))

@@ -1,6 +1,6 @@
-"""Who writes what the seed items lack: a local model, or an OpenAI-compatible server, each with a cache on disk.
+"""What a teacher is: it writes what seed items lack. And the mistakes in its settings.
 
-The third teacher, ``template``, needs no object: see :mod:`longsafety.scenarios.teacher.complete`.
+``teacher.kind=template`` needs no object: see :mod:`longsafety.scenarios.teacher.complete`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from longsafety.chat.cached import Prompt, Written
 
 
 class Teacher(Protocol):
-    """Writes a reply to each prompt. Raises ``DataError`` where it cannot be asked or has spent its budget."""
+    """Writes a reply to each prompt. Raises ``DataError`` where it does not answer or has spent its budget."""
 
     retries: int
-    """How often a prompt is asked again when the validator rejects the reply."""
+    """How often a prompt is sent again when the validator rejects the reply."""
 
     def write(self, prompts: Sequence[Prompt]) -> list[Written]: ...
 

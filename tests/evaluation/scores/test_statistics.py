@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from longsafety.evaluation.scores.statistics import (
@@ -30,7 +31,7 @@ def test_wilson_gives_known_intervals(successes: int, n: int, low: float, high: 
     assert wilson(successes, n, 0.95) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_wilson_takes_arrays_and_leaves_nothing_known_of_nothing() -> None:
+def test_wilson_takes_arrays_and_is_nan_without_items() -> None:
     low, high = wilson([0, 5, 2.5], [0, 10, 5], 0.95)
     assert np.isnan([low[0], high[0]]).all()
     assert (low[1], high[1]) == wilson(5, 10, 0.95)
@@ -53,7 +54,7 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar_exact([6, 5], [0, 2]).tolist() == pytest.approx([0.03125, 58 / 128])
 
 
-def bootstrap(differences: object, seed: int = 0, samples: int = 500) -> tuple[float, float]:
+def bootstrap(differences: ArrayLike, seed: int = 0, samples: int = 500) -> tuple[float, float]:
     return cluster_bootstrap(differences, np.ones_like(differences), samples=samples, confidence=0.95, seed=seed)
 
 
@@ -69,7 +70,7 @@ def test_bootstrap_of_identical_differences_is_one_point(differences: list[float
     assert bootstrap(differences) == (end, end)
 
 
-def test_bootstrap_of_nothing_is_unknown() -> None:
+def test_bootstrap_without_items_is_nan() -> None:
     assert np.isnan(bootstrap([])).all()
 
 
@@ -89,7 +90,7 @@ def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return rng.binomial(6, share).astype(float), np.full(40, 6.0)
 
 
-def test_intervals_over_documents_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_over_documents_have_their_nominal_coverage() -> None:
     rng = np.random.default_rng(2)
     hits = np.zeros(3)
     for _ in range(300):

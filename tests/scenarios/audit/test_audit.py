@@ -170,7 +170,7 @@ SHORT, QUERY, BENIGN_NEEDLE = 1, 2, 3
 def test_a_twin_that_differs_otherwise_fails_by_name(twin: int, changes: dict[str, Any], said: str) -> None:
     samples = _twins(_item())
     samples[twin] = samples[twin].replace(**changes)
-    with pytest.raises(DataError, match=rf"1 twin\(s\) .*: {samples[twin].id}: {said}; build anew"):
+    with pytest.raises(DataError, match=rf"1 twin\(s\) .*: {samples[twin].id}: {said}; build again"):
         _audit([*_twins(_item(1)), *samples])
 
 

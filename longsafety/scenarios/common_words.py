@@ -12,8 +12,10 @@ import yaml
 
 @cache
 def common(language: str) -> dict[str, Any]:
-    """``common_<language>.yaml``: headers, openers, options of benign requests, texts of made documents."""
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name(f"common_{language}.yaml").read_text("utf-8"))
+    """``common_words_<language>.yaml``: headers, openers, options of benign requests, texts of made documents."""
+    loaded: dict[str, Any] = yaml.safe_load(
+        Path(__file__).with_name(f"common_words_{language}.yaml").read_text("utf-8")
+    )
     return loaded
 
 

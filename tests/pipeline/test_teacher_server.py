@@ -138,6 +138,7 @@ def test_after_a_kill_the_same_command_goes_on_and_asks_nothing_twice(server: Se
     assert complete(ROWS, opened(server, tmp_path, retries=1), "en") == done
 
 
+@pytest.mark.soak
 def test_a_run_waits_for_a_server_that_comes_back(server: Server, tmp_path: Path) -> None:
     finished: list[Completed] = []
     run = threading.Thread(target=lambda: finished.append(complete(ROWS, opened(server, tmp_path, retries=10), "en")))
