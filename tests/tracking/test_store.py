@@ -214,8 +214,9 @@ with mlflow_client.session(Tracking(), Path(sys.argv[1])) as client:
 def test_simultaneous_first_starts_make_one_store_quietly(tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, str(tmp_path / "new")]
     environment = os.environ | {"PYTHONPATH": str(Path(longsafety.__file__).parents[1])}
-    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
-    processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]
+    processes = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
+    ]
     said = [process.communicate(timeout=60) for process in processes]
     assert said == [(b"", b"")] * 2 and [process.returncode for process in processes] == [0, 0]
     with sqlite3.connect(tmp_path / "new" / "mlflow.db") as database:
