@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from longsafety.reporting.view import TITLES, View
+from longsafety.tracking.contents import headline_metrics, run_metrics
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
@@ -21,8 +23,6 @@ from longsafety.evaluation.scores.scoring import METRICS, score
 from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.evaluation.scores.totals import totals
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import TITLES, View
-from longsafety.tracking.contents import headline_metrics, run_metrics
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 
 README = (Path(__file__).parents[2] / "longsafety" / "evaluation" / "README.md").read_text("utf-8")
