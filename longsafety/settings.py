@@ -89,7 +89,7 @@ class Scenario(Section):
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
     """Language of questions, answers, options and needles."""
-    task_files: list[Annotated[str, LocalPath()]] = []
+    task_files: Annotated[list[str], LocalPath()] = []
     """Python files with tasks of your own; their options stand beside them (``my_task.py``: ``my_task_en.yaml``)."""
     context_language: str | None = None
     """Language of the documents (ISO 639-1; others are left out) and of dialogue histories. ``None``: documents in

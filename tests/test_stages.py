@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.stages import Store, address, writable
+from longsafety.stages import Store, address, folder_name, writable
 
 
 class Stop(Exception):
@@ -196,3 +196,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError, match=r"cannot be written \(No space left on device\).*free space"):
         writable(tmp_path / "outputs")
     assert not list((tmp_path / "outputs").iterdir())
+
+
+def test_a_label_as_a_folder_name() -> None:
+    assert folder_name("longsafety seed=0") == "longsafety-seed=0"
+    long = [folder_name(f"base corpus.source=/{'data/' * 60}{end}") for end in "ab"] + [folder_name("海" * 200)]
+    assert len(set(long)) == 3 and all(len(name.encode()) <= 80 for name in long)
+    assert folder_name("a/b") != folder_name("a-b") and folder_name("..") not in ("..", "")

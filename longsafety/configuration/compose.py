@@ -18,7 +18,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from longsafety.configuration.overrides import Reader
@@ -84,28 +84,20 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
         with _one_line_errors():
             master = compose("config", fixed, return_hydra_config=True)
         params = master.hydra.sweeper.get("params") or {}
+        with open_dict(master):
+            del master["hydra"]
         declared = [f"{key}={value}" for key, value in params.items()]
         choices = reader.choices(declared, multirun=True, declared=True) | typed
         notes = [note for choice in choices.values() for note in choice.notes]
         jobs = []
         for numbers in product(*(range(len(choice.options)) for choice in choices.values())):
             picked = list(zip(choices.values(), numbers, strict=True))
+            options = [choice.options[number] for choice, number in picked]
             with _one_line_errors():
-                config = compose("config", [choice.options[number] for choice, number in picked])
+                config = master if options == fixed else compose("config", options)
             varied = {choice.key: choice.shown[number] for choice, number in picked if len(choice.options) > 1}
             jobs.append(Job(_plain(config), varied, notes))
         return jobs
-
-
-def _name_config_dir(*own: Path) -> None:
-    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
-
-    def resolve(*_: str) -> str:
-        if not own:
-            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
-        return str(own[0])
-
-    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
 
 
 def _config_dir(config_dir: str) -> Path:
@@ -113,6 +105,17 @@ def _config_dir(config_dir: str) -> Path:
     if not config_dir.strip() or not folder.is_dir():
         raise ConfigError([f"--config-dir = {config_dir!r}: no such folder; give a folder of config groups"])
     return folder.resolve()
+
+
+def _name_config_dir(folder: Path | None = None) -> None:
+    """Lets configs of a user's own folder name files beside them: ``${config_dir:}/seeds.jsonl``."""
+
+    def resolve(*_: str) -> str:
+        if folder is None:
+            raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
+        return str(folder)
+
+    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
 
 
 def _groups(*own: Path) -> frozenset[str]:

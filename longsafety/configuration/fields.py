@@ -74,18 +74,18 @@ def with_absolute_paths(section: _AnySection) -> _AnySection:
     """The section with every path (:class:`longsafety.settings.LocalPath`) made absolute, in its subsections too."""
     update: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
-        value, kind = getattr(section, name), _kind(field.annotation, field.metadata)
-        mark = kind.path
+        value = getattr(section, name)
+        mark = _kind(field.annotation, field.metadata).path
         if isinstance(value, Section):
             update[name] = with_absolute_paths(value)
-        elif isinstance(value, list) and kind.element is not None and kind.element.path is not None:
-            update[name] = [absolute(item) for item in value]
         elif isinstance(value, dict):
             update[name] = {
                 key: with_absolute_paths(item) if isinstance(item, Section) else item for key, item in value.items()
             }
         elif isinstance(value, str) and mark is not None and _is_path(mark, section, value):
             update[name] = absolute(value)
+        elif isinstance(value, list) and mark is not None:
+            update[name] = [absolute(item) if _is_path(mark, section, item) else item for item in value]
     return section.model_copy(update=update)
 
 
@@ -94,17 +94,15 @@ def path_problems(section: Section, prefix: str = "") -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, field in type(section).model_fields.items():
         value, key = getattr(section, name), f"{prefix}{name}"
-        kind = _kind(field.annotation, field.metadata)
-        mark = kind.path
+        mark = _kind(field.annotation, field.metadata).path
         if isinstance(value, Section):
             found += path_problems(value, f"{key}.")
         elif isinstance(value, dict):
             for part, item in value.items():
                 found += path_problems(item, f"{key}.{part}.") if isinstance(item, Section) else []
-        elif isinstance(value, list) and kind.element is not None and kind.element.path is not None:
-            found += [(key, f"{key} = {item}: {problem}") for item in value if (problem := _problem(item))]
-        elif isinstance(value, str) and mark is not None and (problem := _problem(value)):
-            found.append((key, f"{key} = {value}: {problem}"))
+        elif mark is not None:
+            texts = value if isinstance(value, list) else [value] if value is not None else []
+            found += [(key, f"{key} = {text}: {problem}") for text in texts if (problem := _problem(text))]
     return found
 
 

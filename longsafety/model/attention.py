@@ -1,8 +1,8 @@
 """Attention over a trie of chats: every node sees its ancestors and, causally, itself. No mask of tokens × tokens.
 
-Three ways to the same numbers: torch's fused attention node by node, which runs everywhere; torch's attention over
-variable lengths, for packs that share nothing, on GPUs; and FlexAttention with the trie as its block mask, on GPUs.
-In a network's last layer, where few positions are read, all three compute those alone.
+Three implementations give the same numbers: torch's fused attention, node by node, on every device; torch's
+variable-length attention on GPUs, if the chats of a pack share no prefix; FlexAttention on GPUs, with the trie as its
+block mask. In a network's last layer, where few positions are read, all three compute those positions only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from longsafety.model.last_layer import ROWS, lay_rows
 
 NAME, VARLEN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_flex"
 PACKED = {"sdpa": NAME, "varlen": VARLEN, "flex": FLEX}
-"""The chosen attention → the name by which a network takes it for packed chats."""
+"""The chosen attention → the name under which transformers knows it, for packed chats."""
 _BLOCK = 512
 """Queries of a node with ancestors that are computed at once: their mask has so many rows."""
 _SHORT = 2048
@@ -58,7 +58,7 @@ def trie_attention(
     groups = query.shape[1] // key.shape[1]
     repeats = (
         groups if query.device.type == "cpu" else 1
-    )  # grouped heads take the processor's causal kernel 1.4 × as long
+    )  # the processor's causal kernel takes 1.4 × as long with grouped heads
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     outputs: dict[int, torch.Tensor] = {}
     for group in _of_one_length([number for number, node in enumerate(nodes) if not node.ancestors], sizes):
@@ -109,8 +109,10 @@ def _attention_at(
     nodes: Sequence[Node],
     **options: Any,
 ) -> torch.Tensor:
-    """:func:`trie_attention` at the rows ``read`` (ascending, and of how many), zeros elsewhere. Each tree's rows see
-    its keys in a call, with a mask of rows × keys made in blocks."""
+    """:func:`trie_attention` at the rows ``read`` (their ascending positions, and the number of all), zeros elsewhere.
+
+    The rows of a tree see its keys in one call, with a mask of rows × keys that is made in blocks.
+    """
     rows, size = read
     query, key, value = _one_kind(query, key, value)
     ends, places = _ends(nodes).to(query.device), rows.tolist()
@@ -137,8 +139,8 @@ def _merged_attention(
 ) -> torch.Tensor:
     """:func:`trie_attention` without gradients, on processors, without any mask.
 
-    All that continues a node stands in one piece behind it and sees it in one call; what several calls found is merged
-    by the logarithms of their softmaxes' sums.
+    The descendants of a node follow it without a gap and see it in one call. The outputs of several calls are merged by
+    the logarithms of their softmax sums.
     """
     query, key, value = _one_kind(query, key, value)
     groups = query.shape[1] // key.shape[1]
@@ -188,7 +190,7 @@ def varlen_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As :func:`trie_attention`, in one call of torch's kernel where no node has ancestors (and nothing drops out)."""
+    """As :func:`trie_attention`, in one call of torch's kernel if no node has ancestors (and there is no dropout)."""
     if dropout or getattr(module, ROWS, None) or any(node.ancestors for node in nodes):
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=scaling, dropout=dropout)
     bounds, longest = _bounds(tuple(nodes), query.device), max(node.num_tokens for node in nodes)
@@ -213,7 +215,7 @@ def flex_attention(
     nodes: Sequence[Node],
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As :func:`trie_attention`, by transformers' FlexAttention, which compiles it. Nothing may drop out."""
+    """As :func:`trie_attention`, by transformers' FlexAttention, which compiles it. Without dropout."""
     if getattr(module, ROWS, None):
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=options.get("scaling"))
     mask = block_mask(tuple(nodes), query.device)
@@ -224,10 +226,10 @@ def flex_attention(
     return output
 
 
-@lru_cache(maxsize=1)  # all layers of a pass ask for the same
+@lru_cache(maxsize=1)  # all layers of a pass use the same
 def block_mask(nodes: tuple[Node, ...], device: torch.device, block: int = 128) -> BlockMask:
-    """The trie's mask, from its bounds alone. Its nodes stand in depth-first order: a token is seen by what comes
-    after it, up to the end of all that continues its node.
+    """The trie's mask, from its bounds alone. Nodes are in depth-first order: a token is seen by the tokens after it,
+    up to the end of its node's last descendant.
     """
     ends = _ends(nodes).to(device)
     size = len(ends)
@@ -246,13 +248,13 @@ def block_mask(nodes: tuple[Node, ...], device: torch.device, block: int = 128) 
 
 
 def _listed(tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of ``[Q, K]``: how many in each row, ``[1, 1, Q]``, and which, those first, ``[1, 1, Q, K]``."""
+    """Of booleans ``[Q, K]``: the number in each row ``[1, 1, Q]``; the columns, true ones first, ``[1, 1, Q, K]``."""
     order = tiles.int().argsort(dim=1, descending=True, stable=True)
     return tiles.sum(1, dtype=torch.int32)[None, None], order.int()[None, None].contiguous()
 
 
 def _ends(nodes: Sequence[Node]) -> torch.Tensor:
-    """``[T]``: for each token, where the last node ends that continues its node."""
+    """``[T]``: for each token, the end of its node's last descendant."""
     stops = list(accumulate(node.num_tokens for node in nodes))
     last = list(stops)
     for number, node in enumerate(nodes):
@@ -268,7 +270,7 @@ def _bounds(nodes: tuple[Node, ...], device: torch.device) -> torch.Tensor:
 
 
 def _one_kind(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Rotary positions leave query and key in float32 under autocast, which does not know of these kernels."""
+    """Casts to one dtype: autocast leaves query and key in float32 and does not know these kernels."""
     device = tensors[0].device.type
     lowered = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensors[-1].dtype
     return [tensor.to(lowered) for tensor in tensors]

@@ -1,4 +1,4 @@
-"""What this machine computes with."""
+"""What this machine computes with: precision, threads, memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _is_gpu(accelerator: str) -> bool:
 
 
 def use_threads(num_threads: int | None) -> None:
-    """Sets torch's processor threads; ``None`` leaves its choice."""
+    """Sets torch's processor threads; ``None`` leaves torch's choice."""
     if num_threads:
         torch.set_num_threads(num_threads)
 

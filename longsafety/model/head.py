@@ -45,7 +45,7 @@ def _part(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch
 
 
 class _LinearLoss(torch.autograd.Function):
-    """The gradients to ``hidden`` and ``weight`` are ready when the loss is; the backward pass scales them."""
+    """Computes the gradients of ``hidden`` and ``weight`` along with the loss; the backward pass scales them."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""From ``settings.Model`` to a tokenizer and a network, and to the string that fixes both for content addressing."""
+"""From ``settings.Model`` to a tokenizer and a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TINY_WINDOW = 2048
-"""What ``tiny`` counts as pretrained with where its positions are scaled."""
+"""The pretrained window of ``tiny`` where its positions are scaled."""
 
 
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
@@ -67,9 +67,9 @@ def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.
 
 
 def base_folder(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope) -> Path:
-    """The folder that :func:`load_model` reads, made where it is missing.
+    """The folder that :func:`load_model` reads; it is made if it is missing.
 
-    With a process group transformers would write it in the first rank only: make it before.
+    Call it before a process group exists: within one, transformers would write it in the first rank only.
     """
     if model.source == "tiny":
         return tiny.model_folder(cache, model.window if rope.kind == "none" else TINY_WINDOW, seed)

@@ -43,14 +43,14 @@ def add_lora(network: PreTrainedModel, lora: settings.Lora, seed: int) -> PeftMo
 
 
 def _target_problem(targets: str | list[str], linear: list[str]) -> str | None:
-    """Says what is wrong with LoRA targets; peft itself passes over a name in a list that matches nothing."""
+    """Why the LoRA targets are wrong, or ``None``; peft itself ignores a name in a list that matches nothing."""
     if targets == "all-linear":
         return None
     if isinstance(targets, str):
         try:
             unmatched = [] if any(re.fullmatch(targets, name) for name in linear) else [targets]
         except re.error as error:
-            return f"model.lora.targets = {targets!r}: not a regular expression ({error}); mend it, or use all-linear"
+            return f"model.lora.targets = {targets!r}: not a regular expression ({error}); fix it, or use all-linear"
     else:
         unmatched = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in linear)]
     if targets and not unmatched:

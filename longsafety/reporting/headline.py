@@ -202,7 +202,7 @@ def _caveat(view: ComparisonView, length: int, alpha: float) -> list[Finding]:
     by_task = known(SAFE)
     if len(view.tasks) > 1 and by_task:
         least, wide = min(s.n for s in by_task), max((s.high - s.low) / 2 for s in by_task)
-        text += f". A single task has {least} items: ±{decimals(wide)}"
+        text += f". A single task has {least} item{'s' if least > 1 else ''}: ±{decimals(wide)}"
     return [Finding("caveat", f"{text}. Smaller differences cannot be seen in this run.")]
 
 

@@ -18,16 +18,12 @@ def target_lengths(length: Length, split: str, count: int, *, seed: str) -> list
     A spread takes ``count`` quantiles of a log-normal distribution, cut off at the longest length, whose mean is
     ``mean_tokens``; ``seed`` shuffles them.
     """
-    longest = length.training_tokens if split == "train" else length.bench_tokens
-    factor = 1 if split == "train" else length.factor
-    if split == "train" and length.train_tokens:
-        return [longest] * count
-    if length.lengths:
-        return [length.lengths[index % len(length.lengths)] * factor for index in range(count)]
-    mean = (length.bench_mean_tokens if split == "bench" else None) or length.mean_tokens
-    if mean is None:
-        return [longest] * count
-    lengths = [int(value) for value in _spread(mean * factor, longest, length.spread, count)]
+    target = length.training_lengths if split == "train" else length.bench_lengths
+    if target.in_turn:
+        return [target.in_turn[index % len(target.in_turn)] for index in range(count)]
+    if target.mean is None:
+        return [target.longest] * count
+    lengths = [int(value) for value in _spread(target.mean, target.longest, length.spread, count)]
     random.Random(seed).shuffle(lengths)
     return lengths
 

@@ -56,7 +56,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (["seed='1'"], "seed", " = '1': should be a valid integer; change the value"),
         (["trainer.strategy=fsdp"], "trainer.strategy", " = 'fsdp': should be 'auto', 'ddp' or .*; change the value"),
         (["trainer.strateggy=ddp"], "trainer.strateggy", r" = 'ddp': unknown key; did you mean trainer\.strategy\?"),
-        (["training.lr_peak=${nix}"], "training.lr_peak", ": .*'nix' not found; mend the interpolation"),
+        (["training.lr_peak=${nix}"], "training.lr_peak", ": .*'nix' not found; fix the interpolation"),
         (["data_mix.budget=17"], "data_mix.budget", " = 17: the scenario builds 16 .*; give at most 16, .*"),
         (["data_mix.sources.longsafety.share=0.5"], "data_mix.sources", ".*sum to 0.5; make them sum to 1"),
         (
@@ -72,7 +72,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["trainer=deepspeed_zero3_cpu", "model.mlp_tile_tokens=64"],
             "model.mlp_tile_tokens",
-            " = 64: was not tried with ZeRO-3.*; set it to null, or trainer.zero.stage=2",
+            " = 64: has not been tried with ZeRO-3.*; set it to null, or trainer.zero.stage=2",
         ),
         (["tracking.uri=mlruns"], "tracking.uri", r" = 'mlruns': is a plain path.*; give sqlite:///PATH\.db .*"),
         (["length.train_tokens=9999"], "length.train_tokens", " = 9999: .*; give at most 1792 or another model"),
@@ -82,12 +82,12 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             " = official: .*; add letter to evaluation.scorers",
         ),
         (["length.lengths=[200,300]"], "length.lengths.1", r" = 300: above length\.max_tokens = 256; raise it"),
-        (["length.mean_tokens=256"], "length.mean_tokens", " = 256: lengths spread up to .* = 256, .*; raise it"),
-        (["length.bench_mean_tokens=900"], "length.bench_mean_tokens", " = 900: lengths spread up to .*; raise it"),
+        (["length.mean_tokens=256"], "length.mean_tokens", " = 256: the spread ends at .* = 256, .*; raise it"),
+        (["length.bench_mean_tokens=900"], "length.bench_mean_tokens", " = 900: the spread ends at .*; raise it"),
         (
             ["length.mean_tokens=200", "length.lengths=[200]"],
             "length.mean_tokens",
-            r" = 200: length\.lengths = \[200\] gives the lengths already; leave one out",
+            r" = 200: length\.lengths = \[200\] already gives the lengths; leave one out",
         ),
         (["scenario=longsafety_bench"], "data_mix.budget", " = 16: the scenario builds 0 .*; choose data_mix=base, .*"),
         (["scenario.tasks.Foo={train: 1, bench: 0}"], "scenario.tasks.Foo", " = .*: no such task; choose .*LawQA.*"),
@@ -99,7 +99,11 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         ),
         (["teacher=transformers", "teacher.model=null"], "teacher.model", " = None: .*; set a folder or hub name"),
         (["teacher.kind=parrot"], "teacher.kind", " = 'parrot': should be 'template', .*; change the value"),
-        (["teacher=openai", "teacher.model=m", "teacher.base_url=3"], "teacher.base_url", " = 3: should be a valid .*"),
+        (
+            ["teacher=openai", "teacher.model=m", "teacher.base_url=3"],
+            "teacher.base_url",
+            " = '3': must be the server's address, .*",
+        ),
         (["export.path=x"], "export.path", r" = x: stages has no export; add export to stages"),
         (["export.format=messages"], "export.format", r" = messages: stages has no export; add export to stages"),
         (["stages=[build,export]", "export.path=x"], "export.format", " = None: stages has export, .*; give it"),
@@ -107,7 +111,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (["export.format=yaml"], "export.format", " = 'yaml': should be 'longsafety_17k', .*; change the value"),
         (["export.kinds=[harmful,hard]"], "export.kinds.1", " = 'hard': should be 'harmful'.*; change the value"),
         (["export.kinds=[]"], "export.kinds", r" = \[\]: should be .*at least 1 item.*"),
-        (["read.path=x"], "read.path", r" = x: a file is read in order to be exported; set stages=\[build,export\]"),
+        (["read.path=x"], "read.path", r" = x: a file is only read to be exported; set stages=\[build,export\]"),
         (
             ["read.path=x", "read.format=17k"],
             "read.format",
@@ -137,23 +141,23 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["model.attention=flash_attention_2", "trainer.accelerator=auto"],
             "training.share_prefixes",
-            " = true: flash_attention_2 does not know .*; set model.attention=auto, or .*",
+            " = true: flash_attention_2 does not support .*; set model.attention=auto, or .*",
         ),
         (
             ["model.attention=flex", "trainer.accelerator=auto", "training.packing=none"],
             "model.attention",
-            " = flex: is for packs, and training.packing = none; set model.attention=auto",
+            " = flex: needs packs, and training.packing = none; set model.attention=auto",
         ),
         (["model.attention=varlen", "trainer=cpu"], "model.attention", " = varlen: needs a GPU; set .*=auto"),
         (
             ["model.attention=flex", "trainer.accelerator=auto", "model.gradient_checkpointing=selective"],
             "model.gradient_checkpointing",
-            " = selective: cannot keep what FlexAttention returns; set model.gradient_checkpointing=full, or .*",
+            " = selective: cannot keep the output of FlexAttention; set model.gradient_checkpointing=full, or .*",
         ),
         (
             ["trainer=ddp_cpu", "trainer.sequence_parallel=2"],
             "trainer.sequence_parallel",
-            " = 2: is DeepSpeed's, and trainer.strategy = ddp; set trainer=deepspeed_zero3",
+            " = 2: needs DeepSpeed, and trainer.strategy = ddp; set trainer=deepspeed_zero3",
         ),
         (
             ["trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=4"],
@@ -163,7 +167,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=2", "training.packing=none"],
             "trainer.sequence_parallel",
-            " = 2: shares packs, and training.packing = none; set training.packing=packed",
+            " = 2: splits packs, and training.packing = none; set training.packing=packed",
         ),
         (
             ["trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=2", "model=smollm2"],
@@ -178,7 +182,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
                 "training.share_prefixes=false",
             ],
             "trainer.sequence_parallel",
-            " = 2: model.attention = flash_attention_2 is not used with it; set model.attention=auto",
+            " = 2: does not work with model.attention = flash_attention_2; set model.attention=auto",
         ),
         (["length.rope.kind=abf"], "length.rope.theta", " = null: abf needs the base frequency; give .*"),
         (["length.rope.kind=dynamic"], "length.rope.kind", " = dynamic: .* chats together; choose yarn, or .*"),
@@ -268,16 +272,16 @@ LETTERS = "evaluation.scorers=[letter]"
         (
             ["data_mix=base", *SERVER],
             "evaluation.scorers",
-            r" = \[likelihood\]: .* no likelihood .*; choose of .*",
+            r" = \[likelihood\]: .* no likelihood .*; choose from .*",
         ),
-        ([LETTERS, *SERVER], "data_mix", " = longsafety: a server answers with the model that it serves, .*; set .*"),
+        ([LETTERS, *SERVER], "data_mix", " = longsafety: a server answers with its own model, .*; set .*"),
         (
             ["data_mix=base", LETTERS, SERVER[0], "evaluation.server.base_url=localhost"],
             "evaluation.server.base_url",
             " = 'localhost': must be the server's address, such as .*",
         ),
         (["data_mix=base", LETTERS, *SERVER, "evaluation.processes=2"], "evaluation.processes", " = 2: .* set it to 1"),
-        (["evaluation.backend=vllm", "evaluation.processes=auto"], "evaluation.processes", " = auto: is for .* to 1"),
+        (["evaluation.backend=vllm", "evaluation.processes=auto"], "evaluation.processes", " = auto: needs .* to 1"),
         (["data_mix=base", "evaluation.backend=vllm", *SERVER], "evaluation.server.model", " = m: .* set .*=openai.*"),
     ],
 )

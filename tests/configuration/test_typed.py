@@ -77,15 +77,17 @@ def test_read_and_written_files_are_made_absolute(tmp_path: Path, monkeypatch: p
 
 
 def test_the_scales_limits_are_for_models_alone() -> None:
-    [trained], [built] = settled("scale=smoke"), settled("scale=smoke", "stages=[build]")
-    assert (trained.scenario.train_samples, trained.scenario.bench_items) == (16, 10)
+    [trained], [built] = settled("scale=nano"), settled("scale=nano", "stages=[build]")
+    assert (trained.scenario.train_samples, trained.scenario.bench_items) == (64, 30)
     assert (built.scenario.train_samples, built.scenario.bench_items) == (None, None)
+    [small] = settled("scale=smoke", "stages=[build]")
+    assert (small.scenario.train_samples, small.scenario.bench_items) == (16, 10), "smoke limits builds too"
     [typed] = settled("scale=smoke", "scenario.train_samples=20")
-    assert (typed.scenario.train_samples, typed.scenario.bench_items) == (20, 10), "what is typed goes before"
+    assert (typed.scenario.train_samples, typed.scenario.bench_items) == (20, 10), "what is typed has priority"
 
 
 def test_a_typed_scenario_goes_before_the_scales() -> None:
-    [own], [typed] = settled("scale=smoke"), settled("scale=smoke", "scenario=longsafety")
+    [own], [typed] = (settled("scale=smoke", "length=512", *more) for more in ([], ["scenario=longsafety"]))
     assert {name: counts for name, counts in typed.scenario.tasks.items() if name != "CountingCrimes"} == {
         name: counts for name, counts in own.scenario.tasks.items() if name != "CountingCrimes"
     }

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from longsafety.configuration.compose import compose_jobs
 from longsafety.configuration.settle import settle
@@ -29,9 +28,10 @@ def settings(*overrides: str) -> Settings:
     return job
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_parameters_of_a_preset_are_those_that_it_states(path: Path) -> None:
-    model = Model.model_validate(yaml.safe_load(path.read_text("utf-8")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("[!_]*.yaml")))
+def test_the_parameters_of_a_preset_are_those_that_it_states(name: str) -> None:
+    [job] = compose_jobs([f"model={name}"], None)
+    model = Model.model_validate(job.config["model"])
     shape = shape_of(model)
     if shape is None or model.num_parameters is None:
         pytest.skip("its shape or its number of parameters is not known")
