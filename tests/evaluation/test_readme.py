@@ -9,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from longsafety.reporting.view import TITLES
-from longsafety.tracking.contents import headline_metrics, run_metrics
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
