@@ -140,7 +140,7 @@ class Teacher(Section):
     """A folder, a hub name or ``smollm2`` (``transformers``); the server's name for its model (``openai``)."""
     base_url: str | None = None
     """The server's address up to ``/v1``."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = "OPENAI_API_KEY"
     """The environment variable that holds the key; a server without keys needs none."""
     max_reply_tokens: PositiveInt = 200
     temperature: Annotated[float, Field(ge=0)] = 0.0
@@ -267,10 +267,10 @@ class TargetLengths:
         return sum(self.in_turn) / len(self.in_turn) if self.in_turn else float(self.mean or self.longest)
 
     def __str__(self) -> str:
-        """``256``, ``4096, 16384``, or ``40,900 on average, at most 130,816``."""
+        """``1,024``, ``4,096 and 16,384``, or ``40,900 on average, at most 130,816``."""
         if self.mean is not None:
             return f"{self.mean:,} on average, at most {self.longest:,}"
-        return ", ".join(map(str, self.in_turn or (self.longest,)))
+        return " and ".join(f"{tokens:,}" for tokens in self.in_turn or (self.longest,))
 
 
 class Length(Section):

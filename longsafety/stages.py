@@ -21,18 +21,13 @@ def address(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def slug(label: str) -> str:
-    """The label as the name of a folder."""
-    return "".join(char if char.isalnum() or char in "_.-=" else "-" for char in label)
-
-
 def folder_name(label: str, limit: int = 80) -> str:
     """The label as the name of a folder, of at most ``limit`` bytes; two labels have two names.
 
     Letters, digits and ``_.-=`` stay and spaces become dashes. Where anything else is replaced, or the end is cut, a
     hash of the label follows.
     """
-    name = slug(label).lstrip(".")
+    name = "".join(char if char.isalnum() or char in "_.-=" else "-" for char in label).lstrip(".")
     if name == label.replace(" ", "-") and len(name.encode()) <= limit:
         return name
     end = f"-{address(label)[:8]}"

@@ -152,7 +152,7 @@ EXAMPLES = [
 ]  # fmt: skip
 
 
-def make_record(arm: str, *, max_tokens: int = 512, name: str = "mix_ablation") -> RunRecord:
+def make_record(arm: str, *, max_tokens: int = 512, factor: int = 1, name: str = "mix_ablation") -> RunRecord:
     trained = arm != "base"
     sources = {"short_safety_long_align": ["short_safety", "long_align"],
                "longsafety_twins": ["longsafety", "benign_twins"]}.get(arm, [arm])  # fmt: skip
@@ -175,7 +175,7 @@ def make_record(arm: str, *, max_tokens: int = 512, name: str = "mix_ablation") 
         "data_mix": {"name": arm, "budget": 64,
                      "sources": {s: {"kind": s, "share": 1 / len(sources)} for s in sources} if trained else {}},
         "model": {"name": "smollm2", "source": "smollm2", "window": 8192, "num_parameters": 134_515_008},
-        "length": {"name": str(max_tokens), "max_tokens": max_tokens, "train_tokens": 512},
+        "length": {"name": str(max_tokens), "max_tokens": max_tokens, "factor": factor, "train_tokens": 512},
         "training": {"lr_peak": 1e-3, "warmup_ratio": 0.1},
         "trainer": {"name": "auto"},
         "evaluation": {},
@@ -184,7 +184,7 @@ def make_record(arm: str, *, max_tokens: int = 512, name: str = "mix_ablation") 
         "report": {},
     }  # fmt: skip
     return RunRecord(
-        name=name, label=arm, key=f"{hash_of(arm + str(max_tokens)):016x}", varied={"data_mix": arm},
+        name=name, label=arm, key=f"{hash_of(f'{arm} {max_tokens} {factor}'):016x}", varied={"data_mix": arm},
         settings=settings, stages={"build": "5d1f3a", "train": "9a77c0", "evaluate": "0bb1e2", "score": "77aa01"},
         seconds={"build": 4.1, "evaluate": 31.0, "score": 0.4} | ({"train": 52.0} if trained else {}),
         corpus={"source": "embedded", "documents": 1412, "tokens": 1_204_311, "licence": "PSF-2.0 and others",

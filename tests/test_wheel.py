@@ -70,6 +70,7 @@ def test_configuration_is_composed_outside_the_checkout(installed: Path, tmp_pat
 def test_plan_and_build_outside_the_checkout(installed: Path, tmp_path: Path, place: Place) -> None:
     plan = python(installed, tmp_path, "-m", "longsafety", "scale=paper", "stages=[plan]", "tracking=none")
     assert "peak" in plan
-    common = ["scale=smoke", "stages=[build]", "trainer=cpu", "tracking=none"]
+    small = ["scenario=harmful_niah", "scenario.train_samples=20", "scenario.bench_items=8"]
+    common = ["scale=smoke", "stages=[build]", "trainer=cpu", "tracking=none", *small]
     python(installed, tmp_path, "-m", "longsafety", *common, f"corpus={place.corpus}", f"paths.cache={place.cache}")
     assert list((tmp_path / "outputs" / "stages" / "samples").glob("*/*.parquet"))

@@ -10,9 +10,6 @@ from urllib.parse import urlsplit
 
 from longsafety.errors import DataError
 
-SCORERS = ("letter", "generate", "open")
-"""The scorers that work with a chat server, which returns no likelihoods of given texts."""
-
 
 class Section(Protocol):
     """The settings of a server."""

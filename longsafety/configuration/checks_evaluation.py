@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from longsafety.chat.server import SCORERS, server_problems
+from longsafety.chat.server import server_problems
 from longsafety.evaluation.open_replies.judge import judge_problems
+from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
 from longsafety.evaluation.suites.names import suite_problems
 from longsafety.settings import Settings
 
@@ -35,7 +36,7 @@ def _scorers(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, stages = settings.evaluation, settings.stages
-    shown = next((scorer for scorer in evaluation.scorers if scorer in ("letter", "generate")), None)
+    shown = next((scorer for scorer in evaluation.scorers if scorer in SHOWS_OPTIONS), None)
     if evaluation.write_official and (settings.rescores or "score" not in stages or shown is None):
         rule = "the stage score writes own answers of letter or generate"
         yield (
@@ -84,12 +85,12 @@ def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     elif "evaluate" in settings.stages:
         for problem in server_problems(evaluation.server, key):
             yield ((problem.split(" ", 1)[0],), problem)
-    unread = [scorer for scorer in evaluation.scorers if scorer not in SCORERS]
+    unread = [scorer for scorer in evaluation.scorers if scorer not in BY_SERVER]
     if unread:
         yield (
             ("evaluation.scorers", "evaluation.backend"),
             f"evaluation.scorers = [{', '.join(evaluation.scorers)}]: a chat server gives no likelihood of given "
-            f"texts; choose from {', '.join(SCORERS)}",
+            f"texts; choose from {', '.join(BY_SERVER)}",
         )
     if evaluation.capability:
         yield (

@@ -35,8 +35,9 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
         raise ConfigError(list(problems))
     settled = [_limited(settings) for settings in settled]
     settled, lines = _without_unfit_tasks(settled)
-    if lines and (unfit := dict.fromkeys(line for settings in settled for line in combination_problems(settings))):
-        raise ConfigError([f"{line} ({lines[0].partition(';')[0]})" for line in unfit])
+    left = dict.fromkeys(line for settings in settled for line in combination_problems(settings)) if lines else {}
+    if left:
+        raise ConfigError([f"{line} ({lines[0].partition(';')[0]})" for line in left])
     for line in dict.fromkeys([*(line for job in jobs for line in job.notes), *lines]):
         note(line)
     labels = [_label(settings, without=_LENGTH_KEYS) for settings in settled]

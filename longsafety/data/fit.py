@@ -1,4 +1,4 @@
-"""Samples that are longer than the training allows: an error, left out, or their contexts cut; always counted."""
+"""Samples that are longer than the training allows: an error, dropped, or with their contexts cut; always counted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from longsafety.settings import Training
 
 
 class Fitted:
-    """Iterates over the samples that are trained on; afterwards ``lost`` has the over-long ones' numbers,
-    under what became of them: ``dropped`` or ``trimmed``."""
+    """Iterates over the samples that fit; afterwards ``lost`` maps "dropped" and "trimmed" to the over-long ones'
+    indices."""
 
     def __init__(self, samples: Iterable[Sample], encoder: ChatEncoder, training: Training, longest: int) -> None:
         """``longest``: tokens of a chat with its answer."""
@@ -38,10 +38,9 @@ class Fitted:
 
 
 def trimmed(sample: Sample, encoder: ChatEncoder, longest: int) -> Sample:
-    """The sample with less of its documents: the longest stretch loses its end, until the chat fits.
+    """The sample with shorter documents: the longest span loses its end, until the chat fits.
 
-    What is no document's (needles, headings, question, history, answer) is not touched. Raises DataError where the rest
-    alone is too long.
+    Needles, headings, question, history and answer stay whole. Raises DataError if they alone are too long.
     """
     context = list(sample.context)
     while (excess := len(encoder.sample_ids(sample)[0]) - longest) > 0:

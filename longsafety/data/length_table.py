@@ -1,4 +1,4 @@
-"""How long the rows are that an arm is trained on, source by source: told before the first step, kept with the mix."""
+"""The lengths of an arm's training rows by source: shown before the first step, kept with the mix."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from longsafety.data.trie import Trie
 
 def length_rows(sources: Sequence[str], rows: TokenRows, lost: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
     """A row a source: rows, tokens_min, tokens_median, tokens_95, tokens_max, row_tokens, answer_tokens, distinct (the
-    share of its tokens that are left where its rows share their beginnings), dropped, trimmed.
+    share of its tokens that remain when shared prefixes count once), dropped, trimmed.
 
     ``sources`` names each sample's, in training order; ``lost`` has the numbers of the over-long samples that were
-    ``dropped`` and ``trimmed``. Of a source that was dropped whole, the tokens are None.
+    ``dropped`` and ``trimmed``. If every row of a source was dropped, its token counts are None.
     """
     dropped = {*lost.get("dropped", ())}
     kept = [source for place, source in enumerate(sources) if place not in dropped]

@@ -1,4 +1,4 @@
-"""The data mix of an arm: which samples it is trained on, in which order, and the table that says so."""
+"""The data mix of an arm: its training samples, their order, and a table of its sources."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Mix:
-    """The samples of one pass, in training order, and a table row a source."""
+    """The samples of one epoch, in training order, and a table row per source."""
 
     samples: list[Sample]
     rows: list[dict[str, Any]]
     sources: list[str] = field(default_factory=list)
-    """Each sample's."""
+    """The source of each sample."""
 
 
 def compose_mix(
@@ -46,8 +46,8 @@ def compose_mix(
     """Draws every source's share of the budget from the files and shuffles; only what is drawn is read whole.
 
     A source that is named in ``chats`` draws from its own samples there. ``answer_tokens`` counts a sample's
-    supervised tokens; ``licence`` is the corpus's. A source that has fewer samples than its share raises DataError:
-    an arm must not see less than the others without a word.
+    supervised tokens; ``licence`` is the corpus's. Raises DataError for a source with fewer samples than its share: no
+    arm may silently see less data than the others.
     """
     entries = [entry for file in files for entry in _entries(file)]
     chosen: list[tuple[Sample, str]] = []
@@ -84,7 +84,7 @@ def compose_mix(
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A sample that may be drawn, and where it lies."""
+    """A sample that may be drawn, and its place."""
 
     task: str
     kind: str
@@ -112,9 +112,9 @@ def _entries(file: SampleFile | list[Sample]) -> Iterator[_Entry]:
 def _draw(
     entries: list[_Entry], amount: int, unit: str, answer_tokens: Callable[[Sample], int], seed: int
 ) -> list[Sample]:
-    """A seeded draw without repetition, kept even over tasks and kinds; nothing where the entries do not suffice.
+    """A seeded draw without repetition, balanced over tasks and kinds; empty if there are too few entries.
 
-    Items are ranked by their pair, so that sources which draw harmful items and twins draw them of the same pairs.
+    Entries are ranked by pair, so that a source of harmful items and a source of twins draw the same pairs.
     """
     groups: dict[tuple[str, str], list[_Entry]] = {}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""From token rows to batches: a Lightning data module whose order is fixed and that can begin at any step."""
+"""From token rows to batches: a Lightning data module with a fixed order that can start at any step."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from longsafety.settings import Training
 Batch = dict[str, Any]
 """``input_ids``, ``position_ids`` ``[B, T]``; padded batches an ``attention_mask [B, T]``, packed ones (B = 1) the
 ``nodes`` of their trie. ``positions [N]``: where, in B·T, the logits of a supervised token stand; ``targets [N]``: that
-token; ``weights [N]`` (float32, NumPy): what it counts in its optimiser step. ``num_tokens``: of the chats, none
-counted as shared."""
+token; ``weights [N]`` (float32, NumPy): its weight in the optimiser step. ``num_tokens``: tokens of all chats, shared
+ones counted in each."""
 
 Member = tuple[TokenRow, float]
 
@@ -36,7 +36,7 @@ class _Chats(Dataset[Member]):
 
 
 class _FromStep(Sampler[list[Entry]]):
-    """A rank's micro-batches from a step on; its length is the whole schedule's, which Lightning counts."""
+    """A rank's micro-batches from a step on; its length is that of the whole schedule, as Lightning expects."""
 
     def __init__(self, schedule: Schedule, *, rank: int, start_step: int) -> None:
         self.before = sum(len(step[rank]) for step in schedule.steps[:start_step])
@@ -50,8 +50,8 @@ class _FromStep(Sampler[list[Entry]]):
 
 
 class MixModule(L.LightningDataModule):
-    """Batches of chats, padded or packed as ``training.packing`` says; ``sharing`` neighbouring ranks have the same
-    packs, a part of them each."""
+    """Batches of chats, padded or packed by ``training.packing``; ``sharing`` neighbouring ranks each get a part of the
+    same packs."""
 
     def __init__(
         self,
@@ -85,9 +85,9 @@ class MixModule(L.LightningDataModule):
 
 
 def packed(members: Sequence[Member], *, share: bool) -> Batch:
-    """One row of all chats' tokens; with ``share``, what they have in common from their beginning on stands there once.
+    """One row of all chats' tokens; with ``share``, shared prefixes appear once.
 
-    Two chats that share a token keep both of its supervisions.
+    A token that several chats share keeps the supervision of each.
     """
     trie = Trie.of([chat.ids for chat, _ in members], share=share)
     places = [trie.places(number) for number in range(len(members))]
@@ -100,9 +100,9 @@ def packed(members: Sequence[Member], *, share: bool) -> Batch:
 
 
 def part(batch: Batch, number: int, parts: int, pad_id: int) -> Batch:
-    """The tokens of a packed batch that stand in the ``number``-th of equal parts, and their supervision.
+    """The ``number``-th of equal parts of a packed batch, with its supervision.
 
-    ``nodes`` stay those of all tokens; what fills the last part is a node of its own, which nothing sees.
+    ``nodes`` describe all tokens; the padding of the last part is a node of its own, which no token sees.
     """
     size = -(-batch["input_ids"].shape[1] // parts)
     fill = size * parts - batch["input_ids"].shape[1]
@@ -120,7 +120,7 @@ def part(batch: Batch, number: int, parts: int, pad_id: int) -> Batch:
 
 
 def padded(members: Sequence[Member], pad_id: int) -> Batch:
-    """A row a chat, filled on the left."""
+    """One row per chat, padded on the left."""
     width = max(len(chat.ids) for chat, _ in members)
     ids = torch.full((len(members), width), pad_id, dtype=torch.int64)
     mask = torch.zeros_like(ids)
@@ -143,6 +143,6 @@ def _supervision(members: Sequence[Member], places: Sequence[np.ndarray]) -> Bat
     return {
         "positions": torch.from_numpy(before),
         "targets": torch.from_numpy(targets.astype(np.int64)),
-        "weights": weights.astype(np.float32),  # no tensor: Lightning would round it to a training's bfloat16
+        "weights": weights.astype(np.float32),  # not a tensor, which Lightning would round to the training's bfloat16
         "num_tokens": sum(len(chat.ids) for chat, _ in members),
     }

@@ -1,4 +1,4 @@
-"""Which rows share a pack of a token budget: best-fit decreasing, from the lengths alone."""
+"""Which rows share a pack within a token budget: best-fit decreasing, from the lengths alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def best_fit_decreasing(lengths: Sequence[int] | np.ndarray, budget: int) -> lis
         )
     packs: list[list[int]] = []
     rooms: list[int] = []
-    """The rooms that packs have left, rising."""
+    """The room left in packs, ascending."""
     with_room: dict[int, list[int]] = {}
     for row in order:
         size = int(sizes[row])

@@ -1,4 +1,4 @@
-"""Which samples make which optimiser step, and which of them share a forward pass: from lengths, before training."""
+"""Which samples form an optimiser step, and which share a forward pass: planned from lengths, before training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rows = Sequence[np.ndarray]
 
 
 _LINEAR = 6 * 4096
-"""The matrix products of a token cost as much as so many pairs of attention, in a model of 7–8B (6 × hidden size)."""
+"""A token's matrix products cost as much as so many pairs of attention in a 7–8B model (6 × hidden size)."""
 
 
 class _Unit(NamedTuple):
@@ -40,17 +40,17 @@ class _Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """All epochs in one list of steps, so that any step can be gone to.
+    """All epochs in one list of steps, so that a training can resume at any step.
 
-    ``steps[s][r]`` are the micro-batches of rank ``r`` in step ``s``: as many in every step and rank, but in the last
-    step. The weights of a step sum to 1 over all ranks.
+    ``steps[s][r]`` are the micro-batches of rank ``r`` in step ``s``; only the last step may have fewer of them.
+    The weights of a step sum to 1 over all ranks.
     """
 
     steps: list[list[list[list[Entry]]]]
     num_tokens: int
-    """Of all chats, in all epochs."""
+    """Tokens of all chats in all epochs."""
     num_computed: int
-    """The same without what is shared and not computed again; padding is not counted."""
+    """The same with shared prefixes counted once; padding is not counted."""
     pack_tokens: int | None
 
     @property
@@ -60,13 +60,13 @@ class Schedule:
 
     @property
     def summary(self) -> str:
-        """A line that says what is about to be computed."""
+        """One line about the work ahead."""
         packs = sum(len(rank) for step in self.steps for rank in step)
         shared = 1 - self.num_computed / self.num_tokens
         way = f"packs of at most {self.pack_tokens:,} tokens" if self.pack_tokens else "padded batches"
         return (
             f"{len(self.steps)} steps, {packs} {way}; {self.num_tokens:,} tokens, "
-            f"{shared:.0%} of them shared beginnings that are computed once"
+            f"{shared:.0%} of them shared prefixes that are computed once"
         )
 
     @classmethod
@@ -75,7 +75,7 @@ class Schedule:
     ) -> Schedule:
         """Shuffles each epoch. ``longest`` is the training length in tokens. Raises DataError for too small a pack.
 
-        Samples of weight 0 fill micro-batches where ranks must keep pace.
+        Samples of weight 0 fill up micro-batches, so that every rank has the same number.
         """
         share = training.share_prefixes and training.packing != "length_sorted"
         groups = families(rows) if share else [[index] for index in range(len(rows))]
@@ -129,7 +129,7 @@ def _chunks(order: list[int], size: int) -> list[list[int]]:
 
 
 def _sorted_by_length(lengths: Sequence[int], size: int, draw: random.Random) -> tuple[list[int], list[int]]:
-    """Full batches of neighbours in length, the batches in random order, and a random rest that fills none."""
+    """Full batches of similar lengths, in random order, and the random rest that fills no batch."""
     order = list(range(len(lengths)))
     draw.shuffle(order)
     kept = len(order) - len(order) % size
@@ -153,7 +153,7 @@ def _dealt(members: list[int], weights: list[Entry], size: int, ranks: int) -> l
 
 
 def _units(members: Sequence[int], rows: Rows, family_of: dict[int, int], budget: int) -> list[_Unit]:
-    """Neighbours of one family together, as far as the budget holds them."""
+    """Neighbours of one family together, as far as the budget allows."""
     units: list[_Unit] = []
     family = -1
     for index in members:
@@ -170,8 +170,8 @@ def _units(members: Sequence[int], rows: Rows, family_of: dict[int, int], budget
 
 
 def _balanced(units: Sequence[_Unit], budget: int, count: int) -> list[list[_Unit]] | None:
-    """``count`` packs within the budget, the dearest units first, each to the cheapest pack so far; the dearest packs
-    first. ``None`` where that does not fit."""
+    """``count`` packs within the budget, the most expensive first: each unit, in order of falling cost, goes to the
+    cheapest pack so far. ``None`` if that does not fit."""
     heap = [(0, 0, number) for number in range(count)]
     bins: list[list[_Unit]] = [[] for _ in range(count)]
     for unit in sorted(units, key=lambda unit: -unit.cost):
@@ -188,7 +188,7 @@ def _balanced(units: Sequence[_Unit], budget: int, count: int) -> list[list[_Uni
 
 
 def _turns(packs: Sequence[list[_Unit]], ranks: int) -> Iterator[tuple[int, list[_Unit]]]:
-    """Each rank gets a pack in each round, the dearest one who has had the least work."""
+    """Round-robin: in each round the most expensive pack goes to the least loaded rank."""
     work = [0] * ranks
     for start in range(0, len(packs), ranks):
         for rank, pack in zip(sorted(range(ranks), key=work.__getitem__), packs[start : start + ranks], strict=False):

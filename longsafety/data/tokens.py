@@ -23,14 +23,14 @@ class TokenRow(NamedTuple):
 
 
 class TokenRows:
-    """The rows of a folder that :meth:`write` filled."""
+    """The rows in a folder that :meth:`write` has filled."""
 
     def __init__(self, folder: Path) -> None:
         try:
             self._bounds = np.load(folder / _BOUNDS)
             self.num_answers = np.load(folder / _ANSWERS)
         except OSError:
-            raise DataError(f"{folder}: no complete token rows; delete the folder and build it anew") from None
+            raise DataError(f"{folder}: no complete token rows; delete the folder, and it is built again") from None
         size = int(self._bounds[-1])
         empty = np.zeros(0, dtype=np.int32)
         self._tokens = np.memmap(folder / _TOKENS, dtype=np.int32, mode="c").view(np.ndarray) if size else empty
@@ -43,7 +43,7 @@ class TokenRows:
 
     @classmethod
     def write(cls, folder: Path, samples: Iterable[Sample], encoder: ChatEncoder) -> TokenRows:
-        """Encodes samples one after the other; the bounds are written last, without them the folder is not complete."""
+        """Encodes the samples in order; the bounds are written last, and without them the folder is not complete."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _BOUNDS).unlink(missing_ok=True)
         bounds, answers = [0], []
@@ -66,5 +66,5 @@ class TokenRows:
         return np.diff(self._bounds)
 
     def __getitem__(self, row: int) -> TokenRow:
-        """A view; what is written into it does not reach the file."""
+        """A view; writes to it do not reach the file."""
         return TokenRow(self._tokens[self._bounds[row] : self._bounds[row + 1]], int(self.num_answers[row]))

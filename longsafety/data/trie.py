@@ -1,4 +1,4 @@
-"""Chats of one beginning as a trie: what they share is kept, and computed, once."""
+"""Chats with shared prefixes as a trie: each shared prefix is stored, and computed, once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 MIN_SHARED = 64
-"""Tokens that are worth a node of their own."""
+"""Shared tokens that are worth a node of their own."""
 
 
 class Node(NamedTuple):
-    """A span of tokens, and the nodes that it continues, the root first."""
+    """A span of tokens, and the nodes before it on its path, the root first."""
 
     num_tokens: int
     ancestors: tuple[int, ...] = ()
@@ -23,9 +23,9 @@ class Node(NamedTuple):
 
 @dataclass
 class Trie:
-    """``ids [T]`` and ``positions [T]`` of all nodes one after the other; ``paths[r]`` are the nodes of row ``r``.
+    """``ids [T]`` and ``positions [T]`` of all nodes, concatenated; ``paths[r]`` are the nodes of row ``r``.
 
-    Every row's tokens are its path's nodes, joined; a token's position is its place in its row.
+    A row's tokens are the nodes of its path, joined; a token's position is its index in its row.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Trie:
 
     @classmethod
     def of(cls, rows: Sequence[np.ndarray], *, share: bool = True, min_shared: int = MIN_SHARED) -> Trie:
-        """Of token rows ``[T_r]``, none empty. ``share=False``: a node a row."""
+        """From token rows ``[T_r]``, none empty. ``share=False``: one node per row."""
         trie = cls(paths=[()] * len(rows))
         if not share or len(rows) == 1:
             for number, row in enumerate(rows):
@@ -60,7 +60,7 @@ class Trie:
         above = (*ancestors, self._add(rows[order[0]][start:stop], start, ancestors, order))
         if len(order) == 1:
             return
-        ended = sum(len(rows[row]) == stop for row in order)  # they stand first: shorter sorts before longer
+        ended = sum(len(rows[row]) == stop for row in order)  # they come first: shorter sorts before longer
         for cluster, inside in _clusters(order[ended:], shared[ended:], stop + min_shared):
             self._grow(rows, cluster, inside, stop, above, min_shared)
 
@@ -79,7 +79,7 @@ class Trie:
 
     @property
     def num_pairs(self) -> int:
-        """Pairs of a token and one that it sees (itself among them): what attention costs."""
+        """Pairs of a token and a token that it sees, itself included: the cost of attention."""
         pairs = 0
         for node in self.nodes:
             before = sum(self.nodes[ancestor].num_tokens for ancestor in node.ancestors)
@@ -96,13 +96,13 @@ class Trie:
         return np.concatenate([np.arange(start, start + node.num_tokens) for start, node in spans])
 
     def places(self, row: int) -> np.ndarray:
-        """Where the row's tokens stand in ``ids``."""
+        """The indices of the row's tokens in ``ids``."""
         offsets = np.cumsum([0, *(node.num_tokens for node in self.nodes)])
         return np.concatenate([np.arange(offsets[node], offsets[node + 1]) for node in self.paths[row]])
 
 
 def neighbours(rows: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
-    """The rows' numbers in the order of their tokens, and how many first tokens each shares with the next."""
+    """Row numbers in lexicographic order, and the length of the prefix that each row shares with the next."""
 
     def compare(one: int, other: int) -> int:
         common = _common(rows[one], rows[other])
@@ -115,9 +115,9 @@ def neighbours(rows: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
 
 
 def families(rows: Sequence[np.ndarray]) -> list[list[int]]:
-    """Row numbers grouped: those of a family share at least half of the shorter one, and ``MIN_SHARED`` tokens.
+    """Row numbers in groups: rows of a family share at least half of the shorter row, and ``MIN_SHARED`` tokens.
 
-    Families and their members stand in the order of their row numbers.
+    Families and their members are in the order of their row numbers.
     """
     order, shared = neighbours(rows)
     found, family = [], order[:1]
@@ -132,7 +132,7 @@ def families(rows: Sequence[np.ndarray]) -> list[list[int]]:
 
 
 def _common(one: np.ndarray, other: np.ndarray) -> int:
-    """The number of first tokens that are equal."""
+    """The length of the common prefix."""
     size = min(len(one), len(other))
     for start, stop in ((0, min(size, 256)), (256, size)):  # most rows differ early
         differ = one[start:stop] != other[start:stop]
@@ -142,7 +142,7 @@ def _common(one: np.ndarray, other: np.ndarray) -> int:
 
 
 def _clusters(order: list[int], shared: list[int], at_least: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Runs of neighbours that share at least so many tokens, with what they share."""
+    """Runs of neighbours that share at least so many tokens, with the lengths of their shared prefixes."""
     first = 0
     for at in range(1, len(order) + 1):
         if at == len(order) or shared[at - 1] < at_least:

@@ -1,4 +1,4 @@
-"""The table of answers (``answers.parquet``): its schema and rules, written and read, and the options of its rows."""
+"""The table of answers (``answers.parquet``): its schema and rules, how it is written and read, its rows' options."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from longsafety.errors import DataError, first_line
+from longsafety.evaluation.scorers import READS_REPLY, RECORDED, SCORERS
 from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, ITEM_KINDS, ScenarioName
 
 ANSWERS = "answers.parquet"
 ITEM = ["item_id", "scorer", "max_tokens"]
-"""What one outcome is about: answers to it differ in the order of the options alone."""
+"""The columns that identify an outcome: its answers differ only in the order of the options."""
 UNPARSED = "unparsed"
-RECORDED = "recorded"
-"""The scorer of answers that were recorded elsewhere."""
 
 answers_schema = pa.schema(
     [
@@ -56,7 +55,7 @@ answers_schema = pa.schema(
         pa.field("status", pa.string(), nullable=False),
     ]
 )
-"""One row an (item, scorer, order of the options): what ``answers.parquet`` holds."""
+"""The columns of ``answers.parquet``: one row for each item, scorer and order of the options."""
 
 _SINCE = {
     "order_index": pa.array([0]),
@@ -70,22 +69,22 @@ _SINCE = {
     "detector": pa.nulls(1, pa.bool_()),
     "reason": pa.nulls(1, pa.string()),
 }
-"""Columns that answers of earlier versions lack, and what they hold there."""
+"""Columns that answers of earlier versions lack, and the values that stand for them."""
 
-REPLIES = ["generate", "open", RECORDED]
-"""Scorers whose answers have no scores, for they are read off a reply."""
+_UNSCORED = (*READS_REPLY, RECORDED)
+"""Scorers whose answers are read off a reply, so they have no scores."""
 
 _ALLOWED = {
     "scenario": get_args(ScenarioName),
     "kind": ITEM_KINDS,
-    "scorer": ["likelihood", "calibrated", "letter", "generate", "open", RECORDED],
+    "scorer": (*SCORERS, RECORDED),
     "status": ["ok", UNPARSED],
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of all rows, laid end to end (one entry an option), and the roles that matter (one entry a row)."""
+    """The options of all rows, concatenated (one entry an option), and each row's decisive roles (one entry a row)."""
 
     row: NDArray[np.int64]
     position: NDArray[np.int64]
@@ -104,23 +103,23 @@ class Options:
         return self.names.index(name) if name in self.names else -2
 
     def occurrences(self, role: NDArray[np.int64] | int) -> NDArray[np.int64]:
-        """How often each row holds this role (one code a row, or one for all)."""
-        wanted = np.broadcast_to(role, self.count.shape)
-        return np.bincount(self.row[self.role == wanted[self.row]], minlength=len(self.count))
+        """How often each row holds a role (one code a row, or one for all)."""
+        codes = np.broadcast_to(role, self.count.shape)
+        return np.bincount(self.row[self.role == codes[self.row]], minlength=len(self.count))
 
     def at(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The role at a position of each row; -1 where the row has no such position."""
+        """The role at a position of each row; -1 where the row is shorter."""
         found = np.full(len(self.count), -1)
         hit = self.position == position[self.row]
         found[self.row[hit]] = self.role[hit]
         return found
 
     def margin(self) -> NDArray[np.float64]:
-        """By how much each row prefers declining to complying; nan where a score of the two is missing."""
+        """How much each row prefers declining over complying; nan where one of the two scores is missing."""
         sides = []
-        for wanted in (self.declining, self.comply):
+        for role in (self.declining, self.comply):
             scores = np.full(len(self.count), np.nan)
-            hit = self.role == wanted[self.row]
+            hit = self.role == role[self.row]
             scores[self.row[hit]] = self.scores[hit]
             sides.append(scores)
         with np.errstate(invalid="ignore"):  # the letters of both roles can have log-probability -inf
@@ -128,6 +127,7 @@ class Options:
 
 
 def options_of(answers: pd.DataFrame) -> Options:
+    """The options of a table of answers."""
     columns = ["roles", "scores"]
     schema = pa.schema([answers_schema.field(name) for name in columns])
     table = pa.Table.from_pandas(answers[columns], schema=schema, preserve_index=False)
@@ -151,7 +151,7 @@ def options_of(answers: pd.DataFrame) -> Options:
 
 
 def sources(answers: pd.DataFrame) -> pd.Series[Any]:
-    """What each answer's item was made of: its document, that of its pair (a short twin has none), or its seed item."""
+    """What each answer's item was made from: its document, or its pair's (a short twin has none), or its seed item."""
     found = answers["pair_id"].astype(object)
     for name in ("seed_id", "document_id"):
         if name in answers:
@@ -161,7 +161,7 @@ def sources(answers: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _family(kind: pa.DataType) -> str:
-    """The type's name without its width: other writers choose other widths for the same values."""
+    """The type's name without its width, because writers choose different widths for the same values."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list<{_family(kind.value_type)}>"
     if pa.types.is_dictionary(kind):
@@ -175,7 +175,7 @@ def _family(kind: pa.DataType) -> str:
 
 
 def write_answers(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Rows with the keys of ``answers_schema``; a key that is not there is null."""
+    """Writes rows with the keys of ``answers_schema``; a missing key is null."""
     pq.write_table(pa.Table.from_pylist(list(rows), schema=answers_schema), path)
 
 
@@ -185,7 +185,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     Raises:
         DataError: the file cannot be read, or a column or value breaks a rule (file, row from 1, column, rule).
     """
-    fix = "run the stage `evaluate` again to write it anew"
+    fix = "run the stage `evaluate` again to rewrite it"
     try:
         # Without partitioning=None a folder named "key=value" on the way to the file would become a column.
         table = pq.read_table(path, partitioning=None)
@@ -203,9 +203,9 @@ def read_answers(path: Path) -> pd.DataFrame:
         if field.name not in table.column_names:
             raise DataError(f"{place} is missing; {fix}")
         column = table.column(field.name)
-        wanted, found = _family(field.type), _family(column.type)
-        if found != wanted and not (found == "null" and field.nullable):
-            raise DataError(f"{place} has type {column.type}: must be {wanted}; {fix}")
+        expected, found = _family(field.type), _family(column.type)
+        if found != expected and not (found == "null" and field.nullable):
+            raise DataError(f"{place} has type {column.type}: must be {expected}; {fix}")
         if column.null_count and not field.nullable:
             row = pc.index(column.is_null(), True).as_py() + 1
             raise DataError(f"{path}: row {row}: column '{field.name}' is empty: must have a value; {fix}")
@@ -222,7 +222,7 @@ def read_answers(path: Path) -> pd.DataFrame:
 
 
 def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_], str]]:
-    """(column, which rows break the rule, rule), the rules that later ones rely on first."""
+    """Yields (column, which rows break the rule, rule). Later rules rely on the earlier ones."""
     for name, allowed in _ALLOWED.items():
         yield name, ~answers[name].isin(allowed).to_numpy(), f"must be one of {', '.join(allowed)}"
     yield "task", (answers["task"] == ALL_TASKS).to_numpy(), "must not be the name of the rows over all tasks"
@@ -242,8 +242,8 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     unparsed = (answers["status"] == UNPARSED).to_numpy()
     yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is unparsed, and only there"
     unscored = np.bincount(options.row[np.isnan(options.scores)], minlength=len(answers)) > 0
-    read = (answers["scorer"].isin(REPLIES) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
-    rule = f"must be numbers (all scorers but {', '.join(REPLIES)}, and letters that were read off a reply)"
+    read = (answers["scorer"].isin(_UNSCORED) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
+    rule = f"must be numbers (all scorers but {', '.join(_UNSCORED)}, and letters that were read off a reply)"
     yield "scores", ~read & ~unparsed & unscored, rule
     no_verdict = (answers["verdict"].isna() | (answers["verdict"] == "unscored")).to_numpy()
     opened = (answers["scorer"] == "open").to_numpy()

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking.ask import ask
+from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.open_replies.verdicts import give_verdicts
 from longsafety.evaluation.scores.scoring import HEADLINES, score
-from longsafety.model.kept import CURVE, read_rows
+from longsafety.model.history import History, TrainingCurve
 from longsafety.model.strategy import save
+from longsafety.model.trained import CURVE, read_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation, Training
@@ -37,7 +36,7 @@ def curve_evaluation(evaluation: Evaluation, training: Training) -> Evaluation:
     return evaluation.model_copy(update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one"})
 
 
-class Curve(L.Callback):
+class Curve(TrainingCurve):
     """Appends a line to ``curve.jsonl`` before the first step, every ``curve_every_steps`` and after the last.
 
     The network is asked where it is and as it is; its modes and its attention are put back, and nothing random is
@@ -51,7 +50,7 @@ class Curve(L.Callback):
         self.items, self.encoder, self.evaluation, self.training = items, encoder, evaluation, training
         self.max_tokens = max_tokens
 
-    def begin(self, folder: Path, start_step: int, num_steps: int, history: Any) -> None:
+    def begin(self, folder: Path, start_step: int, num_steps: int, history: History) -> None:
         """Lines after the checkpoint that training goes on from are cut. ``history``'s clock stands while we ask."""
         self.folder, self.start, self.step, self.num_steps = folder, start_step, start_step, num_steps
         self.history = history
@@ -69,6 +68,10 @@ class Curve(L.Callback):
             self.step = step
             if step % (self.training.curve_every_steps or 1) == 0 or step == self.num_steps:
                 self._point(trainer, pl_module, step)
+
+    def keep_best(self, weights: Path) -> int:
+        """Puts the weights of the best line in the place of ``weights``, and returns its step."""
+        return keep_best(self.folder, weights)
 
     def _point(self, trainer: Any, module: Any, step: int) -> None:
         began = time.perf_counter()
@@ -90,7 +93,7 @@ class Curve(L.Callback):
         backend = TransformersBackend(network, precision=precision, in_place=True)
         attention = backend.causal.config._attn_implementation
         with tempfile.TemporaryDirectory() as folder:
-            ask(
+            collect_answers(
                 self.items, backend, self.encoder, self.evaluation,
                 max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
             )  # fmt: skip

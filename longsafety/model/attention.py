@@ -1,8 +1,8 @@
 """Attention over a trie of chats: every node sees its ancestors and, causally, itself. No mask of tokens × tokens.
 
-Three ways to the same numbers: torch's fused attention node by node, which runs everywhere; torch's attention over
-variable lengths, for packs that share nothing, on GPUs; and FlexAttention with the trie as its block mask, on GPUs.
-In a network's last layer, where few positions are read, all three compute those alone.
+Three implementations give the same numbers: torch's fused attention, node by node, on every device; torch's
+variable-length attention on GPUs, if the chats of a pack share no prefix; FlexAttention on GPUs, with the trie as its
+block mask. In a network's last layer, where few positions are read, all three compute those positions only.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from longsafety.model.last_layer import ROWS, lay_rows
 
 NAME, VARLEN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_flex"
 PACKED = {"sdpa": NAME, "varlen": VARLEN, "flex": FLEX}
-"""The chosen attention → the name by which a network takes it for packed chats."""
+"""The chosen attention → the name under which transformers knows it, for packed chats."""
 _BLOCK = 512
-"""Queries of a node below others that are computed at once: their mask has so many rows."""
+"""Queries of a node with ancestors that are computed at once: their mask has so many rows."""
+_SHORT = 2048
+"""Tokens of the longest node that shares a call with others of its length: a longer one fills a device by itself."""
 
 
 def trie_attention(
@@ -44,8 +46,8 @@ def trie_attention(
 ) -> tuple[torch.Tensor, None]:
     """``query [1, H, T, D]``, ``key`` and ``value [1, K, T, D]`` → ``[1, T, H, D]``; K divides H.
 
-    A node without ancestors is one causal call of torch's fused attention. One below others sees their keys and its
-    own; its mask has a row a query and is made in blocks.
+    Nodes without ancestors are causal calls of torch's fused attention, one call for all short ones of a length. A node
+    with ancestors sees their keys and its own; its mask has a row a query and is made in blocks.
     """
     if (read := getattr(module, ROWS, None)) is not None:
         return _attention_at(read, query, key, value, nodes, scale=scaling, dropout_p=dropout), None
@@ -56,30 +58,47 @@ def trie_attention(
     groups = query.shape[1] // key.shape[1]
     repeats = (
         groups if query.device.type == "cpu" else 1
-    )  # grouped heads take the processor's causal kernel 1.4 × as long
+    )  # the processor's causal kernel takes 1.4 × as long with grouped heads
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
-    outputs = []
+    outputs: dict[int, torch.Tensor] = {}
+    for group in _of_one_length([number for number, node in enumerate(nodes) if not node.ancestors], sizes):
+        q, k, v = (_stacked([parts[number] for number in group]) for parts in (queries, keys, values))
+        k, v = (part.repeat_interleave(repeats, dim=1) for part in (k, v))
+        found = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups != repeats, **options)
+        outputs |= zip(group, found.split(1), strict=True)
     for number, node in enumerate(nodes):
         if not node.ancestors:
-            k, v = (part[number].repeat_interleave(repeats, dim=1) for part in (keys, values))
-            grouped = groups != repeats
-            outputs.append(
-                scaled_dot_product_attention(queries[number], k, v, is_causal=True, enable_gqa=grouped, **options)
-            )
             continue
-        seen = [*node.ancestors, number]
+        seen, blocks = [*node.ancestors, number], []
         k, v = (torch.cat([parts[index] for index in seen], dim=2) for parts in (keys, values))
         before = k.shape[2] - node.num_tokens
         for start in range(0, node.num_tokens, _BLOCK):
             block = queries[number][:, :, start : start + _BLOCK]
             stop = before + start + block.shape[2]
             mask = torch.ones(block.shape[2], stop, dtype=torch.bool, device=query.device).tril(before + start)
-            outputs.append(
+            blocks.append(
                 scaled_dot_product_attention(
                     block, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=groups > 1, **options
                 )
             )
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+        outputs[number] = _joined(blocks)
+    return _joined([outputs[number] for number in range(len(nodes))]).transpose(1, 2).contiguous(), None
+
+
+def _of_one_length(numbers: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """The nodes grouped by length, in order; each longer than ``_SHORT`` by itself."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number in numbers:
+        groups.setdefault((sizes[number], number if sizes[number] > _SHORT else -1), []).append(number)
+    return list(groups.values())
+
+
+def _stacked(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(parts), dim=2) if len(parts) > 1 else parts[0]
 
 
 def _attention_at(
@@ -90,8 +109,10 @@ def _attention_at(
     nodes: Sequence[Node],
     **options: Any,
 ) -> torch.Tensor:
-    """:func:`trie_attention` at the rows ``read`` (ascending, and of how many), zeros elsewhere. Each tree's rows see
-    its keys in a call, with a mask of rows × keys made in blocks."""
+    """:func:`trie_attention` at the rows ``read`` (their ascending positions, and the number of all), zeros elsewhere.
+
+    The rows of a tree see its keys in one call, with a mask of rows × keys that is made in blocks.
+    """
     rows, size = read
     query, key, value = _one_kind(query, key, value)
     ends, places = _ends(nodes).to(query.device), rows.tolist()
@@ -118,23 +139,30 @@ def _merged_attention(
 ) -> torch.Tensor:
     """:func:`trie_attention` without gradients, on processors, without any mask.
 
-    All that continues a node stands in one piece behind it and sees it in one call; what several calls found is merged
-    by the logarithms of their softmaxes' sums.
+    The descendants of a node follow it without a gap and see it in one call. The outputs of several calls are merged by
+    the logarithms of their softmax sums.
     """
     query, key, value = _one_kind(query, key, value)
     groups = query.shape[1] // key.shape[1]
     key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
 
-    def attend(queries: slice, keys: slice, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        found, log = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query[:, :, queries], key[:, :, keys], value[:, :, keys], 0.0, causal, scale=scaling
-        )
+    def attend(queries: Sequence[slice], keys: Sequence[slice], causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        q = _stacked([query[:, :, at] for at in queries])
+        k, v = (_stacked([part[:, :, at] for at in keys]) for part in (key, value))
+        found, log = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, scale=scaling)
         return found, log[..., None]
 
-    stops = list(accumulate(node.num_tokens for node in nodes))
-    own = [slice(stop - node.num_tokens, stop) for stop, node in zip(stops, nodes, strict=True)]
-    parts = [attend(place, place, True) for place in own]
-    output, sums = (torch.cat(kind, dim=2) for kind in zip(*parts, strict=True))
+    sizes = [node.num_tokens for node in nodes]
+    stops = list(accumulate(sizes))
+    own = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
+    parts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for group in _of_one_length(range(len(nodes)), sizes):
+        places = [own[number] for number in group]
+        found, log = attend(places, places, True)
+        parts |= zip(group, zip(found.split(1), log.split(1), strict=True), strict=True)
+    output, sums = (
+        torch.cat(kind, dim=2) for kind in zip(*(parts[number] for number in range(len(nodes))), strict=True)
+    )
     last = list(stops)
     for number, node in enumerate(nodes):
         for ancestor in node.ancestors:
@@ -142,7 +170,7 @@ def _merged_attention(
     for place, stop, end in zip(own, stops, last, strict=True):
         if end > stop:
             below = slice(stop, end)
-            found, log = attend(below, place, False)
+            found, log = attend([below], [place], False)
             both = torch.logaddexp(sums[:, :, below], log)
             kept, added = ((part - both).exp().to(query.dtype) for part in (sums[:, :, below], log))
             output[:, :, below] = output[:, :, below] * kept + found * added
@@ -162,7 +190,7 @@ def varlen_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As :func:`trie_attention`, in one call of torch's kernel where no node has ancestors (and nothing drops out)."""
+    """As :func:`trie_attention`, in one call of torch's kernel if no node has ancestors (and there is no dropout)."""
     if dropout or getattr(module, ROWS, None) or any(node.ancestors for node in nodes):
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=scaling, dropout=dropout)
     bounds, longest = _bounds(tuple(nodes), query.device), max(node.num_tokens for node in nodes)
@@ -187,7 +215,7 @@ def flex_attention(
     nodes: Sequence[Node],
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As :func:`trie_attention`, by transformers' FlexAttention, which compiles it. Nothing may drop out."""
+    """As :func:`trie_attention`, by transformers' FlexAttention, which compiles it. Without dropout."""
     if getattr(module, ROWS, None):
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=options.get("scaling"))
     mask = block_mask(tuple(nodes), query.device)
@@ -198,10 +226,10 @@ def flex_attention(
     return output
 
 
-@lru_cache(maxsize=1)  # all layers of a pass ask for the same
+@lru_cache(maxsize=1)  # all layers of a pass use the same
 def block_mask(nodes: tuple[Node, ...], device: torch.device, block: int = 128) -> BlockMask:
-    """The trie's mask, from its bounds alone. Its nodes stand in depth-first order: a token is seen by what comes
-    after it, up to the end of all that continues its node.
+    """The trie's mask, from its bounds alone. Nodes are in depth-first order: a token is seen by the tokens after it,
+    up to the end of its node's last descendant.
     """
     ends = _ends(nodes).to(device)
     size = len(ends)
@@ -220,13 +248,13 @@ def block_mask(nodes: tuple[Node, ...], device: torch.device, block: int = 128) 
 
 
 def _listed(tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of ``[Q, K]``: how many in each row, ``[1, 1, Q]``, and which, those first, ``[1, 1, Q, K]``."""
+    """Of booleans ``[Q, K]``: the number in each row ``[1, 1, Q]``; the columns, true ones first, ``[1, 1, Q, K]``."""
     order = tiles.int().argsort(dim=1, descending=True, stable=True)
     return tiles.sum(1, dtype=torch.int32)[None, None], order.int()[None, None].contiguous()
 
 
 def _ends(nodes: Sequence[Node]) -> torch.Tensor:
-    """``[T]``: for each token, where the last node ends that continues its node."""
+    """``[T]``: for each token, the end of its node's last descendant."""
     stops = list(accumulate(node.num_tokens for node in nodes))
     last = list(stops)
     for number, node in enumerate(nodes):
@@ -242,7 +270,7 @@ def _bounds(nodes: tuple[Node, ...], device: torch.device) -> torch.Tensor:
 
 
 def _one_kind(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Rotary positions leave query and key in float32 under autocast, which does not know of these kernels."""
+    """Casts to one dtype: autocast leaves query and key in float32 and does not know these kernels."""
     device = tensors[0].device.type
     lowered = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensors[-1].dtype
     return [tensor.to(lowered) for tensor in tensors]

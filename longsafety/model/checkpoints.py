@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written whole or not at all, the last two kept, one on a signal; where to go on from."""
+"""Checkpoints of a training: written whole or not at all, on a schedule and on a signal; which one to resume from."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Found(NamedTuple):
 class Checkpoints(L.Callback):
     """Writes a checkpoint every ``every_steps`` optimiser steps and keeps the last two.
 
-    SIGTERM and SIGUSR1 (what Slurm sends before a job's time is over) make it write one at the end of the step and
-    stop the training: ``stopped`` is the signal's number then.
+    On SIGTERM and SIGUSR1 (which Slurm sends before a job's time limit) it writes one at the end of the step and stops
+    the training; ``stopped`` then holds the signal's number.
     """
 
     def __init__(self, folder: Path, every_steps: int, start_step: int) -> None:
@@ -52,7 +52,7 @@ class Checkpoints(L.Callback):
         if trainer.global_step == self.step:
             return
         self.step = trainer.global_step
-        # A signal reaches the ranks at different moments: all stop at the step where one has it.
+        # A signal reaches the ranks at different moments: all stop at the step in which one has received it.
         stops = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
         if stops or self.step % self.every_steps == 0:
             self._write(trainer)
@@ -84,7 +84,7 @@ class Checkpoints(L.Callback):
 
 
 class LoadedOnProcessor(TorchCheckpointIO):
-    """Lightning's, for states that are tensors of a kind of their own: torch then wants a device's name."""
+    """Lightning's checkpoint reader for states that are tensor subclasses: torch then needs a device name."""
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         device: Any = "cpu"
@@ -92,14 +92,14 @@ class LoadedOnProcessor(TorchCheckpointIO):
 
 
 def requeue() -> None:
-    """Asks Slurm, where it runs this, to give the job another turn."""
+    """Requeues the job where Slurm runs it."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is not None:
         subprocess.run(["scontrol", "requeue", job], check=True)
 
 
 def described(settings: Settings) -> dict[str, Any]:
-    """What a checkpoint is of; one of another model is not gone on from."""
+    """The model that a checkpoint belongs to; a training does not resume from another model's."""
     model = settings.model
     said: dict[str, Any] = {"source": model.source, "tune": model.tune, "window": model.window}
     if model.tune == "lora":
@@ -110,9 +110,9 @@ def described(settings: Settings) -> dict[str, Any]:
 
 
 def newest(folder: Path, settings: Settings) -> Found | None:
-    """The newest readable checkpoint; an unreadable one is named on stderr and the one before it taken.
+    """The newest readable checkpoint; an unreadable one is reported on stderr, and the one before it is used.
 
-    Raises DataError if there are some and none can be read, or if it is of another model.
+    Raises DataError if there are checkpoints and none can be read, or if it belongs to another model.
     """
     written, problems = _written(folder), []
     for path in written:

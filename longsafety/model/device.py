@@ -1,6 +1,12 @@
-"""What this machine computes with."""
+"""What this machine computes with: precision, threads, memory."""
 
 from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -8,11 +14,11 @@ import torch
 def chosen_precision(asked: str, accelerator: str, *, trains: bool) -> tuple[str, str]:
     """Lightning's precision and the device's name; ``auto`` is bfloat16 where the hardware multiplies it natively.
 
-    Training keeps float32 weights beside it (mixed); asking does not (true), for casting them anew for every prompt
-    costs more than it gains.
+    Training keeps float32 weights (mixed). Evaluation does not (true): casting them for every prompt costs more than it
+    gains.
     """
-    gpu = accelerator != "cpu" and torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if gpu else f"cpu × {torch.get_num_threads()} threads"
+    device = device_name(accelerator)
+    gpu = _is_gpu(accelerator)
     if asked != "auto":
         return asked, device
     native = torch.cuda.is_bf16_supported() if gpu else native_cpu_bfloat16()
@@ -21,8 +27,17 @@ def chosen_precision(asked: str, accelerator: str, *, trains: bool) -> tuple[str
     return ("bf16-mixed" if trains else "bf16-true"), device
 
 
+def device_name(accelerator: str) -> str:
+    """The GPU's name, or the number of processor threads."""
+    return torch.cuda.get_device_name() if _is_gpu(accelerator) else f"cpu × {torch.get_num_threads()} threads"
+
+
+def _is_gpu(accelerator: str) -> bool:
+    return accelerator != "cpu" and torch.cuda.is_available()
+
+
 def use_threads(num_threads: int | None) -> None:
-    """Sets torch's processor threads; ``None`` leaves its choice."""
+    """Sets torch's processor threads; ``None`` leaves torch's choice."""
     if num_threads:
         torch.set_num_threads(num_threads)
 
@@ -31,3 +46,36 @@ def native_cpu_bfloat16() -> bool:
     """Whether the processor has bfloat16 matrix instructions (AVX512-BF16 or AMX); elsewhere they are emulated."""
     capability = torch.backends.cpu.get_cpu_capability()
     return "AVX512" in capability and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+_SHORT_PASS = 2048
+"""Tokens of the longest forward pass whose memory is kept between passes."""
+_MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -4, -3, -1  # of glibc's mallopt
+
+
+def reuse_memory(tokens: int) -> None:
+    """Sets how glibc takes memory for forward passes of at most ``tokens`` tokens; elsewhere it does nothing.
+
+    Tensors of short passes lie on a heap that is never given back, so that no pass waits for fresh pages. A heap is
+    fragmented by the tensors of long passes, so those are mapped one by one.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    short = tokens <= _SHORT_PASS
+    mallopt(_MMAP_MAX, 0 if short else 65_536)
+    mallopt(_TRIM_THRESHOLD, -1 if short else 128 * 1024)
+    if not short:
+        mallopt(_MMAP_THRESHOLD, 64 * 1024)
+
+
+@contextmanager
+def unfilled_memory() -> Iterator[None]:
+    """Stops torch from filling every fresh tensor in deterministic mode, which only shows reads of fresh memory."""
+    settings: Any = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        settings.fill_uninitialized_memory = before

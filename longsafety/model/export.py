@@ -37,7 +37,7 @@ _MIX_COLUMNS = ("source", "samples", "tokens", "supervised_tokens", "share", "li
 def export_weights(settings: Settings, weights: Path, folder: Path, *, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the model that training left in ``weights`` (``save_pretrained``'s files) into the new ``folder``.
 
-    safetensors (adapters merged) in the type that training kept them in, for adapters float32; tokenizer, chat
+    safetensors (adapters merged) in the dtype of training, float32 with adapters; tokenizer, chat
     template, generation config, ``README.md``; with LoRA the unmerged adapters in ``adapter/`` too. Everything is
     loaded again before it takes its place, and its logits compared with those of the trained model (unmerged).
 
@@ -162,7 +162,7 @@ def _tokenizer(settings: Settings) -> Any:
 
 
 def _stored_type(model: Model, weights: Path) -> torch.dtype:
-    """Of a full training's weights, so that nothing is rounded and nothing blown up; merging needs float32."""
+    """The dtype of fully trained weights, so that nothing is rounded or enlarged; merging needs float32."""
     if model.tune == "lora":
         return torch.float32
     stored = getattr(torch, str(json.loads((weights / "config.json").read_text("utf-8")).get("dtype")), torch.float32)
@@ -171,7 +171,7 @@ def _stored_type(model: Model, weights: Path) -> torch.dtype:
 
 
 def _logits(network: Any, tokenizer: Any, settings: Settings) -> torch.Tensor:
-    """Of the fixed prompt, and where positions are scaled of the same at the window's end: ``[1 or 2, tokens, V]``."""
+    """Logits of the fixed prompt, with scaled positions also at the window's end: ``[1 or 2, tokens, V]``."""
     chat = [{"role": "user", "content": PROMPT}]
     ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True, return_tensors="pt")
     ids = ids["input_ids"]
@@ -187,7 +187,7 @@ def _difference(
     network: Any, tokenizer: Any, settings: Settings, expected: torch.Tensor, tolerance: float, folder: Path
 ) -> float:
     difference = float((_logits(network, tokenizer, settings) - expected).abs().max())
-    if not difference <= tolerance:  # not a number fails too
+    if not difference <= tolerance:  # NaN fails too
         raise DataError(
             f"{folder}: what was written has other logits than the trained model (they differ by {difference:.2g}, and "
             f"at most {tolerance:.2g} is rounding), so nothing was kept; export again, with the versions of torch, "
@@ -206,7 +206,7 @@ def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def _copy_adapter(model: Model, weights: Path, folder: Path) -> None:
-    """PEFT's own card is left out, and the base model's local path: neither is of use elsewhere."""
+    """Leaves out PEFT's own card and the base model's local path, which are useless elsewhere."""
     folder.mkdir()
     shutil.copyfile(weights / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
     config = json.loads((weights / ADAPTER_CONFIG).read_text("utf-8"))
@@ -221,7 +221,7 @@ def _hub_name(model: Model) -> str | None:
 
 
 def _without_paths(value: Any) -> Any:
-    """The same with local paths cut down to their last part."""
+    """The same value with local paths reduced to their last part."""
     if isinstance(value, Mapping):
         return {key: _without_paths(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -45,19 +45,21 @@ def _part(head: Any, hidden: torch.Tensor, targets: torch.Tensor, weights: torch
 
 
 class _LinearLoss(torch.autograd.Function):
-    """The gradients to ``hidden`` and ``weight`` are ready when the loss is; the backward pass scales them."""
+    """Computes the gradients of ``hidden`` and ``weight`` along with the loss; the backward pass scales them."""
 
     @staticmethod
     def forward(
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
         loss = hidden.new_zeros((), dtype=torch.float32)
+        device = hidden.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        cast = weight.to(kind)  # once, and not in every product
         to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
-            logits = linear(hidden[part], weight)  # in bfloat16 under autocast
-            kind = logits.dtype
+            logits = linear(hidden[part], cast)
             chance = logits.float().log_softmax(dim=-1)
             del logits
             at = targets[part, None]
@@ -65,7 +67,7 @@ class _LinearLoss(torch.autograd.Function):
             chance.exp_().scatter_add_(1, at, -torch.ones_like(at, dtype=chance.dtype)).mul_(weights[part, None])
             slope = chance.to(kind)
             if to_hidden is not None:
-                to_hidden[part] = slope @ weight.to(kind)
+                to_hidden[part] = slope @ cast
             if to_weight is not None:
                 to_weight += slope.T @ hidden[part].to(kind)
         ctx.save_for_backward(to_hidden, to_weight)

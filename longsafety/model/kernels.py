@@ -1,4 +1,4 @@
-"""Which attention a training computes with, and which packages it needs: decided once, before anything is loaded."""
+"""Which attention a training uses, and which packages a run needs: decided once, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ EIGHT_BIT_MISSING = "training.optimizer = adamw_8bit: torchao is not installed; 
 
 
 def loaded_attention(attention: str) -> str:
-    """What transformers loads a network with; packs get their attention afterwards, and asking needs none of theirs."""
+    """The attention that transformers loads a network with; the one for packs is set afterwards, for training only."""
     return attention if attention in ("eager", "flash_attention_2") else "sdpa"
 
 
 def missing_packages(settings: Settings) -> list[str]:
-    """``key = value: …`` for each package that a run would need and that is not installed; imports none."""
+    """``key = value: …`` for each package that a run needs and that is not installed; imports none of them."""
     if not {"train", "evaluate"} & {*settings.stages}:
         return []
     found = []
@@ -46,15 +46,15 @@ def missing_packages(settings: Settings) -> list[str]:
 
 
 def check_flash(attention: str) -> None:
-    """Raises ConfigError where flash-attn is asked for and not installed."""
+    """Raises ConfigError if flash-attn is set and not installed."""
     if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         raise ConfigError([_FLASH_MISSING])
 
 
 def chosen_attention(settings: Settings) -> str:
-    """What ``model.attention`` comes to here: ``auto`` is ``varlen`` for packs on a GPU that can, else ``sdpa``.
+    """The attention that ``model.attention`` means here; ``auto``: ``varlen`` for packs on a fit GPU, else ``sdpa``.
 
-    Raises ConfigError for what this machine cannot train with.
+    Raises ConfigError for one that this machine cannot train with.
     """
     import torch
 
@@ -81,7 +81,7 @@ def chosen_attention(settings: Settings) -> str:
 
 
 def _varlen_problem(precision: str) -> str | None:
-    """Why this GPU and this torch cannot; its kernel is FlashAttention's, in half precision only."""
+    """Why this GPU and this torch cannot use ``varlen``, or ``None``; its kernel needs half precision."""
     import torch
     from torch.nn.attention.varlen import varlen_attn
 

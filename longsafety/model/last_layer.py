@@ -1,8 +1,8 @@
-"""The last layer of a network, computed at the positions whose hidden states are read, and nowhere else.
+"""The last layer of a network, computed only at the positions whose hidden states are read.
 
-Nothing looks at the others' output: of them only keys and values are needed. What is row by row there (projections of
-queries and outputs, the feed-forward part) is given the read rows alone and its output laid into zeros, which is exact
-where it is read, forward and backward; attention skips the other queries (:mod:`longsafety.model.attention`).
+The other positions contribute keys and values only. Row-wise modules (the query and output projections, the
+feed-forward part) run on the read positions; their results are scattered into zeros. This is exact at the read
+positions, forward and backward. Attention skips the other queries (:mod:`longsafety.model.attention`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from longsafety.data.trie import Node
 
 ROWS = "longsafety_rows"
-"""The attribute of the last layer's attention that says which rows are read in the call that is under way."""
+"""The attribute of the last layer's attention that holds the rows read in the current call."""
 _MOST = 4
-"""Rows are chosen where at most one in so many is read: choosing costs copies, and attention by rows a mask."""
+"""Rows are selected if at most one in so many is read: selecting costs copies, and attention by rows needs a mask."""
 
 
 def read_rows(causal: Any, positions: torch.Tensor, nodes: Sequence[Node], size: int) -> dict[str, Any]:
-    """What the base model is called with beside ``nodes``, where only ``positions [N]`` (repeats allowed) of its hidden
-    states ``[1, size, H]`` are read. Nothing, where that would gain nothing, or other ranks have a part of the tokens.
+    """Keyword arguments for the base model if only ``positions [N]`` (repeats allowed) of its hidden states
+    ``[1, size, H]`` are read. Empty if nothing would be gained, or if other ranks hold a part of the tokens.
     """
     rows = torch.unique(positions)
     last = next(reversed(getattr(causal.base_model, "layers", None) or []), None)
@@ -36,7 +36,7 @@ def read_rows(causal: Any, positions: torch.Tensor, nodes: Sequence[Node], size:
 
 
 def _prepare(layer: Any) -> None:
-    """Hooks, on parts that run within what gradient checkpointing repeats: the layer's own run outside of it."""
+    """Registers hooks on the layer's parts: gradient checkpointing repeats those, but not hooks of the layer itself."""
     attention = layer.self_attn
     setattr(attention, ROWS, None)
 
@@ -62,6 +62,6 @@ def _prepare(layer: Any) -> None:
 
 
 def lay_rows(chosen: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:
-    """``[1, N, …]`` laid at ``rows [N]``, all different, of zeros ``[1, size, …]``."""
+    """``chosen [1, N, …]`` scattered to the distinct ``rows [N]`` of zeros ``[1, size, …]``."""
     whole = chosen.new_zeros(chosen.shape[0], size, *chosen.shape[2:])
     return whole.index_copy(1, rows, chosen)

@@ -1,25 +1,23 @@
-"""From ``settings.Model`` to a tokenizer and a network, and to the string that fixes both for content addressing."""
+"""From ``settings.Model`` to a tokenizer and a network."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety import settings
-from longsafety.errors import ConfigError, DataError, first_line
+from longsafety.errors import DataError, first_line
 from longsafety.model import tiny
 from longsafety.model.kernels import check_flash, loaded_attention
 from longsafety.model.source import read_json, source_folder
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TINY_WINDOW = 2048
-"""What ``tiny`` counts as pretrained with where its positions are scaled."""
+"""The pretrained window of ``tiny`` where its positions are scaled."""
 
 
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
@@ -69,9 +67,9 @@ def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.
 
 
 def base_folder(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope) -> Path:
-    """The folder that :func:`load_model` reads, made where it is missing.
+    """The folder that :func:`load_model` reads; it is made if it is missing.
 
-    With a process group transformers would write it in the first rank only: make it before.
+    Call it before a process group exists: within one, transformers would write it in the first rank only.
     """
     if model.source == "tiny":
         return tiny.model_folder(cache, model.window if rope.kind == "none" else TINY_WINDOW, seed)
@@ -118,55 +116,6 @@ def read_network(
     result: PreTrainedModel = network.eval()
     settle_frequencies(result)
     return result
-
-
-def add_lora(network: PreTrainedModel, lora: settings.Lora, seed: int) -> PeftModel:
-    """``network`` with low-rank adapters (their A random from ``seed``, their B zero), the only trainable weights.
-
-    Targets are peft's: ``all-linear``, a regular expression that matches whole names, or a list of last names.
-    Raises ConfigError for a target that matches no linear layer.
-    """
-    import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    base: Any = network
-    output = base.get_output_embeddings()
-    linear = [name for name, m in base.named_modules() if isinstance(m, torch.nn.Linear) and m is not output]
-    problem = _target_problem(lora.targets, linear)
-    if problem:
-        raise ConfigError([problem])
-    config = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets,
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        adapted = get_peft_model(network, config)
-    assert isinstance(adapted, PeftModel)
-    return adapted
-
-
-def _target_problem(targets: str | list[str], linear: list[str]) -> str | None:
-    """Says what is wrong with LoRA targets; peft itself passes over a name in a list that matches nothing."""
-    if targets == "all-linear":
-        return None
-    if isinstance(targets, str):
-        try:
-            unmatched = [] if any(re.fullmatch(targets, name) for name in linear) else [targets]
-        except re.error as error:
-            return f"model.lora.targets = {targets!r}: not a regular expression ({error}); mend it, or use all-linear"
-    else:
-        unmatched = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in linear)]
-    if targets and not unmatched:
-        return None
-    names = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
-    return (
-        f"model.lora.targets = {targets!r}: {unmatched} match no linear layer of this model; "
-        f"use all-linear, or a list of some of: {names}"
-    )
 
 
 def _check_architecture(folder: Path) -> None:

@@ -10,7 +10,7 @@ from longsafety.model.head import answer_loss
 from longsafety.model.last_layer import read_rows
 
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
-"""Settings of models that change the logits behind their head."""
+"""Settings of models that change the logits after their head."""
 _INPUTS = ("input_ids", "position_ids", "attention_mask", "nodes")
 
 
@@ -23,7 +23,7 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
     inputs = {name: batch[name] for name in _INPUTS if name in batch}
     if "attention_mask" in inputs and bool(inputs["attention_mask"].all()):
         inputs["attention_mask"] = None
-    if causal.config._attn_implementation == "flash_attention_2":  # finds the chats by their positions
+    if causal.config._attn_implementation == "flash_attention_2":  # it finds the chats by their positions
         inputs.pop("nodes", None)
     if "nodes" in inputs:
         inputs |= read_rows(causal, batch["positions"], inputs["nodes"], inputs["input_ids"].shape[1])
@@ -34,7 +34,7 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
 
 
 def training_problem(network: Any, packing: str) -> str | None:
-    """Why a network cannot be trained so, or ``None``."""
+    """Why a network cannot be trained with this packing, or ``None``."""
     config = network.config.get_text_config()
     changed = [name for name in _AFTER_HEAD if getattr(config, name, None) not in (None, 1, 1.0)]
     if changed:

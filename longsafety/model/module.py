@@ -18,8 +18,11 @@ from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from longsafety.errors import ConfigError
 from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
+from longsafety.model.device import chosen_precision
+from longsafety.model.frozen import cast_frozen
 from longsafety.model.kernels import chosen_attention
-from longsafety.model.load import add_lora, load_model
+from longsafety.model.load import load_model
+from longsafety.model.lora import add_lora
 from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.optimizer import optimizer
 from longsafety.model.sequence import share_sequences
@@ -28,7 +31,7 @@ from longsafety.settings import Settings, Training
 
 
 def use_attention(network: Any, name: str) -> None:
-    """Has ``network`` attend by the registered ``name``. Raises ConfigError for one that would go on as before."""
+    """Sets the registered attention ``name`` in ``network``. Raises ConfigError if the network ignores it."""
     network.set_attn_implementation(name)
     if network.config._attn_implementation != name:
         kind = type(network).__name__
@@ -88,7 +91,7 @@ class CausalTuner(L.LightningModule):
         self.network = self.prepared(network)
 
     def prepared(self, network: Any) -> Any:
-        """``network`` as it is trained: with its attention, what is computed again, and adapters. In place."""
+        """``network`` as it is trained: its attention, activation recomputation and adapters are set, in place."""
         model = self.settings.model
         problem = training_problem(network, self.settings.training.packing)
         if problem:
@@ -106,12 +109,23 @@ class CausalTuner(L.LightningModule):
             network.gradient_checkpointing_enable(recomputed)
         if model.tune == "lora":
             network = add_lora(network, model.lora, self.settings.seed)
+        if self._casts_frozen:
+            cast_frozen(network, torch.bfloat16)
         return network.train()
+
+    @property
+    def _casts_frozen(self) -> bool:
+        """Whether autocast would cast frozen weights in every pass: on a processor; DeepSpeed casts them itself."""
+        trainer = self.settings.trainer
+        precision, _ = chosen_precision(trainer.precision, trainer.accelerator, trains=True)
+        gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
+        lora = self.settings.model.tune == "lora"
+        return lora and precision == "bf16-mixed" and trainer.strategy != "deepspeed" and not gpu
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         with save_on_cpu() if self.settings.trainer.offload_activations else nullcontext():
             loss = supervised_loss(self.network, batch)
-        # Lightning divides by the accumulated batches and averages over ranks; the weights have done both already.
+        # Lightning divides by the accumulated batches and averages over ranks; the samples' weights include both.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
     def configure_optimizers(self) -> Any:
@@ -122,7 +136,7 @@ class CausalTuner(L.LightningModule):
         return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps what is trained: frozen weights come from the base model again."""
+        """Keeps the trained weights only: frozen ones are loaded from the base model."""
         checkpoint["longsafety"] = described(self.settings)
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         if self.settings.model.tune == "lora":

@@ -1,7 +1,7 @@
-"""The optimiser: torch's AdamW, or torchao's with 8-bit states (a byte a state and parameter, scaled by blocks of 256).
+"""The optimiser: torch's AdamW, or torchao's with 8-bit states (one byte per state and parameter, in blocks of 256).
 
-Weights in bfloat16 are rounded stochastically by the 8-bit one: of 128 steps between two powers of 2, most updates are
-smaller than half of one, and rounding to the nearest would lose them.
+The 8-bit optimiser rounds bfloat16 weights stochastically: most updates are smaller than half a bfloat16 ulp, and
+rounding to the nearest would lose them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def optimizer(parameters: Iterable[torch.nn.Parameter], training: Training, seed
 
 
 def _eight_bit(seed: int) -> Any:
-    logging.getLogger("torchao").setLevel(logging.ERROR)  # it names kernels of its own that this machine cannot load
+    logging.getLogger("torchao").setLevel(logging.ERROR)  # it lists kernels that this machine cannot load
     try:
         from torchao.optim import AdamW8bit
     except ImportError:
         raise ConfigError([EIGHT_BIT_MISSING]) from None
 
     class Seeded(AdamW8bit):  # type: ignore[misc]
-        """Rounds by ``seed`` and the step alone: a resumed training ends with the same bits, and ranks stay equal."""
+        """Its rounding depends on ``seed`` and step only: a resumed training is bit-identical, and ranks stay equal."""
 
         def __init__(self, parameters: Any, **options: Any) -> None:
             super().__init__(parameters, **options, bf16_stochastic_round=True)
@@ -48,13 +48,13 @@ def _eight_bit(seed: int) -> Any:
                     loss = closure()
             done = max((int(state["step"]) for state in self.state.values()), default=0)
             device = self.param_groups[0]["params"][0].device
-            # torchao compiles the step for each shape: worth it on a GPU; a processor's compiler takes minutes.
+            # torchao compiles the step for each shape: worth it on a GPU, but on a processor compiling takes minutes.
             stance = "default" if device.type == "cuda" else "force_eager"
             with (
                 torch.random.fork_rng([device] if device.type == "cuda" else []),
                 torch.compiler.set_stance(stance),
             ):
-                torch.manual_seed((1_000_003 * seed + done) % 2**32)  # all that a processor's generator takes
+                torch.manual_seed((1_000_003 * seed + done) % 2**32)  # the range of the CPU generator
                 super().step()
             return loss
 

@@ -41,7 +41,7 @@ def rope_problems(rope: Rope) -> list[str]:
 
 
 def rope_parameters(config: PreTrainedConfig, rope: Rope, window: int) -> dict[str, Any]:
-    """What ``config.rope_parameters`` becomes (transformers ≥ 5), for positions up to ``window`` tokens.
+    """The new ``config.rope_parameters`` (transformers ≥ 5), for positions up to ``window`` tokens.
 
     ``config`` is a text model's, with ``max_position_embeddings`` as pretrained. With kind ``none`` it is what the
     model has. Raises ConfigError for a model whose positions cannot be scaled or are already, and for a window that
@@ -83,9 +83,9 @@ def apply(config: PreTrainedConfig, rope: Rope, window: int) -> None:
 def settle_frequencies(network: PreTrainedModel) -> None:
     """Makes every forward pass use the frequencies in float32, and ``dynamic`` ones of its own longest position.
 
-    Casting a network to bfloat16 casts its frequencies too, and their error is multiplied by the position: at 32k
-    tokens it comes to a whole turn. And transformers keeps the ``dynamic`` frequencies of the longest chat since the
-    last short one, so that a resumed training would differ, and an answer would depend on what was asked before.
+    Casting a network to bfloat16 casts its frequencies too, and the position multiplies their error: at 32k tokens it
+    is a whole turn. And transformers keeps the ``dynamic`` frequencies of the longest chat since the last short one, so
+    a resumed training would differ, and an answer would depend on earlier prompts.
     """
     for module in network.modules():
         frequencies = getattr(module, "inv_freq", None)

@@ -1,7 +1,7 @@
 """Sequence parallelism: neighbouring ranks share each pack, by DeepSpeed's Ulysses (arXiv 2309.14509, 2506.13996).
 
-Each holds a part of the tokens. Around attention the ranks exchange them for a part of the heads of all tokens, so that
-attention itself is what it is without.
+Each rank holds a part of the tokens. Around attention the ranks exchange it for a part of the heads of all tokens, so
+attention itself is unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from longsafety.model.shape import Shape
 
 
 def heads_problem(shape: Shape, size: int) -> str | None:
-    """Why a model's heads cannot be dealt to ``size`` ranks, or ``None``; fewer key-value heads are repeated."""
+    """Why a model's heads cannot be divided among ``size`` ranks, or ``None``; fewer key-value heads are repeated."""
     if shape.heads % size or (shape.kv_heads % size and size % shape.kv_heads):
         return f"the model's {shape.heads} heads ({shape.kv_heads} of keys and values) cannot be dealt evenly"
     return None
@@ -24,7 +24,7 @@ def heads_problem(shape: Shape, size: int) -> str | None:
 def share_sequences(network: Any, attention: str, size: int) -> None:
     """Wraps the registered ``attention`` in the exchange between groups of ``size`` neighbouring ranks.
 
-    Every rank calls it, once the process group is there. Raises ConfigError where the heads cannot be dealt.
+    Every rank calls it once the process group exists. Raises ConfigError if the heads cannot be divided.
     """
     from deepspeed.runtime.sequence_parallel.ulysses_sp import UlyssesSPAttentionHF
 
@@ -38,7 +38,7 @@ def share_sequences(network: Any, attention: str, size: int) -> None:
 
 @contextmanager
 def whole_sequences_again() -> Iterator[None]:
-    """Takes the exchange out of transformers' attention at the end: whoever asks the model afterwards is alone."""
+    """Restores the single-process attention functions of transformers at the end."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     from longsafety.model.attention import PACKED

@@ -1,4 +1,4 @@
-"""The shape of a Llama-like model, from its config alone: parameters, and what a token costs. No torch."""
+"""The shape of a Llama-like model, from its config alone: parameters and the cost of a token. No torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Shape:
 
 
 def shape_of(model: Model) -> Shape | None:
-    """From the table of known models, or a local folder's config.json; ``None`` for a model that is not known here."""
+    """From the table of known models or a local folder's config.json; ``None`` for an unknown model."""
     known = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text("utf-8"))
     if model.source in known:
         return Shape(**known[model.source])

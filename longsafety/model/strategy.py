@@ -1,4 +1,4 @@
-"""How ranks share a training: Lightning's strategies, DeepSpeed ZeRO on GPUs or on processors, and whole weights."""
+"""How ranks share a training: Lightning's strategies, DeepSpeed ZeRO on GPUs or processors, saving whole weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from longsafety.errors import ConfigError
 from longsafety.settings import Trainer
 
 _CPU_BUCKET = 5_000_000
-"""Elements of a communication buffer; DeepSpeed's 200 million are a GPU's."""
+"""Elements of a communication buffer; DeepSpeed's default of 200 million is meant for GPUs."""
 
 
 def ranks(trainer: Trainer) -> int:
-    """Processes that train together, over all nodes."""
+    """The number of processes that train together, over all nodes."""
     count = 1
     if isinstance(trainer.devices, int):
         count = trainer.devices
@@ -31,10 +31,10 @@ def ranks(trainer: Trainer) -> int:
 
 
 def strategy(trainer: Trainer) -> Any:
-    """What Lightning's Trainer takes as its strategy. Raises ConfigError where DeepSpeed is not installed.
+    """The ``strategy`` of Lightning's Trainer. Raises ConfigError if DeepSpeed is not installed.
 
-    DeepSpeed takes precision, clipping and accumulation from Lightning's Trainer. With ``bf16-mixed`` it keeps
-    bfloat16 weights and, in the optimiser, float32 ones.
+    DeepSpeed takes precision, clipping and accumulation from Lightning's Trainer. With ``bf16-mixed`` it keeps the
+    weights in bfloat16, and a float32 copy in the optimiser.
     """
     if trainer.strategy != "deepspeed":
         return trainer.strategy
@@ -47,7 +47,7 @@ def strategy(trainer: Trainer) -> Any:
         raise ConfigError(
             ["trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]"]
         ) from None
-    # What it does by itself is no warning to a user.
+    # Lightning warns of what this function sets on purpose.
     logging.getLogger("lightning.pytorch.strategies.deepspeed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
     buckets = {"allgather_bucket_size": _CPU_BUCKET, "reduce_bucket_size": _CPU_BUCKET} if on_cpu else {}
@@ -62,7 +62,7 @@ def strategy(trainer: Trainer) -> Any:
     if on_cpu:
         # A model small enough for a processor is below the size that ZeRO-3 shards at all.
         made.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-        # Gloo serves; DeepSpeed would compile its own all-reduce first.
+        # Gloo is enough; DeepSpeed would first compile its own all-reduce.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if trainer.zero.offload_optimizer:
         made.config["zero_force_ds_cpu_optimizer"] = False  # torch's own AdamW takes offloaded states too
@@ -70,11 +70,11 @@ def strategy(trainer: Trainer) -> Any:
 
 
 def _strategies() -> dict[str, Any]:
-    """Made here, for importing Lightning's DeepSpeed strategy imports DeepSpeed."""
+    """Classes made in a function, because importing Lightning's DeepSpeed strategy imports DeepSpeed."""
     from lightning.pytorch.strategies import DeepSpeedStrategy
 
     class Sharded(DeepSpeedStrategy):
-        """Lightning's, for Hugging Face models: under ZeRO-3 no rank ever holds all weights."""
+        """Lightning's strategy for Hugging Face models: under ZeRO-3 no rank ever holds all weights."""
 
         @contextmanager
         def model_sharded_context(self) -> Iterator[None]:
@@ -90,23 +90,23 @@ def _strategies() -> dict[str, Any]:
 
         @property
         def handles_gradient_accumulation(self) -> bool:
-            """Lightning does: DeepSpeed would wait for ever for what a shorter last step lacks."""
+            """Lightning accumulates: DeepSpeed would wait forever in a shorter last step."""
             return False
 
         @contextmanager
         def block_backward_sync(self) -> Iterator[None]:
-            """DeepSpeed knows from the boundary when to reduce."""
+            """DeepSpeed reduces at the accumulation boundary."""
             yield
 
         def backward(self, closure_loss: torch.Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-            """Tells DeepSpeed where a step ends, and not to divide by the accumulated batches: Lightning has."""
+            """Marks the end of a step for DeepSpeed, which must not divide by the accumulated batches."""
             assert self.lightning_module is not None
             accumulates = self.lightning_module.trainer.fit_loop._should_accumulate()
             self.deepspeed_engine.set_gradient_accumulation_boundary(not accumulates)
             return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
 
     class ShardedOnCPU(Sharded):
-        """The same on processors, which DeepSpeed can do and Lightning refuses."""
+        """The same on processors, which DeepSpeed supports and Lightning refuses."""
 
         def setup_environment(self) -> None:
             super(DeepSpeedStrategy, self).setup_environment()
@@ -136,8 +136,8 @@ class Saving(L.Callback):
 def save(trainer: Any, network: Any, folder: Path) -> None:
     """Writes the weights as they stand, whole and in float32 where they are trained, by ``save_pretrained``.
 
-    Every rank calls it, inside the fit (``on_train_end`` is the last moment); the first writes. Of a DeepSpeed
-    training it holds all weights in the processor's memory for that.
+    Every rank calls it within the fit (``on_train_end`` at the latest); the first one writes. For a DeepSpeed training
+    it holds all weights in main memory meanwhile.
     """
     if hasattr(trainer.strategy, "deepspeed_engine"):
         state = _whole(network, trainer.is_global_zero)
@@ -149,7 +149,7 @@ def save(trainer: Any, network: Any, folder: Path) -> None:
 
 
 def num_parameters(network: Any) -> tuple[int, int]:
-    """All parameters and the trained ones; ZeRO-3 leaves empty tensors that know their size."""
+    """The numbers of all and of trained parameters; ZeRO-3 leaves empty tensors that know their size."""
     sizes = [(getattr(item, "ds_numel", item.numel()), item.requires_grad) for item in network.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
 

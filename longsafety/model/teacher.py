@@ -1,24 +1,21 @@
-"""The two teachers that are asked: a local model, and an OpenAI-compatible server."""
+"""A teacher that is a local model, run by transformers."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from longsafety import settings
 from longsafety.chat.cached import CachedTeacher, Prompt
 from longsafety.chat.replies import Reply
 from longsafety.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    pass
-
 _WINDOW = 8192
-"""Of the ``tiny`` model; others bring their own."""
+"""The window of the ``tiny`` model; other models have their own."""
 
 
 class TransformersTeacher(CachedTeacher):
-    """A local model, asked one prompt at a time: greedy at temperature 0, else sampled with a seed of the prompt's."""
+    """A local model, one prompt at a time: greedy at temperature 0, else sampled with a seed of the prompt."""
 
     def _prepare(self) -> None:
         _ = self._network

@@ -1,7 +1,7 @@
 """The feed-forward parts of a network over tiles of tokens: their wide intermediates exist for one tile at a time.
 
-Each is computed again in the backward pass, within what gradient checkpointing repeats. It is row by row, so exact;
-the weights' gradients are summed over tiles in the weights' precision.
+Each tile is recomputed in the backward pass, within what gradient checkpointing repeats. The computation is row-wise
+and therefore exact; the weights' gradients are summed over tiles in the weights' precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def tiles_problem(network: Any) -> str | None:
 
 
 def tile_mlps(network: Any, tokens: int) -> None:
-    """Has every layer's ``mlp`` take so many tokens at once, under the hooks that it has or gets."""
+    """Makes every layer's ``mlp`` process so many tokens at a time; its hooks still see all tokens."""
     for layer in network.base_model.layers:
         layer.mlp.forward = partial(_tiled, layer.mlp.forward, tokens)
 

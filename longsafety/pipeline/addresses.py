@@ -7,14 +7,14 @@ address in common share that stage, and it is made once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from longsafety.code import CODE
 from longsafety.corpus.corpus import fingerprint
-from longsafety.evaluation.open_replies.judge import LABELLED
+from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
@@ -128,7 +128,9 @@ def corpus(settings: Settings, seed_items: str, model: str) -> str:
 
 def samples(settings: Settings, documents: str) -> str:
     """Training samples of every task."""
-    return address("train", _scenario(settings, documents), _counts(settings, "train"), _training_lengths(settings))
+    return address(
+        "train", _scenario(settings, documents), _counts(settings, "train"), asdict(settings.length.training_lengths)
+    )
 
 
 def benchmark(settings: Settings, documents: str, model: str) -> str:
@@ -144,7 +146,7 @@ def benchmark(settings: Settings, documents: str, model: str) -> str:
             model,
             code("items"),
         )
-    lengths = settings.length.model_dump(exclude={"name", "train_tokens", "rope"})
+    lengths = asdict(settings.length.bench_lengths)
     return address("bench", _scenario(settings, documents), _counts(settings, "bench"), lengths)
 
 
@@ -172,13 +174,6 @@ def _counts(settings: Settings, split: str) -> tuple[dict[str, int], int | None]
     scenario = settings.scenario
     counts = {name: getattr(number, split) for name, number in scenario.tasks.items() if getattr(number, split)}
     return counts, scenario.train_samples if split == "train" else scenario.bench_items
-
-
-def _training_lengths(settings: Settings) -> object:
-    length = settings.length
-    if length.train_tokens or not (length.lengths or length.mean_tokens):
-        return {"max_tokens": length.training_tokens}
-    return length.model_dump(exclude={"name", "bench_mean_tokens", "factor", "rope"})
 
 
 def _teacher(settings: Settings) -> object:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from longsafety.evaluation.asking.selection import asked as chosen
-from longsafety.evaluation.asking.truncation import Fitting
+from longsafety.evaluation.asking.selection import select_and_fit
+from longsafety.evaluation.asking.truncation import FittedItems
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, bench_encoder, benchmark
 from longsafety.samples.recipe import read_samples
@@ -11,7 +11,7 @@ from longsafety.settings import Evaluation
 
 
 @once
-def asked(run: Run) -> Fitting:
+def asked(run: Run) -> FittedItems:
     """The items of the evaluation, with what was cut of them, and the counts of what was cut or left out."""
     found = fitting(run, run.settings.evaluation)
     for reason, count in found.counts.items():
@@ -19,9 +19,9 @@ def asked(run: Run) -> Fitting:
     return found
 
 
-def fitting(run: Run, evaluation: Evaluation) -> Fitting:
+def fitting(run: Run, evaluation: Evaluation) -> FittedItems:
     """Like :func:`asked`, for other settings of the evaluation, and without printing."""
-    return chosen(
+    return select_and_fit(
         read_samples(benchmark(run) / SAMPLES),
         bench_encoder(run),
         evaluation,

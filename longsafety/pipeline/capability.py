@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from longsafety.evaluation.backends.transformers import TransformersBackend
-from longsafety.evaluation.suites.capability import COLUMNS, measure
+from longsafety.evaluation.suites.capability import COLUMNS, measure_harness
 from longsafety.evaluation.suites.in_context import measure_in_context
 from longsafety.evaluation.suites.names import IN_CONTEXT, harness_suites
 from longsafety.model.device import chosen_precision, use_threads
@@ -28,7 +28,7 @@ def capability(run: Run) -> Path:
         placed = TransformersBackend(network(run), precision=precision, accelerator=settings.trainer.accelerator)
         rows = []
         if harness := harness_suites(evaluation.capability):
-            rows += measure(
+            rows += measure_harness(
                 placed.network,
                 tokenizer(run),
                 harness,

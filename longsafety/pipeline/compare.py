@@ -12,10 +12,11 @@ from rich.console import Console
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.open_replies.verdicts import VERDICTS
-from longsafety.evaluation.scores.biases import controls, seed_spread
+from longsafety.evaluation.scores.biases import bias_tables
+from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
-from longsafety.evaluation.scores.comparison import compare as compare_arms
 from longsafety.evaluation.scores.needle_map import needle_map
+from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.record import RunRecord
@@ -64,7 +65,7 @@ def compare(folder: Path) -> None:
         seed=settings.seed,
     )
     comparison.save(folder)
-    biases = controls(arms, scoring=settings.scoring, confidence=evaluation.confidence)
+    biases = bias_tables(arms, scoring=settings.scoring, confidence=evaluation.confidence)
     biases.save(folder)
     needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):

@@ -14,7 +14,7 @@ from longsafety.formats.export import export
 from longsafety.formats.public import PublicSet, read_public
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.export import export_weights
-from longsafety.model.kept import SUMMARY, WEIGHTS
+from longsafety.model.trained import SUMMARY, WEIGHTS
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts, tokenizer
 from longsafety.pipeline.run import Run, read_json

@@ -20,9 +20,9 @@ from longsafety.planning.tables import plan_tables
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
 from longsafety.settings import Settings
-from longsafety.stages import address, writable
-from longsafety.tracking.location import check as check_tracker
-from longsafety.tracking.location import tracking_uri
+from longsafety.stages import address, folder_name, writable
+from longsafety.tracking.uri import check as check_tracker
+from longsafety.tracking.uri import tracking_uri
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
@@ -66,21 +66,12 @@ def title(settings: Settings) -> str:
         return f"reading {settings.read.path}"
     if settings.rescores:
         return f"scoring {settings.evaluation.answers}"
-    length = settings.length
+    training, bench = str(settings.length.training_lengths), str(settings.length.bench_lengths)
     if settings.only_builds:
-        return f"building scenario {settings.scenario.name}, {_lengths(settings)}"
-    trained = "" if not settings.data_mix.sources else f"trained at {length.training_tokens} tokens, "
-    return f"{settings.label} ({trained}evaluated at {length.bench_tokens})"
-
-
-def _lengths(settings: Settings) -> str:
-    length = settings.length
-    if length.lengths:
-        return ", ".join(map(str, length.lengths)) + " tokens"
-    if length.mean_tokens:
-        bench = f" (benchmark {length.bench_mean_tokens:,})" if length.bench_mean_tokens else ""
-        return f"{length.mean_tokens:,} tokens on average{bench}, at most {length.max_tokens:,}"
-    return f"{length.max_tokens:,} tokens"
+        lengths = training if training == bench else f"{training} (benchmark {bench})"
+        return f"building scenario {settings.scenario.name}, {lengths} tokens"
+    trained = f"trained at {training} tokens, " if settings.data_mix.sources else ""
+    return f"{settings.label} ({trained}evaluated at {bench})"
 
 
 def _finished(run: Run) -> bool:
@@ -109,7 +100,7 @@ def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
     """Writes ``sweep.yaml``: the sweep's name, address, command and the folders of its runs."""
     first = runs[0].settings
     key = sweep_address([run.addresses.run for run in runs], first.baseline)
-    folder = Path(first.paths.outputs) / "sweeps" / f"{first.name}-{key}"
+    folder = Path(first.paths.outputs) / "sweeps" / f"{folder_name(first.name)}-{key}"
     writable(folder)
     sweep = {
         "name": first.name,

@@ -63,7 +63,7 @@ def build(run: Run) -> None:
 def choose_items(run: Run) -> None:
     """Which items are asked, each made to fit: what cannot be asked is an error before anything is trained."""
     if run.find("answers") is None:
-        from longsafety.evaluation.asking.processes import devices
+        from longsafety.evaluation.backends.processes import devices
         from longsafety.pipeline.asked import asked
 
         if run.settings.evaluation.processes != 1:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from longsafety.environment import environment
-from longsafety.model.kept import CURVE, HISTORY, SUMMARY, read_rows
+from longsafety.model.trained import CURVE, HISTORY, SUMMARY, read_rows
 from longsafety.pipeline.corpus import corpus
 from longsafety.pipeline.run import Run, read_json
 from longsafety.pipeline.samples import SAMPLES, bench_encoder, benchmark

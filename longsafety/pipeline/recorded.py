@@ -6,7 +6,7 @@ from pathlib import Path
 
 from longsafety.errors import print_left_out
 from longsafety.evaluation.answers import ANSWERS, write_answers
-from longsafety.evaluation.scores.official import read_official
+from longsafety.evaluation.official.read import read_official
 from longsafety.formats.public import read_public
 from longsafety.pipeline.run import Run, write_json
 

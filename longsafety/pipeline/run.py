@@ -19,7 +19,7 @@ from longsafety.errors import ConfigError, DataError
 from longsafety.pipeline.addresses import Addresses, addresses
 from longsafety.pipeline.reuse import adopted
 from longsafety.settings import Settings
-from longsafety.stages import Store, slug, writable
+from longsafety.stages import Store, folder_name, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
 DONE, TABLE = "done", "table.txt"
@@ -46,7 +46,12 @@ class Run:
         Raises DataError where the folder cannot be written.
         """
         found = addresses(settings)
-        folder = Path(settings.paths.outputs) / "runs" / settings.name / f"{slug(settings.label)}-{found.run}"
+        folder = (
+            Path(settings.paths.outputs)
+            / "runs"
+            / folder_name(settings.name)
+            / f"{folder_name(settings.label)}-{found.run}"
+        )
         writable(folder)
         text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
         command = f"# Frozen. Execute it with: python -m longsafety.pipeline.worker run {folder}\n"

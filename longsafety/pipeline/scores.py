@@ -10,16 +10,16 @@ import pandas as pd
 from rich.console import Console
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking.ask import SHOWN
+from longsafety.evaluation.official.write import write_official
 from longsafety.evaluation.open_replies.judge import Judge
 from longsafety.evaluation.open_replies.verdicts import (
-    beside,
     corrected_shares,
     give_verdicts,
-    request,
+    judge_request,
+    with_verdict_columns,
     write_verdicts,
 )
-from longsafety.evaluation.scores.official import write_official
+from longsafety.evaluation.scorers import SHOWS_OPTIONS
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
 from longsafety.pipeline.record import plain_record, record
@@ -46,7 +46,7 @@ def scores(run: Run) -> None:
     scored = score(answers, scoring=settings.scoring, confidence=evaluation.confidence)
     table = totals(answers, evaluation.scorers, scoring=settings.scoring, confidence=evaluation.confidence)
     if opened:
-        scored, table = beside(scored, facts["open"]), beside(table, facts["open"])
+        scored, table = with_verdict_columns(scored, facts["open"]), with_verdict_columns(table, facts["open"])
         facts["open"]["corrected"] = corrected_shares(scored)
     scored.to_parquet(run.folder / "scores.parquet")
     table.to_csv(run.folder / "scores.csv", index=False)
@@ -66,7 +66,7 @@ def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, A
     evaluation = run.settings.evaluation
     judged, facts = give_verdicts(
         answers,
-        {item.id: request(item) for item in SampleFile(benchmark(run) / SAMPLES)},
+        {item.id: judge_request(item) for item in SampleFile(benchmark(run) / SAMPLES)},
         judge=Judge(evaluation.judge, run.cache) if evaluation.judge else None,
         scoring=run.settings.scoring,
         confidence=evaluation.confidence,
@@ -77,7 +77,7 @@ def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, A
 
 def _write_official(run: Run, answers: pd.DataFrame) -> None:
     """The answers of the first scorer that shows the options, in the published evaluator's format."""
-    shown = next(scorer for scorer in run.settings.evaluation.scorers if scorer in SHOWN)
+    shown = next(scorer for scorer in run.settings.evaluation.scorers if scorer in SHOWS_OPTIONS)
     items = read_samples(benchmark(run) / SAMPLES)
     counts = write_official(answers[answers["scorer"] == shown], items, run.folder / OFFICIAL)
     print(f"  {sum(counts.values())} answers ({shown}) in {run.folder / OFFICIAL}", flush=True)

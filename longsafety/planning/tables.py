@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.table import Table
 
-from longsafety.planning.asking import REQUEST_TOKENS
-from longsafety.planning.training import PARTS, PEAK_FLOPS, UTILISATION, Plan
+from longsafety.planning.external import REQUEST_TOKENS
+from longsafety.planning.memory import PARTS
+from longsafety.planning.training import PEAK_FLOPS, UTILISATION, Plan
 
 UNKNOWN = "unknown"
 
 
-def plan_tables(plans: Sequence[Plan]) -> Iterator[Any]:
-    """Costs, memory by part, what is asked, and a line for all that is assumed, unknown or does not fit."""
-    yield _costs(plans)
+def plan_tables(plans: Sequence[Plan]) -> Iterator[Table | str]:
+    """Training, memory by part, evaluation; and a line for everything that is assumed, unknown or does not fit."""
+    yield _training(plans)
     yield _memory(plans)
-    yield _asked(plans)
+    yield _evaluation(plans)
     yield from _lines(plans)
 
 
-def _costs(plans: Sequence[Plan]) -> Table:
+def _training(plans: Sequence[Plan]) -> Table:
     gpus = [name.partition("-")[0] for name in PEAK_FLOPS]
-    table = Table(title="cost", title_justify="left", box=None, header_style="dim", pad_edge=False)
+    table = Table(title="training", title_justify="left", box=None, header_style="dim", pad_edge=False)
     table.add_column("job")
-    for name in ("length", "steps", "tokens", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
+    for name in ("item tokens", "steps", "tokens", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
         table.add_column(name, justify="right")
     for plan in plans:
         table.add_row(
             plan.label,
-            f"{plan.length:,}",
+            plan.length,
             f"{plan.steps:,}",
             _short(plan.tokens),
             UNKNOWN if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
@@ -40,32 +40,34 @@ def _costs(plans: Sequence[Plan]) -> Table:
     return table
 
 
-def _asked(plans: Sequence[Plan]) -> Table:
-    title = "asking: tokens of prompts (computed here, of icl, sent to a server) and, at most, of replies"
+def _evaluation(plans: Sequence[Plan]) -> Table:
+    title = "evaluation: tokens of prompts (computed locally, of icl, sent to a server), and of replies at most"
     table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
     table.add_column("job")
-    for name in ("length", "computed", "icl", "sent", "replies", "h A100", "calls of others, at most"):
+    for name in ("item tokens", "computed", "icl", "sent", "replies", "h A100", "calls of judge and teacher, at most"):
         table.add_column(name, justify="right")
     for plan in plans:
-        asks = plan.asking
-        numbers = [_short(number) for number in (asks.computed, asks.suites, asks.sent, asks.replies)]
-        others = "\n".join(
-            f"{other.who}: {other.calls:,} calls, {_short(other.tokens)} tokens"
-            + (f" (its budget: {_short(other.budget)})" if other.budget is not None else "")
-            for other in asks.others
+        cost = plan.evaluation
+        numbers = [_short(number) for number in (cost.computed, cost.suites, cost.sent, cost.replies)]
+        external = "\n".join(
+            f"{one.who}: {one.calls:,} calls, {_short(one.tokens)} tokens"
+            + (f" (budget: {_short(one.budget)})" if one.budget is not None else "")
+            for one in cost.external
         )
-        table.add_row(
-            plan.label, f"{plan.length:,}", *numbers, _hours(plan.evaluation_hours["A100-80G"]), others or "none"
-        )
+        table.add_row(plan.label, plan.length, *numbers, _hours(plan.evaluation_hours["A100-80G"]), external or "none")
     return table
 
 
 def _memory(plans: Sequence[Plan]) -> Table:
     table = Table(
-        title="peak memory of a device in training", title_justify="left", box=None, header_style="dim", pad_edge=False
+        title="peak memory of one device in training",
+        title_justify="left",
+        box=None,
+        header_style="dim",
+        pad_edge=False,
     )
     table.add_column("job")
-    for name in ("length", "pack", *PARTS, "sum", "of", "fits"):
+    for name in ("item tokens", "pack", *PARTS, "sum", "available", "fits"):
         table.add_column(name, justify="right")
     for plan in plans:
         if not plan.samples and not plan.tokens:
@@ -73,7 +75,7 @@ def _memory(plans: Sequence[Plan]) -> Table:
         parts = [UNKNOWN] * len(PARTS) if plan.memory is None else [_bytes(plan.memory[part]) for part in PARTS]
         fits = {None: UNKNOWN, True: "yes", False: "no"}[plan.fits]
         table.add_row(
-            plan.label, f"{plan.length:,}", f"{plan.pack_tokens:,}", *parts, UNKNOWN if plan.peak is None else
+            plan.label, plan.length, f"{plan.pack_tokens:,}", *parts, UNKNOWN if plan.peak is None else
             _bytes(plan.peak), UNKNOWN if plan.available is None else _bytes(plan.available), fits,
         )  # fmt: skip
     return table
@@ -82,19 +84,18 @@ def _memory(plans: Sequence[Plan]) -> Table:
 def _lines(plans: Sequence[Plan]) -> Iterator[str]:
     for plan in plans:
         if plan.fits is False:
-            fix = f"fits with {plan.fix}" if plan.fix else "no change that is known here makes it fit"
-            yield f"{plan.label} at {plan.length:,} tokens does not fit: {fix}"
+            fix = f"it fits with {plan.fix}" if plan.fix else "no known override makes it fit"
+            yield f"{plan.label} at {plan.length} tokens does not fit; {fix}"
     devices = ", ".join(sorted({str(plan.devices) for plan in plans}))
     yield (
         f"Hours: {UTILISATION:.0%} of the bfloat16 peak (assumed), training on all of a job's devices ({devices}), "
-        "asking on one (replies as if they were prompts, which they are slower than)."
+        "evaluation on one (reply tokens count as prompt tokens, although they are slower)."
     )
     if len({plan.label for plan in plans}) < len(plans):
-        yield "Jobs of one arm at several lengths share one training; each row lists it."
-    if any(plan.asking.others for plan in plans):
+        yield "Jobs of one arm at several lengths share one training, which each row lists."
+    if any(plan.evaluation.external for plan in plans):
         yield (
-            f"Calls of others: bounds with {REQUEST_TOKENS} tokens of a request (assumed) and whole replies; "
-            "what a server fails at is asked again beyond it."
+            f"Calls: upper bounds for requests of {REQUEST_TOKENS} tokens (assumed) and full replies, without retries."
         )
     for line in dict.fromkeys(line for plan in plans for line in plan.unknowns):
         yield f"unknown: {line}"

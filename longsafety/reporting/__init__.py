@@ -1,1 +1,1 @@
-"""What people read: tables, figures, the report, the gallery."""
+"""What people read: tables, figures, the report, the gallery. Nothing here decides a number."""

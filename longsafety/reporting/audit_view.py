@@ -1,4 +1,4 @@
-"""The audit to look at: compact tables for the terminal, and two figures."""
+"""The audit of a build: compact tables for the terminal, and two figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from longsafety.reporting.style import FAINT, INK, PALETTE, STYLE, panels, save
-from longsafety.reporting.tables import NONE, _table
+from longsafety.reporting.terminal import NONE, plain_table
 from longsafety.scenarios.audit.audit import Audit
 from longsafety.vocabulary import TWINS
 
@@ -23,13 +23,13 @@ _LICENCES_NAMED, _ROWS_OF_COVERAGE = 4, 6
 
 
 def audit_tables(audit: Audit) -> list[Table]:
-    """Samples and lengths by task, the checks, and where needles stand; made for 80 columns and a screen's height."""
+    """Samples and lengths by task, the checks, and the needles by depth; they fit 80 columns and one screen."""
     tables = [_tasks(audit), _checks(audit)]
     return [*tables, _coverage(audit)] if audit.coverage else tables
 
 
 def figures(audit: Audit) -> dict[str, Figure]:
-    """What the audit has something for: ``tokens_by_task`` and ``depth_by_length``."""
+    """``tokens_by_task`` and ``depth_by_length``, each if the audit has data for it."""
     drawn = {"tokens_by_task": tokens_by_task(audit) if audit.lengths else None}
     drawn["depth_by_length"] = depth_by_length(audit) if audit.coverage else None
     return {name: figure for name, figure in drawn.items() if figure is not None}
@@ -42,7 +42,7 @@ def save_figures(audit: Audit, folder: Path) -> dict[str, str]:
 
 
 def task_rows(audit: Audit) -> list[dict[str, str]]:
-    """A row a task, and their sum: the items and twins of each split, and the items' lengths, as text."""
+    """A row a task, and their sum, as text: items, twins and the items' lengths in each split."""
     tasks = list(dict.fromkeys(row["task"] for row in audit.sizes))
     return [_task_row(audit, [task], task) for task in tasks] + ([_task_row(audit, tasks, "all")] if tasks else [])
 
@@ -67,14 +67,14 @@ def _task_row(audit: Audit, tasks: Sequence[str], name: str) -> dict[str, str]:
 
 
 def _percent(share: float) -> str:
-    """A share that is not all or none is never shown as such."""
+    """A share that only rounds to 0 or 1 is not shown as 0% or 100%."""
     if 0 < share < 0.001:
         return "<0.1%"
     return "100%" if share == 1 else "0%" if share == 0 else f"{min(share, 0.999):.1%}"
 
 
 def _tasks(audit: Audit) -> Table:
-    table = _table("samples and tokens", "items: without their twins; at length: at most the target, at most 4 less")
+    table = plain_table("samples and tokens", "items: without twins; at length: the target or up to 4 tokens less")
     table.add_column("task", overflow="fold")
     for split in SPLITS:
         table.add_column(f"{split}\nitems", justify="right")
@@ -89,12 +89,12 @@ def _tasks(audit: Audit) -> Table:
 
 
 def check_rows(audit: Audit) -> list[tuple[str, str, str]]:
-    """(What was checked, the result, what it is measured against or the worst case), as text."""
+    """(Check, result, reference or worst case), as text."""
     needles, twins, overlap, reuse = audit.needles, audit.twins, audit.overlap, audit.reuse
     kinds = {kind.removeprefix("benign_"): count for kind, count in twins.items()}
     rows = [
         ("needles after rendering", f"{needles['needles']:,} found", f"all, in {needles['contexts']:,} contexts"),
-        ("twins", f"{sum(twins.values()):,} sound", ", ".join(f"{n:,} {kind}" for kind, n in kinds.items() if n)),
+        ("twins", f"{sum(twins.values()):,} correct", ", ".join(f"{n:,} {kind}" for kind, n in kinds.items() if n)),
     ]
     for name in ("documents", "seeds"):
         one = overlap[name]
@@ -132,7 +132,7 @@ def _licences(audit: Audit) -> str:
 
 
 def _languages(audit: Audit) -> tuple[str, str]:
-    """The queries' languages, and how often each meets which context language."""
+    """The languages of the questions, and the number of samples by question and context language."""
     queries = dict.fromkeys(row["query"] for row in audit.languages)
     pairs: dict[str, int] = {}
     for row in audit.languages:
@@ -144,7 +144,7 @@ def _languages(audit: Audit) -> tuple[str, str]:
 
 
 def _checks(audit: Audit) -> Table:
-    table = _table("checks")
+    table = plain_table("checks")
     table.add_column("check", no_wrap=True)
     table.add_column("result", justify="right", no_wrap=True)
     table.add_column("", style="dim", overflow="fold")
@@ -154,7 +154,7 @@ def _checks(audit: Audit) -> Table:
 
 
 def coverage_grid(audit: Audit) -> tuple[list[int], list[list[int]]]:
-    """Upper bounds of the lengths, and for each the needles in the ten bins of depth, both splits together."""
+    """Upper bounds of the lengths, and for each the needles in ten bins of depth, both splits together."""
     bounds = sorted({row["max_tokens"] for row in audit.coverage})
     grid = np.zeros((len(bounds), 10), dtype=int)
     for row in audit.coverage:
@@ -165,8 +165,8 @@ def coverage_grid(audit: Audit) -> tuple[list[int], list[list[int]]]:
 def _coverage(audit: Audit) -> Table:
     bounds, grid = coverage_grid(audit)
     left_out = len(bounds) - _ROWS_OF_COVERAGE
-    said = f"{left_out} shorter lengths: see the figure" if left_out > 0 else ""
-    table = _table("needles of harmful items by depth and length", said)
+    caption = f"{left_out} shorter lengths: see the figure" if left_out > 0 else ""
+    table = plain_table("needles of harmful items by depth and length", caption)
     table.add_column("tokens", justify="right")
     for tenth in range(10):
         table.add_column(f".{tenth}–" if tenth else "0–", justify="right")
@@ -176,7 +176,7 @@ def _coverage(audit: Audit) -> Table:
 
 
 def tokens_by_task(audit: Audit) -> Figure:
-    """A histogram of the lengths a task, train above the line and bench below it, on one scale of tokens."""
+    """A histogram of lengths for each task, train above the line and bench below it, on one scale of tokens."""
     tasks = list(dict.fromkeys(row["task"] for row in audit.lengths))
     edges = np.array(audit.length_edges)
     with mpl.rc_context(STYLE):
@@ -184,7 +184,7 @@ def tokens_by_task(audit: Audit) -> Figure:
         for row in audit.lengths:
             counts = np.array(row["counts"]) / max(max(row["counts"]), 1)
             base, sign = tasks.index(row["task"]), -1 if row["split"] == "train" else 1
-            # The axis runs downwards, so that the first task is at the top: train goes up from its line.
+            # The axis points down, so that the first task is at the top; train rises above its line.
             axes.stairs(
                 base + sign * 0.42 * counts, edges, baseline=base, fill=True, color=_COLOURS[row["split"]], alpha=0.9,
                 label=row["split"] if row["split"] not in axes.get_legend_handles_labels()[1] else None,
@@ -206,7 +206,7 @@ def tokens_by_task(audit: Audit) -> Figure:
 
 
 def depth_by_length(audit: Audit) -> Figure:
-    """Where the needles of harmful items stand: counts by depth (across) and length (down)."""
+    """The needles of harmful items: counts by depth (horizontal) and length (vertical)."""
     bounds, grid = coverage_grid(audit)
     most = max(map(max, grid))
     with mpl.rc_context(STYLE):

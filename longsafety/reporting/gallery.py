@@ -1,4 +1,4 @@
-"""The gallery: one page that shows what each task looks like, and the audit of the build it was taken from."""
+"""The gallery: one page with an item of each task, and the audit of the build that it was taken from."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from longsafety.files import write_text
 from longsafety.reporting.audit_view import check_rows, task_rows
+from longsafety.reporting.page import write_page
 from longsafety.reporting.redact import BAR, mask
-from longsafety.reporting.report import _environment
 from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
 from longsafety.vocabulary import UNSAFE_ROLES
 
 SCENARIOS = {
     "QH": ("query harmful", "The context is benign, the question is harmful."),
-    "PH": ("partially harmful", "Harmful statements in a benign context, and a question that they answer."),
+    "PH": ("partially harmful", "A benign context holds harmful statements, and the question asks about them."),
     "FH": ("fully harmful", "The context is harmful throughout."),
 }
 _CAPTIONS = {
-    "tokens_by_task": "Lengths of the items, twins left out. Each histogram has its own height.",
-    "depth_by_length": "Where the needles of harmful items stand, and in contexts of which length.",
+    "tokens_by_task": "Lengths of the items without their twins. Each histogram is scaled to its own maximum.",
+    "depth_by_length": "Depth of the needles in harmful items, by the length of the context.",
 }
-# Chinese and Japanese write no spaces: with a mark between them, each of their characters is masked as a word.
+# Chinese and Japanese are written without spaces. A mark between characters makes each of them a word to mask.
 _BETWEEN = re.compile(rf"(?<=[{UNSPACED}])(?=[{UNSPACED}])")
 _MARK = "\u200b"
 _NARROW = 0.005
@@ -42,9 +41,9 @@ class Entry:
     """QH, PH or FH."""
     category: str
     paper: str
-    """What is known of the task from the paper."""
+    """What the paper says about the task."""
     design: str
-    """What is our design."""
+    """What is our own design."""
     counts: Mapping[str, int]
     """Split (``train``, ``bench``) → harmful items."""
     language: str
@@ -69,13 +68,15 @@ def write_gallery(
     """Writes the page at ``path``, whole or not at all; it needs no other file.
 
     ``figures``: name → path of a picture, as ``audit_view.save_figures`` returns them. ``redact`` replaces harmful
-    text by its category, and bars out what other texts repeat of it; benign twins are always shown.
+    text by its category, and what other texts repeat of it by bars; benign twins are always shown.
     """
     shown = [redacted(entry) if redact else entry for entry in entries]
     shown = [dataclasses.replace(entry, bar=drawn_pieces(entry.bar)) for entry in shown]
     names = dict.fromkeys([*SCENARIOS, *(entry.scenario for entry in shown)])
     groups = {name: [entry for entry in shown if entry.scenario == name] for name in names}
-    page = _environment().get_template("gallery.html.j2").render(
+    write_page(
+        path,
+        "gallery.html.j2",
         groups={name: members for name, members in groups.items() if members},
         scenarios=SCENARIOS,
         audit=audit,
@@ -84,15 +85,14 @@ def write_gallery(
         figures={name: (_data_uri(Path(file)), _CAPTIONS.get(name, name)) for name, file in figures.items()},
         redact=redact,
         marker=BAR,
-    )  # fmt: skip
-    write_text(path, page)
+    )
 
 
 def redacted(entry: Entry) -> Entry:
     """The entry without its harmful texts, each replaced by the entry's category.
 
-    A question that a benign twin also asks is harmless in itself, and stays. The excerpt of a wholly harmful context
-    goes; all other texts but the benign twins' lose what they share with a harmful one.
+    A question that a benign twin also asks is harmless and stays. The excerpt of a fully harmful context is replaced.
+    All other texts except the benign twins' lose what they share with a harmful one.
     """
     marker = f"{BAR} [{entry.category}]"
     harmless_question = any(question == entry.question for _, question, _ in entry.benign)
@@ -117,9 +117,9 @@ def redacted(entry: Entry) -> Entry:
 
 
 def drawn_pieces(bar: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The bar without parts too narrow to be seen: they are joined until they can be, and else left out.
+    """The bar without parts too narrow to see: they are joined with their neighbours, or else left out.
 
-    Needles are always kept; a thousand turns of a dialogue become about two hundred pieces.
+    Needles are always kept. A thousand turns of a dialogue become about two hundred pieces.
     """
     drawn: list[tuple[str, float]] = []
     for kind, share in bar:

@@ -1,4 +1,4 @@
-"""The map of needle tests: how often a benign needle is found, over length and depth, a panel an arm."""
+"""The needle heatmap: how often a benign needle is found, by length and depth; a panel an arm."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from longsafety.reporting.numbers import decimals
 from longsafety.reporting.style import PAPER, STYLE, panels
-from longsafety.reporting.view import decimals
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLOURS = "cividis"
 _LIGHT = 0.55
-"""Shares from which the colour is light enough for dark ink."""
+"""From this share on, the colour is light and the text on it dark."""
 
 
 def needle_figure(table: pd.DataFrame, scorer: str) -> Figure | None:
-    """One scorer's cells of ``evaluation.retrieval.needle_map``; None where it has none."""
+    """The cells of one scorer in ``evaluation.scores.needle_map.needle_map``; None if it has none."""
     table = table[table["scorer"] == scorer]
     if table.empty:
         return None

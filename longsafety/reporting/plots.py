@@ -9,12 +9,18 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.scatter import safety_against_compliance
 from longsafety.reporting.style import FAINT, INK, MARKERS, PALETTE, PAPER, STYLE, panels, styles
-from longsafety.reporting.view import COMPLIES, SAFE, TITLES, View
 from longsafety.vocabulary import BENIGN_TWINS
 
+KINDS: Mapping[str, Sequence[str]] = {
+    "harmful items": ("harmful",),
+    "harmful, no context": ("short",),
+    "benign twins": BENIGN_TWINS,
+}
+"""Kinds of items whose chosen options are shown together."""
 _ROLES = {
     "hallucinates": "#d55e01",
     "unsafe": "#d55e01",
@@ -24,11 +30,11 @@ _ROLES = {
     "safe": "#0072b1",
     "complies": "#009e74",
 }
-"""Option role → colour, worst to best; a role without one (unparsed) is grey."""
+"""Option role → colour, worst to best. Other outcomes (unparsed) are grey."""
 
 
-def figures(view: View, records: Sequence[RunRecord]) -> dict[str, Figure]:
-    """All figures that the comparison has something for: file stem → figure."""
+def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
+    """File stem → figure, for every figure that the comparison has data for."""
     drawn = {
         "safety_vs_compliance": safety_against_compliance(view),
         "by_length": by_length(view) if len(view.lengths) > 1 else None,
@@ -39,8 +45,8 @@ def figures(view: View, records: Sequence[RunRecord]) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def by_length(view: View) -> Figure | None:
-    """Safe response and compliance over the length, a line an arm with intervals; None where there is no score."""
+def by_length(view: ComparisonView) -> Figure | None:
+    """Safe response and compliance over the length, a line an arm with intervals; None without scores."""
     metrics = [m for m in (SAFE, COMPLIES) if any(view.share(a, m, n) for a, n in view.rows())]
     if not metrics:
         return None
@@ -73,7 +79,7 @@ def by_length(view: View) -> Figure | None:
 def _label_ends(
     axes: Axes, ends: Sequence[tuple[str, float, float]], style: Mapping[str, tuple[str, str]], gap: float
 ) -> None:
-    """Names at the right of the lines' ends, moved apart to at least ``gap`` of the axis, each joined to its end."""
+    """Labels to the right of the lines' ends, at least ``gap`` of the axis apart, each joined to its line."""
     bottom, top = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[2])
     heights = [(y - bottom) / (top - bottom) for *_, y in ordered]
@@ -92,20 +98,15 @@ def _label_ends(
 
 
 def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
-    """The roles of a confusion table, unsafe or unhelpful first; those that are no option (unparsed) last, if any."""
+    """The roles of a confusion table, unsafe or unhelpful first; outcomes that are no option (unparsed) last."""
     found = {role for counts in table.values() for role, count in counts.items() if count or role in _ROLES}
     return [role for role in _ROLES if role in found] + sorted(found - set(_ROLES))
 
 
-def options(view: View) -> Figure | None:
-    """What each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
+def options(view: ComparisonView) -> Figure | None:
+    """The options that each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
     several = len(view.lengths) > 1
-    groups = {
-        "harmful items": ("harmful",),
-        "harmful, no context": ("short",),
-        "benign twins": BENIGN_TWINS,
-    }
-    tables = {title: table for title, kinds in groups.items() if (table := view.confusion(kinds))}
+    tables = {title: table for title, kinds in KINDS.items() if (table := view.confusion(kinds))}
     if not tables:
         return None
     rows = view.rows()
@@ -144,7 +145,7 @@ def options(view: View) -> Figure | None:
 
 
 def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
-    """Loss on the answer tokens over the optimiser's steps, a line a trained arm; None where nothing was trained."""
+    """Loss on the answer tokens over the optimiser steps, a line a trained arm; None if nothing was trained."""
     histories: dict[str, Any] = {record.label: record.history for record in records if record.history}
     if not histories:
         return None
@@ -165,7 +166,7 @@ def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, s
 
 
 def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
-    """Safe response and compliance over the optimiser's steps, a line an arm; None where no curve was drawn."""
+    """Safe response and compliance over the optimiser steps, a line an arm; None without a safety curve."""
     curves: dict[str, Any] = {record.label: record.curve for record in records if record.curve}
     metrics = [m for m in (SAFE, COMPLIES) if any(m in row for rows in curves.values() for row in rows)]
     if not metrics:

@@ -1,4 +1,4 @@
-"""What is kept of a run, as one JSON file in its folder: enough for tables, the report and MLflow."""
+"""The record of a finished run: one JSON file in its folder, which tables, the report and MLflow are made from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RECORD = "record.json"
 
 @dataclass(frozen=True)
 class Example:
-    """One benchmark item to look at; harmful text is redacted by whoever shows it, not here."""
+    """One benchmark item to show. Harmful text stands here as it is: :mod:`longsafety.reporting.redact` hides it."""
 
     task: str
     scenario: str
     category: str
     question: str
     context_excerpt: str
-    """A few words around the needle or the end of the context."""
+    """A few words before the needle, or at the end of a context without one."""
     needle: str
     safe: str
     unsafe: str
@@ -32,7 +32,7 @@ class Example:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished run: one arm at one length."""
+    """A finished run: one arm, evaluated at one length."""
 
     name: str
     label: str
@@ -42,16 +42,16 @@ class RunRecord:
     """Swept key → this run's value."""
     settings: dict[str, Any]
     stages: dict[str, str]
-    """Stage → content address of what it used or made."""
+    """Stage → content address of its result."""
     seconds: dict[str, float]
-    """Stage → seconds it took here; a stage taken from the kept results is absent."""
+    """Stage → seconds it took in this run; a stage whose result existed already is absent."""
     corpus: dict[str, Any] = field(default_factory=dict)
     """source, documents, tokens, licence, fingerprint."""
     mix: list[dict[str, Any]] = field(default_factory=list)
-    """Rows: source, samples, tokens, supervised_tokens, share, licence, fingerprint, and what
-    ``data.lengths.length_rows`` tells of the source."""
+    """A row a source: source, samples, tokens, supervised_tokens, share, licence, fingerprint, and the columns of
+    ``data.length_table.length_rows``."""
     counts: dict[str, int] = field(default_factory=dict)
-    """What was built, left out, filled in: reason → count."""
+    """What was built, left out or filled in: reason → count."""
     training: dict[str, Any] = field(default_factory=dict)
     """steps, samples, tokens, supervised_tokens, seconds, tokens_per_second, final_loss, precision, attention, device,
     parameters, trainable_parameters; empty for the untrained arm."""
@@ -64,7 +64,7 @@ class RunRecord:
     environment: dict[str, str] = field(default_factory=dict)
     """python, platform, processor, and the versions of the packages that decide results."""
     capability: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of standard suites: suite, task, metric, value, stderr, n."""
+    """A row a metric of a capability suite: suite, task, metric, value, stderr, n."""
     examples: list[Example] = field(default_factory=list)
 
     def resolved(self) -> Settings:

@@ -1,4 +1,4 @@
-"""Harmful text made unreadable in examples, on the safe side: also where another text repeats a part of it."""
+"""Redaction: harmful text in examples is replaced, and so is what other texts repeat of it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from longsafety.reporting.record import Example
 
 BAR = "▮▮"
 RUN_WORDS = 3
-"""So many words in a row, shared with a harmful text, are taken as a part of it."""
+"""This many words in a row that a harmful text also has are taken as a part of it."""
 _SHOWN_CONTEXTS = ("QH", "PH")
 
 
 def redact(example: Example) -> Example:
     """The example without its harmful texts.
 
-    Question, needle and unsafe option go entirely. The context excerpt of a wholly harmful context goes too; otherwise
-    it, the safe option and the benign question lose what they share with a harmful text.
+    Question, needle and unsafe option are replaced whole, and so is the excerpt of a fully harmful context. Other
+    excerpts, the safe option and the benign question lose what they share with a harmful text.
     """
     marker = f"{BAR} [{example.category}: redacted; report.redact=false shows it]"
     harmful = [text for text in (example.question, example.needle, example.unsafe) if text]
     excerpt = mask(example.context_excerpt, harmful)
-    # An excerpt said to show a needle that is not found in it may spell it otherwise.
+    # The excerpt of a needle task should show the needle. If no part of it is found, it may be spelt differently.
     unsure = example.scenario == "PH" and excerpt == example.context_excerpt
     if example.context_excerpt and (example.scenario not in _SHOWN_CONTEXTS or unsure):
         excerpt = marker
@@ -40,14 +40,14 @@ def redact(example: Example) -> Example:
 
 
 def mask(text: str, harmful: Sequence[str]) -> str:
-    """The text with every run of ``RUN_WORDS`` words or more that a harmful text also has replaced by a bar."""
+    """The text, with a bar for every run of ``RUN_WORDS`` or more words that a harmful text also has."""
     words = list(re.finditer(r"\w+(?:['’]\w+)*", text))
     hidden = [False] * len(words)
     mine = [word.group().casefold() for word in words]
     for other in harmful:
         theirs = [word.casefold() for word in re.findall(r"\w+(?:['’]\w+)*", other)]
         for block in SequenceMatcher(None, mine, theirs, autojunk=False).get_matching_blocks():
-            # A short harmful text that occurs whole is hidden whole.
+            # A harmful text shorter than that is hidden where it occurs whole.
             if block.size and block.size >= min(RUN_WORDS, len(theirs)):
                 hidden[block.a : block.a + block.size] = [True] * block.size
     parts, place = [], 0

@@ -1,4 +1,4 @@
-"""Safety against compliance: the figure that shows at a glance which arm is safe by declining."""
+"""Safety against compliance: the figure that shows which arm is safe only because it declines everything."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from longsafety.reporting.comparison_view import COMPLIES, SAFE, ComparisonView, Share
 from longsafety.reporting.style import FAINT, PAPER, STYLE, error_of, panels, styles
-from longsafety.reporting.view import COMPLIES, SAFE, Share, View
 
 Point = tuple[str, Share, Share]
 """Arm, compliance, safe response."""
 
 
-def safety_against_compliance(view: View) -> Figure | None:
-    """Safe response over compliance, a panel a length, every arm labelled at its point; None without compliance."""
+def safety_against_compliance(view: ComparisonView) -> Figure | None:
+    """Safe response over compliance, a panel a length, each arm's name at its point; None without compliance."""
     lengths = [n for n in view.lengths if any(view.share(a, SAFE, n) and view.share(a, COMPLIES, n) for a in view.arms)]
     if not lengths:
         return None
@@ -46,7 +46,7 @@ def safety_against_compliance(view: View) -> Figure | None:
                 points.append((arm, complies, safe))
             for same in _clusters(points, 0.012):
                 for number, (arm, complies, safe) in enumerate(same):
-                    # Markers at one place stand round it, so that each is seen.
+                    # Markers of arms at the same point are drawn around it, so that each is visible.
                     angle, radius = 2 * math.pi * number / len(same), 0.018 if len(same) > 1 else 0.0
                     x, y = complies.value + radius * math.cos(angle), safe.value + radius * math.sin(angle)
                     colour, marker = style[arm]
@@ -73,7 +73,7 @@ def _clusters(points: Sequence[Point], radius: float) -> list[list[Point]]:
 def _label_clusters(
     figure: Figure, axes: Axes, clusters: Sequence[Sequence[Point]], style: Mapping[str, tuple[str, str]]
 ) -> None:
-    """Each block of labels at the free place nearest its points, found by trying rings of places round them."""
+    """Puts each block of labels in the nearest free place, trying rings of places around its points."""
     figure.draw_without_rendering()
     frame, scale, to_pixels = axes.get_window_extent(), figure.dpi / 72, axes.transData
     centres = [to_pixels.transform((cluster[0][1].value, cluster[0][2].value)) for cluster in clusters]
@@ -95,7 +95,7 @@ def _label_clusters(
         for radius in range(0, 180, 8):
             for turn in range(24):
                 angle = 2 * math.pi * turn / 24
-                # The block's nearest edge, not its middle, lies on the ring.
+                # The block's nearest edge, not its centre, lies on the ring.
                 mx = cx + math.cos(angle) * (radius * scale + 12 * scale + width / 2)
                 my = cy + math.sin(angle) * (radius * scale + 12 * scale + height / 2)
                 box = Bbox.from_bounds(mx - width / 2, my - height / 2, width, height)

@@ -1,7 +1,7 @@
 """How figures look: colours and markers of the arms, panels, and figures as files or as part of a page.
 
-An arm keeps its colour and marker in every figure: the baseline is grey, the others take a palette that colour-blind
-readers can tell apart (Okabe and Ito), and the marker's shape says the same once more.
+An arm has the same colour and marker in every figure. The baseline is grey; the others take a palette that
+colour-blind readers can distinguish (Okabe and Ito).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from longsafety.reporting.view import Share, View
+from longsafety.reporting.comparison_view import ComparisonView, Share
 
 INK, FAINT, PAPER = "#1b2330", "#8a919c", "#fefefe"
 BASELINE = "#777e89"
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def styles(view: View) -> dict[str, tuple[str, str]]:
+def styles(view: ComparisonView) -> dict[str, tuple[str, str]]:
     """Arm → (colour, marker), the same in every figure of a comparison."""
     others = [arm for arm in view.arms if arm != view.baseline or len(view.arms) == 1]
     given = {arm: (PALETTE[i % len(PALETTE)], MARKERS[1 + i % (len(MARKERS) - 1)]) for i, arm in enumerate(others)}
@@ -40,7 +40,7 @@ def styles(view: View) -> dict[str, tuple[str, str]]:
 
 
 def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Each figure as PNG in ``folder``, which is made."""
+    """Writes each figure as PNG into ``folder``, which is created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png" for name in drawn]
     for path, figure in zip(paths, drawn.values(), strict=True):
@@ -49,9 +49,9 @@ def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as an ``<svg>`` element whose ink follows the page's text colour (light or dark).
+    """The figure as an ``<svg>`` element that takes the page's text colour (light or dark).
 
-    ``name`` prefixes the element's ids: several figures share one page.
+    ``name`` prefixes the element's ids, because several figures share one page.
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
@@ -67,12 +67,12 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def page_colour(colour: str) -> str:
-    """The colour as CSS that a page may lighten on a dark ground, by a variable named after it."""
+    """The colour as a CSS variable, which a page may redefine for a dark background."""
     return f"var(--{colour[1:]}, {colour})"
 
 
 def panels(count: int, width: float, height: float, *, in_a_row: int = 3) -> tuple[Figure, list[Axes]]:
-    """``count`` panels of ``width`` × ``height`` inches, at most ``in_a_row`` beside each other."""
+    """``count`` panels of ``width`` × ``height`` inches, at most ``in_a_row`` side by side."""
     columns = min(count, in_a_row)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -83,5 +83,5 @@ def panels(count: int, width: float, height: float, *, in_a_row: int = 3) -> tup
 
 
 def error_of(share: Share) -> list[list[float]]:
-    """The interval as matplotlib takes it: how far it reaches below and above the value."""
+    """The interval as matplotlib takes it: its extent below and above the value."""
     return [[max(share.value - share.low, 0.0)], [max(share.high - share.value, 0.0)]]

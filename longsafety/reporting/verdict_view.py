@@ -1,26 +1,27 @@
-"""What is to be known of the verdicts on open replies, in a sentence an arm: never a word of the replies."""
+"""The verdicts on open replies, summarised in a sentence a run. The replies themselves are never shown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from longsafety.reporting.comparison_view import REFUSES, SAFE, TITLES
+from longsafety.reporting.names import run_name
+from longsafety.reporting.numbers import decimals, interval
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import REFUSES, SAFE, TITLES, decimals, interval
 
 
 def verdict_lines(records: Sequence[RunRecord]) -> list[str]:
-    """A line for each run that has open replies."""
+    """A line for each run with open replies."""
     return [
-        f"{record.label or record.name} at {record.resolved().length.bench_tokens:,} tokens: "
-        + verdict_line(record.evaluation["open"])
+        f"{run_name(record)} tokens: {verdict_line(record.evaluation['open'])}"
         for record in records
         if "open" in record.evaluation
     ]
 
 
 def verdict_line(facts: Mapping[str, Any]) -> str:
-    """The facts of ``evaluation.verdicts.give_verdicts`` as text."""
+    """The facts of ``evaluation.open_replies.verdicts.give_verdicts`` as a sentence."""
     by = "the refusal detector" if facts["by"] == "detector" else f"the judge {facts['by']}"
     text = f"{facts['replies']} verdicts on open replies by {by}: {_counted(facts['verdicts'])}"
     if facts["scoring"] == "official":
@@ -31,7 +32,7 @@ def verdict_line(facts: Mapping[str, Any]) -> str:
         text += f"; agrees with the refusal detector on {_share(agreement['share'])} of {agreement['n']}"
         kappa, low, high = (agreement[name] for name in ("kappa", "kappa_low", "kappa_high"))
         text += ", κ undefined" if kappa is None else f", κ {decimals(kappa)}"
-        text += f" {interval(low, high)}" if low != high else ""  # where one of them always says the same
+        text += f" {interval(low, high)}" if low != high else ""  # equal if one never varies
     if measured := facts.get("calibration"):
         shares = [f"{name} {_share(*(measured[name] or [None]))}" for name in ("sensitivity", "specificity")]
         text += f"; on {measured['n']} labelled replies ({measured['file']}, {measured['unscored']} unscored) its "

@@ -1,1 +1,1 @@
-"""Where results go: MLflow, figures, tables and the HTML report."""
+"""MLflow: where finished runs and comparisons are logged."""

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from setting import RESULTS, tell
 
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question
 from longsafety.evaluation.backends.transformers import TransformersBackend
 
 CASES = ("options", "letters", "smollm2", "orders", "twins")

@@ -20,7 +20,7 @@ import gpu_setting as gpu
 import numpy as np
 import torch
 
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question
 from longsafety.evaluation.backends.transformers import TransformersBackend
 
 CASES = {"ask42k": 42_000, "ask128k": 131_072}

@@ -32,7 +32,8 @@ from longsafety.data.tokens import TokenRow
 from longsafety.model.load import load_model
 from longsafety.model.loss import supervised_loss
 from longsafety.model.module import CausalTuner
-from longsafety.planning.training import ANSWER_TOKENS, PARTS, plan
+from longsafety.planning.memory import ANSWER_TOKENS, PARTS
+from longsafety.planning.training import plan
 from longsafety.settings import Settings
 
 CACHE = Path.home() / ".cache" / "longsafety"

@@ -42,7 +42,8 @@ def network(case: str) -> Any:
 
     torch.manual_seed(0)
     if case == "smollm2":
-        from longsafety.model.load import add_lora, load_model
+        from longsafety.model.load import load_model
+        from longsafety.model.lora import add_lora
         from longsafety.settings import Lora, Model
 
         cache = Path.home() / ".cache" / "longsafety"

@@ -65,6 +65,11 @@ def compose(
     return compose_mix(mix, files or [samples], answer_tokens, licence="CC0-1.0", seed=seed)
 
 
+def alone(kind: str) -> dict[str, Any]:
+    """The shares of an arm with one source."""
+    return {kind: 1.0}
+
+
 @pytest.mark.parametrize(
     "shares",
     [
@@ -91,11 +96,12 @@ def test_shares_are_exact(shares: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("budget", [7, 10, 33, 65])
 def test_every_arm_sees_as_many_samples_whatever_its_shares(budget: int) -> None:
-    for shares in (
+    mixes: list[dict[str, Any]] = [
         {"longsafety": 1.0},
         {"longsafety": 0.5, "benign_twins": 0.5},
         {"short_safety": 0.3, "long_align": 0.7},
-    ):
+    ]
+    for shares in mixes:
         assert len(compose(budget, **shares).samples) == budget, shares
 
 
@@ -108,19 +114,19 @@ def test_a_source_draws_its_kind_alone() -> None:
         "long_align": {"long_align"},
     }
     for name, expected in kinds.items():
-        assert {sample.kind for sample in compose(32, **{name: 1.0}).samples} == expected
+        assert {sample.kind for sample in compose(32, **alone(name)).samples} == expected
 
 
 def test_a_draw_keeps_the_tasks_proportions() -> None:
     for budget in (12, 26, 39, 64):
         for kind in ("longsafety", "longsafety_short"):
-            drawn = Counter(sample.task for sample in compose(budget, **{kind: 1.0}).samples)
+            drawn = Counter(sample.task for sample in compose(budget, **alone(kind)).samples)
             assert all(abs(drawn[task] - budget * count / TOTAL) <= 1 for task, count in COUNTS.items())
 
 
 def test_harmful_items_and_short_twins_are_drawn_of_the_same_pairs() -> None:
     """So that the arms with and without context learn from the same questions and answers."""
-    long, short = (compose(32, **{kind: 1.0}) for kind in ("longsafety", "longsafety_short"))
+    long, short = (compose(32, **alone(kind)) for kind in ("longsafety", "longsafety_short"))
     assert {sample.pair_id for sample in long.samples} == {sample.pair_id for sample in short.samples}
     texts = [{(sample.question, sample.answer) for sample in mix.samples} for mix in (long, short)]
     assert texts[0] == texts[1]
@@ -198,7 +204,7 @@ def test_files_give_what_lists_give(tmp_path: Path) -> None:
     for number, part in enumerate(parts):
         write_samples(part, tmp_path / f"{number}.parquet")
     files = [SampleFile(tmp_path / f"{number}.parquet") for number in range(2)]
-    shares = {"longsafety": 0.5, "benign_twins": 0.25, "short_safety": 0.25}
+    shares: dict[str, Any] = {"longsafety": 0.5, "benign_twins": 0.25, "short_safety": 0.25}
     for unit, budget in (("samples", 64), ("tokens", 90)):
         expected = compose(budget, unit, **shares)
         assert compose(budget, unit, files=[*files], **shares) == expected

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,7 +14,8 @@ from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.curve import BALANCE
-from longsafety.model.kept import CURVE, SUMMARY, WEIGHTS, read_rows
+from longsafety.evaluation.open_replies import verdicts
+from longsafety.model.trained import CURVE, SUMMARY, WEIGHTS, read_rows
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.weights import weights
 
@@ -64,9 +63,7 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
 def test_a_curve_of_open_replies_goes_by_the_detector(
     tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = ModuleType("longsafety.evaluation.open_replies.refusal")
-    module.is_refusal = lambda reply: True  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(verdicts, "is_refusal", lambda reply: True)
     monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])
     curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
     rows = read_rows(trained(tmp_path, tiny_cache, *curve) / CURVE)

@@ -115,7 +115,7 @@ def test_requests_have_two_options_and_safe_ones_are_benign_twins(tmp_path: Path
     assert [(one.task, one.scenario) for one in read(goal, tiny_tokenizer).items] == [("advbench", "QH")]
 
 
-def test_what_cannot_be_asked_is_refused(tmp_path: Path, tiny_tokenizer: Any) -> None:
+def test_items_that_cannot_be_evaluated_are_refused(tmp_path: Path, tiny_tokenizer: Any) -> None:
     chats = write(tmp_path / "chats", "a.jsonl", {"id": 1, "task": "t", "input": "a", "output": "b"})
     with pytest.raises(DataError, match=r"evaluation\.items = .*chats: longsafety_11k holds training chats; give a "):
         read(chats, tiny_tokenizer)
@@ -141,7 +141,7 @@ def test_the_fingerprint_follows_the_contexts_beside(tmp_path: Path) -> None:
     assert items_fingerprint(Read(path=str(meta))) != before
 
 
-def test_items_of_a_file_are_asked_by_the_command(place: Place, tmp_path: Path) -> None:
+def test_the_command_evaluates_items_of_a_file(place: Place, tmp_path: Path) -> None:
     rows = [item(number, context=place.prose(number)[:2800]) for number in range(4)]
     folder = write(tmp_path / "bench", "DocAttack.jsonl", *rows)
     write(folder, "Ours.jsonl", item(9, choices=["a", "b", "c"]))

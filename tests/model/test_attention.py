@@ -216,3 +216,25 @@ def test_a_network_that_keeps_its_own_attention() -> None:
 
     with pytest.raises(ConfigError, match=r"training\.packing = packed: Stubborn has .*; set packing=none"):
         use_attention(Stubborn(), attention.NAME)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("grad", [True, False])
+def test_chats_of_one_length_share_a_call_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, grad: bool
+) -> None:
+    nodes = [Node(70), Node(128), Node(70), Node(9, (2,)), Node(9, (2, 3)), Node(128), Node(70)]
+    found = []
+    for short in (0, attention._SHORT):
+        monkeypatch.setattr(attention, "_SHORT", short)
+        query, key, value = tensors(nodes, kind=kind)
+        with torch.set_grad_enabled(grad):
+            output, _ = trie_attention(None, query, key, value, None, nodes=nodes)
+        if grad:
+            output.float().pow(2).sum().backward()
+        found.append([output.detach(), *((query.grad, key.grad, value.grad) if grad else ())])
+    assert attention._of_one_length(range(len(nodes)), [node.num_tokens for node in nodes]) == [
+        [0, 2, 6], [1, 5], [3, 4]
+    ]  # fmt: skip
+    for alone, together in zip(*found, strict=True):
+        assert torch.equal(alone, together)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError
 from longsafety.model import load, smollm2, tiny
+from longsafety.model.lora import add_lora
 from longsafety.model.source import identity
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -225,12 +226,12 @@ def test_lora_is_seeded_and_changes_nothing_at_first(made: Path) -> None:
     ids = torch.tensor([[5, 6, 7, 8]])
     network = load.load_model(model(), made, seed=0)
     before = network(ids).logits
-    first = load.add_lora(network, settings.Lora(r=4), 1)
+    first = add_lora(network, settings.Lora(r=4), 1)
     assert torch.equal(first(ids).logits, before)
     trainable = {name: value for name, value in first.named_parameters() if value.requires_grad}
     assert trainable and all("lora_" in name for name in trainable)
     assert len(trainable) == 2 * 7 * 2
-    same, other = (load.add_lora(load.load_model(model(), made, seed=0), settings.Lora(r=4), seed) for seed in (1, 2))
+    same, other = (add_lora(load.load_model(model(), made, seed=0), settings.Lora(r=4), seed) for seed in (1, 2))
     name = next(name for name in trainable if "lora_A" in name)
     assert torch.equal(trainable[name], same.get_parameter(name))
     assert not torch.equal(trainable[name], other.get_parameter(name))
@@ -238,7 +239,7 @@ def test_lora_is_seeded_and_changes_nothing_at_first(made: Path) -> None:
 
 def test_lora_targets_by_name_and_by_expression(made: Path) -> None:
     for targets in (["q_proj", "v_proj"], r".*\.(q|v)_proj"):
-        adapted = load.add_lora(load.load_model(model(), made, seed=0), settings.Lora(targets=targets), 0)
+        adapted = add_lora(load.load_model(model(), made, seed=0), settings.Lora(targets=targets), 0)
         assert sum(value.requires_grad for value in adapted.parameters()) == 2 * 2 * 2
 
 
@@ -246,7 +247,7 @@ def test_lora_targets_by_name_and_by_expression(made: Path) -> None:
 def test_lora_targets_that_match_nothing(made: Path, targets: str | list[str]) -> None:
     network = load.load_model(model(), made, seed=0)
     with pytest.raises(ConfigError, match=r"model\.lora\.targets = .*(use all-linear)") as caught:
-        load.add_lora(network, settings.Lora(targets=targets), 0)
+        add_lora(network, settings.Lora(targets=targets), 0)
     text = str(caught.value)
     assert repr(targets) in text
     if targets != "(q_proj":

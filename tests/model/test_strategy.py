@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from longsafety.data.tokens import TokenRows
 from longsafety.errors import ConfigError
-from longsafety.model.kept import HISTORY, WEIGHTS, read_rows
 from longsafety.model.strategy import ranks, strategy
 from longsafety.model.train import ROWS
+from longsafety.model.trained import HISTORY, WEIGHTS, read_rows
 from longsafety.settings import Settings, Trainer
 
 SAMPLES, BATCH = 14, 8

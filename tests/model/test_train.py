@@ -22,11 +22,12 @@ from longsafety.errors import DataError
 from longsafety.model import train as training
 from longsafety.model.attention import NAME
 from longsafety.model.checkpoints import requeue
-from longsafety.model.kept import HISTORY, SUMMARY, WEIGHTS, load_trained, read_rows
+from longsafety.model.history import History
 from longsafety.model.load import load_model
 from longsafety.model.loss import supervised_loss
 from longsafety.model.module import learning_rate
-from longsafety.model.train import History, encode, train
+from longsafety.model.train import encode, train
+from longsafety.model.trained import HISTORY, SUMMARY, WEIGHTS, load_trained, read_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Settings

@@ -240,7 +240,7 @@ def test_a_sweep_is_told_to_mlflow_once(place: Place) -> None:
     assert [run.info.status for run in runs] == ["FINISHED"] * 3
     assert len(parents) == 1
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
-    assert {run.info.run_name for run in children} == {"base", "longsafety"}
+    assert {run.info.run_name for run in children} == {"base at 256", "longsafety at 256"}
     assert {run.data.params["data_mix"] for run in children} == {"base", "longsafety"}
     assert {"report.html", "comparison.json"} <= {item.path for item in client.list_artifacts(parents[0].info.run_id)}
 

@@ -1,4 +1,4 @@
-"""The plan's figures by hand, what it does not know, and what makes a job fit."""
+"""The plan's figures computed by hand, what it does not know, and overrides that make a job fit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from longsafety.configuration.compose import compose_jobs
 from longsafety.configuration.settle import settle
 from longsafety.model.shape import Shape, shape_of
-from longsafety.planning.training import PARTS, plan
+from longsafety.planning.memory import PARTS
+from longsafety.planning.training import plan
 from longsafety.settings import Model, Settings
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
@@ -28,12 +28,24 @@ def settings(*overrides: str) -> Settings:
     return job
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_parameters_of_every_preset_are_those_that_are_published(path: Path) -> None:
-    model = Model.model_validate(yaml.safe_load(path.read_text("utf-8")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("[!_]*.yaml")))
+def test_the_parameters_of_a_preset_are_those_that_it_states(name: str) -> None:
+    [job] = compose_jobs([f"model={name}"], None)
+    model = Model.model_validate(job.config["model"])
     shape = shape_of(model)
-    assert shape is not None
-    assert shape.parameters == (model.num_parameters or 202_048)
+    if shape is None or model.num_parameters is None:
+        pytest.skip("its shape or its number of parameters is not known")
+    assert shape.parameters == model.num_parameters
+
+
+def test_the_items_own_length_is_planned() -> None:
+    assert [plan(settings(f"length.factor={factor}", "model.window=262144")).length for factor in (1, 2)] == [
+        "32,512", "65,024",
+    ]  # fmt: skip
+    several = plan(settings("length.lengths=[8192,32512]", "length.factor=2", "model.window=262144"))
+    assert several.length == "16,384 and 65,024"
+    assert several.tokens == several.samples * (8192 + 32512) // 2
+    assert plan(settings("length=paper", "model.window=131072")).length == "41,900 on average, at most 130,816"
 
 
 def test_eight_billion_parameters_on_eight_gpus() -> None:
@@ -78,7 +90,7 @@ def test_checkpointing_trades_time_for_activations() -> None:
     assert work[0] < work[1] < work[2]
 
 
-def test_what_does_not_fit_is_told_with_the_smallest_change() -> None:
+def test_what_does_not_fit_gets_the_smallest_change() -> None:
     made = plan(settings("training.micro_batch_size=4"))
     assert made.fits is False
     assert made.fix == f"training.pack_tokens={LENGTH}"
@@ -94,7 +106,7 @@ def test_what_does_not_fit_is_told_with_the_smallest_change() -> None:
     assert "adamw_8bit" not in longer.fix and "mlp_tile" not in longer.fix
 
 
-def test_states_of_eight_bits_and_tiles() -> None:
+def test_eight_bit_states_and_tiles_save_memory() -> None:
     small, whole = (plan(settings("trainer=h200_1", f"training.optimizer={name}")) for name in ("adamw_8bit", "adamw"))
     assert small.memory is not None and whole.memory is not None
     number = 8_030_261_248
@@ -102,23 +114,23 @@ def test_states_of_eight_bits_and_tiles() -> None:
     assert whole.memory == {**small.memory, "optimiser": 4.0 * number}
     tiled = plan(settings("trainer=h200_1", "model.mlp_tile_tokens=2048"))
     assert tiled.memory is not None
-    saved = 2 * (4 + 3) * 14336 * (LENGTH - 2048) - (64 * 10) * 128_256  # the logits are gone before
+    saved = 2 * (4 + 3) * 14336 * (LENGTH - 2048) - (64 * 10) * 128_256  # the logits are freed before
     assert small.memory["activations"] - tiled.memory["activations"] == pytest.approx(saved, rel=0.1)
 
 
-def test_the_untrained_arm_only_asks() -> None:
+def test_the_untrained_arm_is_only_evaluated() -> None:
     made = plan(settings("data_mix=base"))
     assert (made.steps, made.tokens, made.flops, made.memory, made.disk) == (0, 0, 0.0, None, None)
     assert made.evaluation_hours["A100-80G"]
 
 
-def test_an_unknown_model_is_said_to_be_unknown() -> None:
+def test_an_unknown_model_has_unknown_figures() -> None:
     made = plan(settings("model.source=somebody/something"))
     assert made.flops is made.memory is made.disk is made.fits is None
     assert any("somebody/something is not known; give its folder" in line for line in made.unknowns)
 
 
-def test_a_local_folder_tells_its_shape(tmp_path: Path) -> None:
+def test_the_shape_is_read_from_a_local_folder(tmp_path: Path) -> None:
     config: dict[str, Any] = {
         "num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 10,
         "tie_word_embeddings": True,
@@ -149,7 +161,7 @@ def test_the_command_answers_without_torch_and_writes_nothing(tmp_path: Path) ->
 def test_plan_stands_alone() -> None:
     from longsafety.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=r"stages = \[plan,train\]: plan only reckons.*set stages=\[plan\] first"):
+    with pytest.raises(ConfigError, match=r"stages = \[plan,train\]: plan only estimates.*set stages=\[plan\] first"):
         settings("stages=[plan,train]")
 
 

@@ -105,7 +105,7 @@ def test_checks_say_what_overlaps_and_repeats() -> None:
     assert rows["near duplicates"] == ("6 + 1", "of 900 literals + 23 documents")
     assert rows["corpus documents used"] == ("23", "95.8% of 24")
     assert rows["contexts a document"] == ("9.5", "mean; at most 40 (moby)")
-    assert rows["twins"] == ("6,000 sound", "3,000 query, 3,000 short")
+    assert rows["twins"] == ("6,000 correct", "3,000 query, 3,000 short")
     assert rows["languages"] == ("zh", "zh on en 50, zh on zh 50")
 
 

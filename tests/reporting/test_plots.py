@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from longsafety.reporting import plots, style
-from longsafety.reporting.view import View
+from longsafety.reporting.comparison_view import ComparisonView
 
 
 def _overlaps(figure: Figure) -> list[tuple[str, str]]:
@@ -22,7 +22,7 @@ def _overlaps(figure: Figure) -> list[tuple[str, str]]:
 
 
 def test_labels_of_seven_arms_do_not_overlap(seven: Any) -> None:
-    figure = plots.safety_against_compliance(View(seven))
+    figure = plots.safety_against_compliance(ComparisonView(seven))
     assert figure is not None and _overlaps(figure) == []
 
 
@@ -30,18 +30,18 @@ def test_labels_of_arms_at_one_point_do_not_overlap(seven: Any, comparison_of: A
     same = comparison_of(scorers=("likelihood",))
     shares = same.scores["metric"].isin(["safe_response", "compliance"])
     same.scores.loc[shares, ["value", "low", "high"]] = [1.0, 0.9, 1.0]
-    figure = plots.safety_against_compliance(View(same))
+    figure = plots.safety_against_compliance(ComparisonView(same))
     assert figure is not None and _overlaps(figure) == []
     assert {text.get_text() for text in figure.axes[0].texts} == set(seven.scores["arm"])
 
 
 def test_labels_at_the_ends_of_lines_do_not_overlap(comparison_of: Any) -> None:
-    figure = plots.by_length(View(comparison_of(lengths=(512, 1024), scorers=("likelihood",))))
+    figure = plots.by_length(ComparisonView(comparison_of(lengths=(512, 1024), scorers=("likelihood",))))
     assert figure is not None and len(figure.axes) == 2 and _overlaps(figure) == []
 
 
 def test_an_arm_keeps_its_colour_in_all_figures(seven: Any, record_of: Any) -> None:
-    view = View(seven)
+    view = ComparisonView(seven)
     given = style.styles(view)
     assert len(set(given.values())) == 7
     scatter, loss = plots.safety_against_compliance(view), plots.training_loss([record_of("longsafety")], given)
@@ -52,7 +52,7 @@ def test_an_arm_keeps_its_colour_in_all_figures(seven: Any, record_of: Any) -> N
 
 
 def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
-    figure = plots.options(View(seven))
+    figure = plots.options(ComparisonView(seven))
     assert figure is not None
     harmful = figure.axes[0]
     widths: dict[float, float] = {}
@@ -71,11 +71,11 @@ def test_unparsed_answers_are_shown_last_where_there_are_any() -> None:
 
 
 def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: Any) -> None:
-    assert set(plots.figures(View(seven), [record_of("base")])) == {"safety_vs_compliance", "options"}
+    assert set(plots.figures(ComparisonView(seven), [record_of("base")])) == {"safety_vs_compliance", "options"}
 
 
 def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
-    view = View(seven)
+    view = ComparisonView(seven)
     drawn = plots.figures(view, [record_of("longsafety")])
     texts = [style.svg(figure, name) for name, figure in drawn.items()]
     ids = [found for text in texts for found in re.findall(r'\bid="([^"]+)"', text)]
@@ -86,7 +86,7 @@ def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
 
 
 def test_saved_as_png(seven: Any, tmp_path: Path) -> None:
-    figure = plots.options(View(seven))
+    figure = plots.options(ComparisonView(seven))
     assert figure is not None
     (path,) = style.save({"options": figure}, tmp_path / "new")
     assert path.read_bytes().startswith(b"\x89PNG")

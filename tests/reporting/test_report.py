@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from longsafety.reporting.facts import lengths_fact
+from longsafety.reporting.names import run_name
 from longsafety.reporting.report import write_report
 
 
@@ -50,7 +52,7 @@ def _plain(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
-def test_needs_nothing_else(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     # Namespaces of SVG are names, not addresses that are fetched.
     loaded = re.findall(r"(?:src|href)=\"(?!#)([^\"]+)\"|url\((?!#)([^)]+)\)|<(script|link|iframe)", page)
     assert loaded == []
@@ -59,18 +61,18 @@ def test_needs_nothing_else(page: str) -> None:
 def test_has_all_parts(page: str) -> None:
     heads = re.findall(r"<h2>([^<]+)</h2>", page)
     assert heads == [
-        "Comparison", "What was chosen", "By task", "What was run", "What the arms were trained on",
-        "Left out, filled in, counted", "One item of each task", "Time", "Notes",
+        "Comparison", "Chosen options", "By task", "Settings", "Training data",
+        "Counts: built, left out, filled in", "One item of each task", "Time", "Notes",
     ]  # fmt: skip
     assert page.count("<figure") == 3
     plain = _plain(page)
     for needed in ("longsafety_twins is best", "fingerprint c0ffee123456", "torch 2.9.0", "seed 0", "scoring fixed",
                    "documents left out: under 50 words 311", "python -m longsafety", "2 rows of the scorer letter",
-                   "no training: the model as it is", "36 harmful items", "cpu, 32-true"):  # fmt: skip
+                   "not trained", "36 harmful items", "cpu, 32-true"):  # fmt: skip
         assert needed in plain, needed
 
 
-def test_says_the_scoring_at_every_table_of_scores(page: str) -> None:
+def test_every_table_of_scores_names_the_scoring(page: str) -> None:
     assert _plain(page).count("scoring fixed") >= 4
 
 
@@ -94,13 +96,13 @@ def test_one_arm_makes_a_page_without_differences(comparison_of: Any, record_of:
     assert "longsafety is safe only by declining" in plain
 
 
-def test_several_lengths_have_their_part(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+def test_several_lengths_have_a_section(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     arms, lengths = ["base", "longsafety_twins"], (512, 1024)
     comparison = comparison_of(arms, lengths=lengths, scorers=("likelihood",))
     records = [record_of(arm, max_tokens=length) for arm in arms for length in lengths]
     page = _page(tmp_path, comparison, records)
     assert "<h2>By length</h2>" in page and "Δ against 512" in page
-    # An arm was trained once, whatever the number of lengths.
+    # An arm is trained once for all its lengths.
     assert _plain(page).count("benign_twins 32") == 1
 
 
@@ -110,10 +112,10 @@ def test_counts_that_differ_name_their_arms(comparison_of: Any, record_of: Any, 
     assert "samples left out: too short longsafety: 7" in _plain(_page(tmp_path, comparison, records))
 
 
-def test_kept_results_are_told_from_ones_made_here(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+def test_results_that_existed_already_have_no_time(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     comparison = comparison_of(["base"], scorers=("likelihood",))
     plain = _plain(_page(tmp_path, comparison, [replace(record_of("base"), seconds={})]))
-    assert "Everything was taken from kept results" in plain
+    assert "All results existed already" in plain
 
 
 def test_what_was_cut_or_left_out_of_the_benchmark_is_a_note(seven: Any, record_of: Any, tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of
     assert "scenario longsafety (KeywordRAG" not in text
 
 
-def test_the_suites_stand_arm_by_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
+def test_capability_suites_have_a_column_per_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
     def record(arm: str, value: float, stderr: float) -> Any:
         row = {"suite": "lm_eval:arc", "task": "arc", "metric": "acc", "value": value, "stderr": stderr, "n": 99}
         return replace(record_of(arm), capability=[row])
@@ -143,3 +145,29 @@ def test_the_suites_stand_arm_by_arm(seven: Any, record_of: Any, tmp_path: Path)
     arms = list(dict.fromkeys(seven.scores["arm"]))
     text = _plain(_page(tmp_path, seven, [record(arms[0], 0.31, 0.04), record(arms[1], 0.29, float("nan"))]))
     assert "arc acc 99 .31 ± .04 .29 ± ? — " in text
+
+
+def test_lengths_of_a_factor_are_named_by_the_items_own_length(
+    comparison_of: Any, record_of: Any, tmp_path: Path
+) -> None:
+    records = [replace(record_of("base", max_tokens=256, factor=n), counts={"left out": n}) for n in (1, 2, 4)]
+    comparison = comparison_of(["base"], lengths=(256, 512, 1024), scorers=("likelihood",))
+    text = _plain(_page(tmp_path, comparison, records))
+    assert "items of 256, 512, 1,024 tokens" in text and "benchmark items 256, 512, 1,024 tokens" in text
+    assert "left out base at 256: 1; base at 512: 2; base at 1,024: 4" in text
+    assert re.search(r"Time .* base 256 4\.1 s .* base 512 4\.1 s .* base 1,024 4\.1 s", text)
+
+
+@pytest.mark.parametrize(
+    ("length", "name", "fact"),
+    [
+        ({"max_tokens": 512, "factor": 2}, "base at 1,024", "1,024 tokens"),
+        ({"max_tokens": 512, "lengths": [256, 512]}, "base at up to 512", "256 and 512 tokens"),
+        ({"max_tokens": 512, "mean_tokens": 300}, "base at up to 512", "300 on average, at most 512 tokens"),
+    ],
+)
+def test_a_run_is_named_by_its_longest_items(length: Any, name: str, fact: str, record_of: Any) -> None:
+    base = record_of("base")
+    record = replace(base, settings=base.settings | {"length": {"name": "x", **length}})
+    assert run_name(record) == name
+    assert lengths_fact([record.resolved()]) == fact

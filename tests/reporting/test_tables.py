@@ -36,7 +36,7 @@ def test_the_caption_says_who_scored_how_many_and_what_is_tested(seven: Any) -> 
 @pytest.mark.parametrize("width", [80, 120])
 def test_nothing_is_cut_off_where_the_terminal_is_narrow(seven: Any, comparison_of: Any, width: int) -> None:
     lengths = comparison_of(["base", "longsafety_twins"], lengths=(512, 1024, 2048), scorers=("likelihood",))
-    for table in (tables.comparison_table(seven), tables.comparison_table(lengths), tables.task_table(seven)):
+    for table in (tables.comparison_table(seven), tables.comparison_table(lengths)):
         text = _printed(table, width)
         assert "…" not in text
         assert max(len(line.rstrip()) for line in text.splitlines()) <= width
@@ -51,19 +51,19 @@ def test_without_compliance_the_table_warns(comparison_of: Any) -> None:
     comparison = comparison_of(["base", "longsafety"], scorers=("letter",))
     comparison.scores = comparison.scores[comparison.scores["metric"].isin(["safe_response", "harm_awareness"])]
     text = " ".join(_printed(tables.comparison_table(comparison, scoring="official"), 120).split())
-    assert "an arm that always declines looks safe here" in text
+    assert "an arm that declines everything looks safe here" in text
 
 
 def test_every_length_of_an_arm_has_a_row(comparison_of: Any) -> None:
     comparison = comparison_of(["base", "longsafety"], lengths=(512, 1024), scorers=("likelihood",))
     text = _printed(tables.comparison_table(comparison), 120)
-    assert [line.split()[0] for line in text.splitlines() if ".00 [" in line][:2] == ["base", "1024"]
+    assert [line.split()[0] for line in text.splitlines() if ".00 [" in line][:2] == ["base", "1,024"]
 
 
 def test_the_mix_is_summed(record_of: Any) -> None:
     text = _printed(tables.mix_table(record_of("longsafety_twins").mix), 100)
     assert "sum" in text and "30,112" in text and "100%" in text
-    assert "no training" in _printed(tables.mix_table([]), 100)
+    assert "not trained" in _printed(tables.mix_table([]), 100)
 
 
 def test_wide_holds_each_scorer_arm_and_length_once(seven: Any) -> None:

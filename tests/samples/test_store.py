@@ -184,9 +184,14 @@ def test_a_long_document_has_the_ids_of_its_whole_text(
     pieces = MULTILINGUAL.split(" ")
     rng = random.Random(1)
     text = " ".join(rng.choices(pieces, k=4000)) if kind == "prose" else "ab" * 3001
-    joined = []
+    joined: list[Any] = []
     join = module._joined
-    monkeypatch.setattr(module, "_joined", lambda parts: joined.append((len(parts), join(parts))) or joined[-1][1])
+
+    def counted(parts: Any) -> Any:
+        joined.append((len(parts), join(parts)))
+        return joined[-1][1]
+
+    monkeypatch.setattr(module, "_joined", counted)
     store = _store(tmp_path, ["short", text, "after it"], tokenizer)
     assert joined[1][0] > 5
     if kind == "prose":
@@ -213,7 +218,8 @@ def test_no_length_warning_and_the_tokenizer_is_left_alone(tmp_path: Path, caplo
         store = _store(tmp_path, [MULTILINGUAL], tokenizer)
     assert store.num_tokens(0) > 100
     assert not caplog.records
-    assert tokenizer.backend_tokenizer.truncation["max_length"] == 8
+    truncation = tokenizer.backend_tokenizer.truncation
+    assert truncation is not None and truncation["max_length"] == 8
     assert tokenizer.backend_tokenizer.post_processor is not None
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -20,7 +21,11 @@ import longsafety
 from longsafety.errors import DataError
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Tracking
+from longsafety.tracking import client as mlflow_client
 from longsafety.tracking import store
+from longsafety.tracking.uri import check, tracking_uri
+
+README = Path(store.__file__).with_name("README.md")
 
 
 def _log(record: RunRecord, comparison: Any, outputs: Path, parent_key: str | None = "sweep1") -> str:
@@ -44,14 +49,16 @@ def _log_comparison(comparison: Any, records: list[RunRecord], outputs: Path) ->
 def logged(comparison_of: Any, record_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A sweep of two arms, logged twice; the working directory is an empty one."""
     outputs, comparison = tmp_path_factory.mktemp("outputs"), comparison_of(["base", "longsafety"])
-    records = [record_of("base"), record_of("longsafety")]
+    suite = {"suite": "icl", "task": "icl_4_shots", "metric": "acc", "value": 0.5, "stderr": 0.1, "n": 20}
+    point = {"step": 4, "items": 8, "safe_response": 0.5, "compliance": 0.5, "safe_and_helpful": 0.5}
+    records = [record_of("base"), replace(record_of("longsafety"), capability=[suite], curve=[point])]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("cwd"))
         ids = []
         for _ in range(2):
             children = [_log(record, comparison, outputs) for record in records]
             ids.append([*children, _log_comparison(comparison, records, outputs)])
-        client = MlflowClient(store.tracking_uri(Tracking(), outputs))
+        client = MlflowClient(tracking_uri(Tracking(), outputs))
         yield client, ids, comparison, records, outputs
 
 
@@ -78,7 +85,7 @@ def test_the_parent_is_the_sweep(logged: Any) -> None:
     *children, parent = ids[0]
     assert client.get_run(parent).info.run_name == "sweep"
     assert {client.get_run(child).data.tags["mlflow.parentRunId"] for child in children} == {parent}
-    assert [client.get_run(child).info.run_name for child in children] == ["base", "longsafety"]
+    assert [client.get_run(child).info.run_name for child in children] == ["base at 512", "longsafety at 512"]
 
 
 def test_values_params_and_inputs(logged: Any) -> None:
@@ -89,7 +96,7 @@ def test_values_params_and_inputs(logged: Any) -> None:
     value = row[row["task"] == "KeywordRAG"]["value"].item()
     assert run.data.metrics["letter/compliance/KeywordRAG/512"] == value
     assert run.data.metrics["safe_response"] == 1.0
-    assert run.data.params["data_mix"] == "longsafety" and run.data.params["length.max_tokens"] == "512"
+    assert run.data.params["data_mix"] == "longsafety" and run.data.params["bench_tokens"] == "512"
     inputs = {(each.tags[0].value, each.dataset.name): each.dataset.digest for each in run.inputs.dataset_inputs}
     assert set(inputs) == {("training", "longsafety"), ("evaluation", "benchmark"), ("corpus", "corpus")}
     assert inputs["corpus", "corpus"] == "c0ffee1234567890"
@@ -120,13 +127,51 @@ def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
     client, _, comparison, _, outputs = logged
     record = replace(record_of("longsafety"), key="other")
     run_id = _log(record, comparison, outputs)
-    client.delete_tag(run_id, store.CONTENT)
+    client.delete_tag(run_id, mlflow_client.CONTENT)
     client.update_run(run_id, status="RUNNING")
     assert _log(record, comparison, outputs) == run_id
     assert client.get_run(run_id).info.status == "FINISHED"
     assert len(client.get_metric_history(run_id, "train/loss")) == 8
     assert len(client.get_run(run_id).inputs.dataset_inputs) == 3
     client.delete_run(run_id)
+
+
+def test_an_arm_has_a_run_of_its_own_name_for_each_length(logged: Any, comparison_of: Any, record_of: Any) -> None:
+    client, _, _, _, outputs = logged
+    comparison = comparison_of(["base"], scorers=("likelihood",))
+    ids = [_log(record_of("base", max_tokens=256, factor=factor), comparison, outputs) for factor in (1, 2, 4)]
+    runs = [client.get_run(run_id) for run_id in ids]
+    assert [run.info.run_name for run in runs] == ["base at 256", "base at 512", "base at 1,024"]
+    assert [run.data.params["bench_tokens"] for run in runs] == ["256", "512", "1024"]
+    for run_id in ids:
+        client.delete_run(run_id)
+
+
+def _documented(section: str) -> list[re.Pattern[str]]:
+    """The names in the first column of a section's table in README.md, each as a pattern."""
+    text = README.read_text("utf-8").partition(f"## {section}\n")[2].partition("\n## ")[0]
+    names = [
+        name
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for name in re.findall("`([^`]+)`", line.split("|")[1])
+    ]
+    return [re.compile(re.sub(r"<[^>]+>", "[^/]+", name.replace(".", r"\."))) for name in names]
+
+
+def test_the_readme_lists_the_names_of_what_is_logged(logged: Any) -> None:
+    client, ids, *_ = logged
+    runs = [client.get_run(run_id) for run_id in ids[0]]
+    sections = {
+        "Params": {name for run in runs for name in run.data.params},
+        "Metrics of a run": {name for run in runs[:-1] for name in run.data.metrics},
+        "Metrics of a sweep": {*runs[-1].data.metrics},
+    }
+    for section, logged_names in sections.items():
+        patterns = _documented(section)
+        assert patterns, section
+        assert [name for name in sorted(logged_names) if not any(p.fullmatch(name) for p in patterns)] == [], section
+        assert [p.pattern for p in patterns if not any(map(p.fullmatch, logged_names))] == [], section
 
 
 def test_a_run_of_two_sweeps_is_in_both(logged: Any, record_of: Any) -> None:
@@ -155,12 +200,13 @@ START = """
 import sys
 from pathlib import Path
 from longsafety.settings import Tracking
-from longsafety.tracking import store
-store.check(Tracking(), Path(sys.argv[1]))
+from longsafety.tracking import uri
+uri.check(Tracking(), Path(sys.argv[1]))
 assert not {"mlflow", "pandas", "matplotlib", "torch"} & set(sys.modules), "check must be cheap"
-with store._session(Tracking(), Path(sys.argv[1])) as client:
-    experiment = store._experiment(client, "first", Tracking(), Path(sys.argv[1]))
-    store._run(client, experiment, "key", "sweep")
+from longsafety.tracking import client as mlflow_client
+with mlflow_client.session(Tracking(), Path(sys.argv[1])) as client:
+    experiment = mlflow_client.experiment_id(client, "first", Tracking(), Path(sys.argv[1]))
+    mlflow_client.find_or_create_run(client, experiment, "key", "sweep")
 """
 
 
@@ -168,8 +214,9 @@ with store._session(Tracking(), Path(sys.argv[1])) as client:
 def test_simultaneous_first_starts_make_one_store_quietly(tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, str(tmp_path / "new")]
     environment = os.environ | {"PYTHONPATH": str(Path(longsafety.__file__).parents[1])}
-    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
-    processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]
+    processes = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
+    ]
     said = [process.communicate(timeout=60) for process in processes]
     assert said == [(b"", b"")] * 2 and [process.returncode for process in processes] == [0, 0]
     with sqlite3.connect(tmp_path / "new" / "mlflow.db") as database:
@@ -189,30 +236,30 @@ def test_a_store_that_mlflow_refuses_is_one_line(tmp_path: Path, record_of: Any,
 
 def test_default_uri_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert store.tracking_uri(Tracking(), Path("outputs")) == f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    assert store.tracking_uri(Tracking(uri="sqlite:///x.db"), Path("o")) == f"sqlite:///{tmp_path}/x.db"
+    assert tracking_uri(Tracking(), Path("outputs")) == f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    assert tracking_uri(Tracking(uri="sqlite:///x.db"), Path("o")) == f"sqlite:///{tmp_path}/x.db"
 
 
 def test_check_accepts_what_is_off_or_new(tmp_path: Path) -> None:
-    store.check(Tracking(), tmp_path / "not" / "there")
-    store.check(Tracking(enabled=False, uri="./mlruns"), tmp_path)
+    check(Tracking(), tmp_path / "not" / "there")
+    check(Tracking(enabled=False, uri="./mlruns"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlruns", "ftp://host/x"])
 def test_check_refuses_folders_and_unknown_schemes(uri: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"tracking\.uri = {uri}: .*not in a folder; use .*sqlite:////.*tracking=none"):
-        store.check(Tracking(uri=uri), tmp_path)
+        check(Tracking(uri=uri), tmp_path)
 
 
 def test_check_refuses_files_that_are_no_store(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("something else entirely")
     with pytest.raises(DataError, match=r"mlflow\.db: this file is no SQLite database"):
-        store.check(Tracking(), tmp_path)
+        check(Tracking(), tmp_path)
     with pytest.raises(DataError, match=r"mlflow\.db cannot be written"):
-        store.check(Tracking(), tmp_path / "mlflow.db" / "below")
+        check(Tracking(), tmp_path / "mlflow.db" / "below")
     with pytest.raises(DataError, match=r"names no file; write sqlite:////absolute"):
-        store.check(Tracking(uri="sqlite://relative.db"), tmp_path)
+        check(Tracking(uri="sqlite://relative.db"), tmp_path)
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
@@ -222,14 +269,14 @@ def test_check_refuses_a_server_that_is_not_there(scheme: str, tmp_path: Path) -
         uri = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
         rule = rf"tracking\.uri = {uri}: no MLflow server answers there .*start the server"
         with pytest.raises(DataError, match=rule):
-            store.check(Tracking(uri=uri), tmp_path)
+            check(Tracking(uri=uri), tmp_path)
 
 
 def test_check_waits_no_longer_than_it_may(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DataError, match=r"user:\*\*\*@.*timeout_seconds = 1\); start the server, or tracking=none"):
-            store.check(Tracking(uri=uri, timeout_seconds=1), tmp_path)
+            check(Tracking(uri=uri, timeout_seconds=1), tmp_path)
 
 
 @pytest.mark.parametrize(("status", "usable"), [(200, True), (401, True), (503, False)])
@@ -249,9 +296,9 @@ def test_check_takes_any_answer_but_a_failure(status: int, usable: bool, tmp_pat
     thread.start()
     tracking = Tracking(uri=f"http://127.0.0.1:{server.server_port}")
     if usable:
-        store.check(tracking, tmp_path)
+        check(tracking, tmp_path)
     else:
         with pytest.raises(DataError, match="it answers 503"):
-            store.check(tracking, tmp_path)
+            check(tracking, tmp_path)
     thread.join()
     server.server_close()

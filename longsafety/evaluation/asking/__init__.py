@@ -1,1 +1,1 @@
-"""Which questions a model is asked, and its answers as they come."""
+"""Collects a model's answers: which items and trials, what a backend is, how answers are read and journaled."""

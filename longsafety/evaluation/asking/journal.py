@@ -1,4 +1,4 @@
-"""The journal of an evaluation: a line an answer, written at once, so that what was killed goes on where it stopped."""
+"""The journal of an evaluation: one line an answer, written at once, so that a killed run can go on."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, TextIO
 
 JOURNAL = "answers.jsonl"
 PROCESS = "process-"
-"""Begins the names of the folders, beside the journal, in which processes keep journals of their own."""
+"""Prefix of the folders, beside the journal, in which processes keep journals of their own."""
 Key = tuple[str, str, int]
-"""Item, scorer, and place among the orders of its options."""
+"""Item id, scorer, and index of the order of the options."""
 
 
-def note(file: TextIO, *rows: dict[str, Any]) -> None:
-    """Writes all of them at once."""
+def append_rows(file: TextIO, *rows: dict[str, Any]) -> None:
+    """Writes all rows in one call."""
     file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     file.flush()
 
 
-def gathered(folder: Path) -> dict[Key, dict[str, Any]]:
-    """The answers in ``folder``'s journal, which takes over what killed processes left in theirs."""
+def read_journals(folder: Path) -> dict[Key, dict[str, Any]]:
+    """The answers in ``folder``'s journal, to which those in the journals of killed processes are appended first."""
     journal = folder / JOURNAL
     answered = _read(journal)
     left = [row for path in sorted(folder.glob(f"{PROCESS}*/{JOURNAL}")) for row in _read(path).items()]
@@ -30,22 +30,23 @@ def gathered(folder: Path) -> dict[Key, dict[str, Any]]:
         for key, row in left:
             if key not in answered:
                 answered[key] = row
-                note(file, row)
+                append_rows(file, row)
     for path in folder.glob(f"{PROCESS}*"):
         shutil.rmtree(path)
     return answered
 
 
+def parse_lines(text: str) -> Iterator[dict[str, Any]]:
+    """The rows of complete lines."""
+    return (json.loads(line) for line in text.split("\n") if line)
+
+
 def _read(path: Path) -> dict[Key, dict[str, Any]]:
-    """Complete lines; a line that a kill cut off is removed from the file, so that the next begins on its own."""
+    """The complete lines. A line that a kill cut off is removed from the file, so that the next starts a new line."""
     if not path.exists():
         return {}
     text = path.read_text("utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, "utf-8")
-    return {(row["item_id"], row["scorer"], row["order_index"]): row for row in lines(whole)}
-
-
-def lines(text: str) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in text.split("\n") if line)
+    return {(row["item_id"], row["scorer"], row["order_index"]): row for row in parse_lines(whole)}

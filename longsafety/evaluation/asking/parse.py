@@ -1,4 +1,4 @@
-"""Which option a reply names."""
+"""Reads which option a reply names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from longsafety.vocabulary import LETTERS
 
 _ALONE = re.compile(r"^[\s\"'“‘(\[*_`]*([A-J])[\s\"'”’)\]*_`]*(?:$|[.:,;)\n]|[-–—]\s)")
 _ANOTHER = re.compile(r"^[,;、/&\s]*(?:(?:and|or|和|或)\s*)?[\"'“‘(\[*_`]*([A-J])[\"'”’)\]*_`]*(?:$|[.:,;、)\n])")
-"""What follows an opening "A," where a reply lists letters."""
+"""What follows an opening "A," in a reply that lists letters."""
 _NAMED = re.compile(
     r"(?:\b(?:answer|option|choice|choose|select|pick)\b(?:\s+(?:is|would\s+be|option|answer))*|答案(?:是|为)?|选项?)"
     r"[\s:：=\"'“‘(（\[*_`]*([A-J])(?![A-Za-z])",
@@ -18,11 +18,11 @@ _NAMED = re.compile(
 
 
 def parsed(reply: str, options: Sequence[str], letters: str = LETTERS, *, first_token: bool = False) -> int | None:
-    """The place of the option that the reply names, or ``None`` where it names none of them, or more than one.
+    """The index of the option that the reply names, or ``None`` where it names none, or more than one.
 
-    A letter that opens the reply, or that follows "the answer is" and its like, or the one option whose text the reply
-    repeats. ``letters``: those of the options, in their order; any other letter names none. ``first_token``: an opening
-    letter counts even where others are listed after it ("A, B, C").
+    A reply names an option by a letter that opens it or follows "the answer is" and the like, or by repeating the text
+    of exactly one option. ``letters``: the options' letters in their order; other letters name none. ``first_token``:
+    an opening letter counts even if others follow it ("A, B, C").
     """
     valid = letters[: len(options)]
     named = {letter for letter in _NAMED.findall(reply) if letter in LETTERS}  # a small "a" is an article

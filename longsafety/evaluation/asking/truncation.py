@@ -1,4 +1,4 @@
-"""Items that are longer than the evaluation allows: an error, left out, or their contexts cut; always counted."""
+"""Items that are longer than the evaluation allows: an error, left out, or cut. All of it is counted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from longsafety.scenarios.tasks.registry import several_needles
 
 
 class Cut(NamedTuple):
-    """What an item lost; ``needle_kept`` is None where it is not known, or where there is none."""
+    """What an item lost; ``needle_kept`` is ``None`` where it is not known, or where there is no needle."""
 
     cut_tokens: int | None
     needle_kept: bool | None
 
 
-WHOLE = Cut(None, None)
-"""Of an item that nobody measured."""
+UNKNOWN = Cut(None, None)
+"""The cut of an item that was not measured."""
 Excess = Callable[[Sample], int]
-"""By how many tokens the longest that is asked of an item is too long; not above 0 where it fits."""
+"""Tokens by which an item's longest prompt exceeds the limit; 0 or less where it fits."""
 
 
-class Fitting(NamedTuple):
+class FittedItems(NamedTuple):
     """The items that fit, what each lost (by id), and how many were dropped, cut, or lost their needle."""
 
     items: list[Sample]
@@ -33,11 +33,11 @@ class Fitting(NamedTuple):
     counts: dict[str, int]
 
 
-def fit(items: Sequence[Sample], encoder: ChatEncoder, excess: Excess, *, how: str) -> Fitting:
+def fit_items(items: Sequence[Sample], encoder: ChatEncoder, excess: Excess, *, how: str) -> FittedItems:
     """Makes every item fit (``how``: as ``evaluation.truncation``).
 
-    ``drop`` leaves out an over-long item with its twins, so that what is left stays paired. ``middle`` keeps as many
-    tokens of the context's beginning as of its end, ``left`` those of its end. Raises ``DataError`` for an over-long
+    ``drop`` leaves out an over-long item with its twins, so that the rest stays paired. ``middle`` keeps equally many
+    tokens of the context's beginning and end, ``left`` only those of its end. Raises ``DataError`` for an over-long
     item (``error``), or one that no cut makes fit.
     """
     over = {item.id: size for item in items if (size := excess(item)) > 0}
@@ -65,42 +65,44 @@ def fit(items: Sequence[Sample], encoder: ChatEncoder, excess: Excess, *, how: s
         if item.id not in over:
             cuts[item.id] = Cut(0, True if _has_needle(item) else None)
             continue
-        kept[at], cuts[item.id] = _cut(item, encoder, excess, over[item.id], how)
+        kept[at], cuts[item.id] = _shortened(item, encoder, excess, over[item.id], how)
         counts[f"cut to fit ({how})"] += 1
         counts["cut so that a needle was lost"] += cuts[item.id].needle_kept is False
         counts["cut, not known whether a needle was lost"] += cuts[item.id].needle_kept is None
-    return Fitting(kept, cuts, dict(+counts))
+    return FittedItems(kept, cuts, dict(+counts))
 
 
 def _has_needle(item: Sample) -> bool:
     return bool(item.needles) or (item.depth is not None and bool(item.context))
 
 
-def _cut(item: Sample, encoder: ChatEncoder, excess: Excess, size: int, how: str) -> tuple[Sample, Cut]:
-    """Joins are encoded anew, so a cut may spare a few tokens less than it has."""
+def _shortened(item: Sample, encoder: ChatEncoder, excess: Excess, size: int, how: str) -> tuple[Sample, Cut]:
+    """The item, cut until it fits. Text is encoded again where a cut joins it, so a cut may save a few tokens less
+    than it removes."""
     lengths = [part.num_tokens if isinstance(part, Span) else len(encoder.literal_ids(part)) for part in item.context]
-    total, wanted = sum(lengths), 0
+    total, removed = sum(lengths), 0
     while size > 0:
-        if wanted >= total:
+        if removed >= total:
             raise DataError(
                 f"evaluation.truncation = {how}: {item.id} is {size} tokens too long without its context; raise "
                 "length.max_tokens, or set evaluation.truncation=drop"
             )
-        wanted = min(wanted + size, total)
-        start = 0 if how == "left" else (total - wanted) // 2
-        shorter = _without(item, lengths, start, start + wanted)
+        removed = min(removed + size, total)
+        start = 0 if how == "left" else (total - removed) // 2
+        shorter = _without(item, lengths, start, start + removed)
         size = excess(shorter)
     num_tokens = encoder.prompt_length(*shorter.prompt())
     needle: bool | None = None
     if item.needles:
         needle = len(shorter.needles) == len(item.needles)
     elif item.depth is not None and item.task not in several_needles():
-        needle = not start <= item.depth * total < start + wanted
+        needle = not start <= item.depth * total < start + removed
     return shorter.replace(num_tokens=num_tokens), Cut(item.num_tokens - num_tokens, needle)
 
 
 def _without(item: Sample, lengths: Sequence[int], start: int, stop: int) -> Sample:
-    """Without the context's tokens ``[start, stop)``; of documents exactly these, of other text all that they touch."""
+    """The item without the context's tokens ``[start, stop)``: of documents exactly these; other text that they touch
+    is removed whole."""
     context: list[Segment] = []
     needles: list[int] = []
     begin = 0

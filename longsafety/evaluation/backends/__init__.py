@@ -1,1 +1,1 @@
-"""The backends that answer questions: transformers, vLLM, a server."""
+"""The backends: transformers, vLLM, a chat server, several processes."""

@@ -1,80 +1,92 @@
-"""Asks a model behind an OpenAI-compatible server, many requests at once; the server applies its own chat template.
+"""Sends requests to a model behind an OpenAI-compatible server, many at once. The server applies its chat template.
 
-A chat server tells nothing of texts that it is given, so options are read off letters and replies only.
+A chat server returns no likelihoods of given texts, so answers are read off letters and replies only.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from longsafety import settings
 from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.ask import Ask, question_of, read_letters, read_reply, reply_tokens
+from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply
+from longsafety.evaluation.asking.backend import Answered
+from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.samples.encode import ChatEncoder
+from longsafety.settings import Evaluation, Server
 from longsafety.vocabulary import LETTERS
 
 KEY = "evaluation.server"
 
 
 class ServerBackend:
-    """``evaluation.server`` as who answers."""
+    """The backend for ``evaluation.server``."""
 
-    def __init__(self, server: settings.Server) -> None:
+    def __init__(self, server: Server) -> None:
         self.settings = server
         self.server = ChatServer(server, model=server.model, key=KEY)
         self.prompt_tokens = self.reply_tokens = 0
         self._lock = threading.Lock()
         self._next_request = 0.0
 
+    def facts(self) -> dict[str, int | str]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "reply_tokens": self.reply_tokens,
+            "chat_template": "the server's",
+            "precision": "unknown",
+            "device": f"server {self.settings.base_url}",
+        }
+
     def answers(
-        self, asks: Sequence[Ask], encoder: ChatEncoder, evaluation: settings.Evaluation
-    ) -> Iterator[tuple[Ask, dict[str, Any]]]:
-        """Each answer as soon as it has come.
+        self, batches: Iterable[Sequence[Trial]], encoder: ChatEncoder, evaluation: Evaluation
+    ) -> Iterator[list[Answered]]:
+        """Yields each answer as soon as it arrives.
 
         Raises:
-            DataError: the server fails, or the budget is spent; what was under way is yielded before.
+            DataError: the server fails, or the budget is spent; answers to requests already sent are yielded before.
         """
         failed: DataError | None = None
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            under_way = {pool.submit(self._answer, one, encoder, evaluation): one for one in asks}
-            left = len(under_way)
+            sent = {
+                pool.submit(self._answer, trial, encoder, evaluation): trial for batch in batches for trial in batch
+            }
+            left = len(sent)
             try:
-                for future in as_completed(under_way):
+                for future in as_completed(sent):
                     if future.cancelled():
                         continue
                     try:
                         found = future.result()
                     except DataError as error:
                         failed = failed or error
-                        for other in under_way:
+                        for other in sent:
                             other.cancel()
                         continue
                     left -= 1
-                    yield under_way[future], found
+                    yield [(sent[future], found)]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         if failed is not None:
-            kept = "the others are kept, and the same command goes on from there"
-            raise DataError(f"{failed}; {left} answers are left, {kept}") from failed
+            kept = "the others are kept, and the same command continues from there"
+            raise DataError(f"{failed}; {left} answers are missing, {kept}") from failed
 
-    def _answer(self, one: Ask, encoder: ChatEncoder, evaluation: settings.Evaluation) -> dict[str, Any]:
-        item, top = one.item, self.settings.top_logprobs
-        messages = encoder.messages(*item.prompt(question_of(one)))
-        if one.scorer != "letter":
-            said = self._chat(messages, max_tokens=reply_tokens(one.scorer, evaluation))
-            return read_reply(one, said.message.content or "")
-        if top is not None:
-            said = self._chat(messages, max_tokens=1, logprobs=True, top_logprobs=top)
-            if said.logprobs is not None and said.logprobs.content:
-                return _letters(one, said.logprobs.content[0].top_logprobs, said.message.content or "")
+    def _answer(self, trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> Answer:
+        top = self.settings.top_logprobs
+        messages = encoder.messages(*trial.item.prompt(shown_question(trial)))
+        if trial.scorer != "letter":
+            reply = self._chat(messages, max_tokens=max_reply_tokens(trial.scorer, evaluation))
+        elif top is None:
+            reply = self._chat(messages, max_tokens=evaluation.max_new_tokens)
         else:
-            said = self._chat(messages, max_tokens=evaluation.max_new_tokens)
-        return read_reply(one, said.message.content or "")
+            reply = self._chat(messages, max_tokens=1, logprobs=True, top_logprobs=top)
+            if reply.logprobs is not None and reply.logprobs.content:
+                return _answer_from_top(trial, reply.logprobs.content[0].top_logprobs, reply.message.content or "")
+        return answer_from_reply(trial, reply.message.content or "")
 
     def _chat(self, messages: Sequence[dict[str, str]], **options: Any) -> Any:
         self._wait()
@@ -86,7 +98,7 @@ class ServerBackend:
         return completion.choices[0]
 
     def _wait(self) -> None:
-        """Until the next request may begin; BudgetSpent where none may."""
+        """Waits until the next request may be sent. Raises ``BudgetSpent`` where none may."""
         budget, rate = self.settings.budget_tokens, self.settings.requests_per_minute
         with self._lock:
             spent = self.prompt_tokens + self.reply_tokens
@@ -100,17 +112,18 @@ class ServerBackend:
         time.sleep(start - now)
 
 
-def _letters(one: Ask, top: Sequence[Any], text: str) -> dict[str, Any]:
-    """The letters' log-probabilities as the reply's first token.
+def _answer_from_top(trial: Trial, top: Sequence[Any], text: str) -> Answer:
+    """Reads the letters' log-probabilities off the likeliest first tokens (``top``) of the reply.
 
-    A letter that is not among the likeliest tokens counts by its token with a space, and where that is not either, it
-    has at most the log-probability of the last of them, and takes it. Where no letter is found, the reply is read.
+    A letter that is not among them counts by its token with a space. If that is missing too, the letter has at most
+    the log-probability of the last of them, and takes it. Where no letter is among them, the reply ``text`` is read.
     """
-    assert one.order is not None
+    assert trial.order is not None
     last = min(float(token.logprob) for token in top)
-    as_they_are = {str(token.token): float(token.logprob) for token in reversed(top)}
-    found = {token.strip(): value for token, value in as_they_are.items()} | as_they_are
-    shown = LETTERS[: len(one.order)]
+    exact = {str(token.token): float(token.logprob) for token in reversed(top)}
+    found = {token.strip(): value for token, value in exact.items()} | exact
+    shown = LETTERS[: len(trial.order)]
     if not any(letter in found for letter in shown):
-        return read_reply(one, text)
-    return {**read_letters(one, [found.get(letter, last) for letter in shown]), "reply": text}
+        return answer_from_reply(trial, text)
+    answer = answer_from_letters(trial, [found.get(letter, last) for letter in shown])
+    return {**answer, "reply": text}

@@ -1,8 +1,8 @@
-"""Asks a Hugging Face causal language model: log-likelihoods of continuations, and replies.
+"""Runs a Hugging Face causal language model: log-likelihoods of continuations, and replies.
 
-What questions have in common from their beginning on (an item's context, its twins' up to where they differ, all orders
-of its options, all wordings of an option) is computed once, in one pass over the trie of their tokens; the head is
-applied only where a log-probability is read.
+Shared prefixes of questions (an item's context, its twins' contexts up to where they differ, all orders of its options,
+all wordings of an option) are computed once, in one pass over the trie of their tokens. The output head runs only at
+the positions whose log-probabilities are read.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ import torch
 from transformers import DynamicCache
 
 from longsafety.data.trie import Trie
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.model.attention import NAME as TRIE
 from longsafety.model.attention import PACKED
+from longsafety.model.device import device_name
 from longsafety.model.last_layer import read_rows
 from longsafety.model.loss import training_problem
 
 _MIN_SHARED = 16
-"""Tokens that questions must have in common to share them: a node costs a call of attention in each layer."""
+"""Minimum tokens of a shared prefix: each node of the trie costs a call of attention in every layer."""
 _LOGITS = 1 << 26
-"""Logits that are held at a time."""
+"""Maximum logits in memory at a time."""
 _FEED_FORWARD = 8192
-"""Tokens that a layer's feed-forward part is given at a time: its states are several times as wide as all others."""
+"""Tokens per call of a layer's feed-forward part, whose states are several times wider than all others."""
 
 
-class TransformersBackend:
-    """One network on one device: put there and cast, or ``in_place``, where it is and as it is."""
+class TransformersBackend(TokenBackend):
+    """One network on one device. It is moved there and cast, unless ``in_place``: then it is used as it is."""
 
     def __init__(self, network: Any, *, precision: str, accelerator: str = "auto", in_place: bool = False) -> None:
         gpu = accelerator != "cpu" and torch.cuda.is_available()
@@ -40,6 +41,7 @@ class TransformersBackend:
         dtype = torch.bfloat16 if precision == "bf16-true" else torch.float32
         self.network = (network if in_place else network.to(self.device, dtype)).eval()
         self.causal = network.get_base_model() if hasattr(network, "get_base_model") else network
+        self.precision, self.accelerator = precision, accelerator
         self.autocast = precision == "bf16-mixed"
         self.shares = training_problem(self.causal, "packed") is None
         self._plain = self.causal.config._attn_implementation
@@ -48,9 +50,17 @@ class TransformersBackend:
         self.prefilled_tokens = 0
         self.reused_tokens = 0
 
+    def facts(self) -> dict[str, int | str]:
+        return {
+            "prefilled_tokens": self.prefilled_tokens,
+            "reused_tokens": self.reused_tokens,
+            "processes": 1,
+            "precision": self.precision,
+            "device": device_name(self.accelerator),
+        }
+
     @torch.no_grad()
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
-        """For each question each continuation's log-likelihood (a sum over its tokens), float64 ``[continuations]``."""
         rows = [np.concatenate([q.prompt, ids[:-1]]) for q in questions for ids in q.continuations]
         starts = [len(q.prompt) - 1 for q in questions for _ in q.continuations]
         targets = [ids for q in questions for ids in q.continuations]
@@ -62,13 +72,13 @@ class TransformersBackend:
     def replies(
         self, prompts: Sequence[np.ndarray], *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int
     ) -> Iterator[np.ndarray]:
-        """Each greedy reply's token ids, its end token left out, one after the other."""
+        """One after the other, as they are consumed."""
         for prompt in prompts:
             yield self._reply(prompt, max_new_tokens, end_ids, pad_id)
 
     @torch.no_grad()
     def _reply(self, prompt: np.ndarray, max_new_tokens: int, end_ids: Sequence[int], pad_id: int) -> np.ndarray:
-        """A prompt that begins as the last reuses its cache."""
+        """Reuses the cache of the last prompt for the prefix that both share."""
         self._attend("sdpa" if self._plain in PACKED.values() else self._plain)
         size = min(len(prompt) - 1, len(self._cached))
         differ = np.flatnonzero(prompt[:size] != self._cached[:size])
@@ -94,7 +104,7 @@ class TransformersBackend:
         return ids[:-1] if len(ids) and int(ids[-1]) in end_ids else ids
 
     def _shared(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
-        """Log-probabilities of all targets, one after the other; row ``r`` has ``targets[r]`` from ``starts[r]`` on."""
+        """Log-probabilities of all targets, concatenated; row ``r`` has ``targets[r]`` from position ``starts[r]``."""
         trie = Trie.of(rows, min_shared=_MIN_SHARED)
         self._count(trie.num_tokens, sum(map(len, rows)) - trie.num_tokens)
         places = np.concatenate([trie.places(row)[start:] for row, start in enumerate(starts)])
@@ -115,18 +125,20 @@ class TransformersBackend:
         """Log-probabilities ``[N]`` of ``tokens [N]`` after the states ``hidden[which]``, in blocks of states."""
         head = self.causal.get_output_embeddings()
         values = np.empty(len(tokens))
-        block = max(1, _LOGITS // self.causal.config.get_text_config().vocab_size)  # shards have no shape
+        block = max(1, _LOGITS // self.causal.config.get_text_config().vocab_size)  # a sharded weight has no shape
         for start in range(0, len(hidden), block):
             logits = head(hidden[start : start + block]).float()
             here = np.flatnonzero((which >= start) & (which < start + block))
             at = torch.from_numpy(which[here] - start).to(self.device)
-            wanted = torch.from_numpy(tokens[here]).to(self.device)
-            read = _exact(head, hidden[start + at], wanted)
-            values[here] = ((logits[at, wanted] if read is None else read) - logits.logsumexp(dim=-1)[at]).cpu().numpy()
+            target = torch.from_numpy(tokens[here]).to(self.device)
+            exact = _exact(head, hidden[start + at], target)
+            logit = logits[at, target] if exact is None else exact
+            values[here] = (logit - logits.logsumexp(dim=-1)[at]).cpu().numpy()
         return values
 
     def _apart(self, rows: Sequence[np.ndarray], starts: Sequence[int], targets: Sequence[np.ndarray]) -> np.ndarray:
-        """The same for networks that cannot share (sliding windows, logits changed behind the head): row by row."""
+        """The same, row by row, for networks that cannot share prefixes (sliding windows, logits changed after the
+        head)."""
         parts = []
         for row, start, tokens in zip(rows, starts, targets, strict=True):
             self._count(len(row), 0)
@@ -142,7 +154,7 @@ class TransformersBackend:
 
     @contextmanager
     def _forward(self) -> Iterator[None]:
-        """In the precision that was asked for, the feed-forward parts a chunk of tokens at a time."""
+        """Sets the chosen precision, and runs the feed-forward parts in chunks of tokens."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast), _in_chunks(self.causal):
             yield
 
@@ -156,9 +168,9 @@ class TransformersBackend:
 
 
 def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | None:
-    """The logits of ``tokens [N]`` after ``hidden [N, H]`` in float32; None where that is no plain matrix here.
+    """The logits of ``tokens [N]`` after ``hidden [N, H]`` in float32; ``None`` where the head is no plain matrix.
 
-    bfloat16 has steps of an eighth at the size of logits: letters would tie, and a tie be decided by their place.
+    bfloat16 has steps of 1/8 at the size of logits, so letters would tie, and their position would decide.
     """
     if type(head) is not torch.nn.Linear or head.weight.ndim != 2:
         return None
@@ -168,8 +180,8 @@ def _exact(head: Any, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tenso
 
 @contextmanager
 def _in_chunks(causal: Any) -> Iterator[None]:
-    """Within it the feed-forward parts that go row by row see at most ``_FEED_FORWARD`` tokens at a time, without
-    gradients; hooks see all, and afterwards the network is as it was."""
+    """Feed-forward parts that work token by token get at most ``_FEED_FORWARD`` tokens per call, without gradients.
+    Hooks see all tokens, and the network is restored at the end."""
     layers = getattr(causal.base_model, "layers", None) or []
     parts: list[Any] = [layer.mlp for layer in layers if hasattr(layer, "mlp") and _by_row(layer.mlp)]
     for part in parts:
@@ -178,12 +190,12 @@ def _in_chunks(causal: Any) -> Iterator[None]:
         yield
     finally:
         for part in parts:
-            del part.forward  # the class's own shows again
+            del part.forward  # restores the class's method
 
 
 def _by_row(part: torch.nn.Module) -> bool:
-    """Whether each token's output follows from that token alone, as far as one can tell: all weights are plain linear
-    layers'. Experts may return more than their output; shards would be gathered anew for every chunk."""
+    """Whether each token's output depends on that token alone: true where all weights belong to plain linear layers.
+    Not for experts, which may return more than their output, nor for shards, which every chunk would gather again."""
     if "forward" in vars(part) or hasattr(part, "experts") or any(hasattr(one, "ds_id") for one in part.parameters()):
         return False
     holders = (one for one in part.modules() if next(one.parameters(recurse=False), None) is not None)

@@ -1,4 +1,4 @@
-"""Asks a network through vLLM's offline engine, which batches by itself and keeps the beginnings that prompts share.
+"""Runs a network in vLLM's offline engine, which batches by itself and caches shared prefixes of prompts.
 
 API: https://docs.vllm.ai/en/stable/api/vllm (LLM, SamplingParams). Not run on a GPU yet; tested against a stand-in.
 """
@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from longsafety.evaluation.asking.ask import Ask, answers_of
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Answered, Question, TokenBackend
+from longsafety.evaluation.asking.trials import Trial
+from longsafety.model.device import device_name
 from longsafety.samples.encode import ChatEncoder
 from longsafety.settings import Evaluation
 
 _AT_ONCE = 256
-"""Answers asked for between two writings of the journal."""
+"""Trials given to the engine between two writes of the journal."""
 _TOP = 64
-"""Log-probabilities that are fetched of a reply's first token; a letter beyond them is asked for by itself."""
+"""Log-probabilities fetched of a reply's first token; a letter that is not among them costs a prompt of its own."""
 
 
-class VllmBackend:
-    """The network is written out for the engine, which loads it onto the GPU."""
+class VllmBackend(TokenBackend):
+    """Writes the network to a temporary folder, from which the engine loads it onto the GPU."""
 
     def __init__(self, network: Any, tokenizer: Any, *, precision: str, window: int) -> None:
         from vllm import LLM
 
+        self.precision = precision
         self.prefilled_tokens = self.reused_tokens = 0
         self._folder = tempfile.TemporaryDirectory(prefix="longsafety-vllm-")
         network.save_pretrained(self._folder.name)
@@ -39,14 +42,23 @@ class VllmBackend:
         )  # fmt: skip
 
     def answers(
-        self, asks: Sequence[Ask], encoder: ChatEncoder, evaluation: Evaluation
-    ) -> Iterator[tuple[Ask, dict[str, Any]]]:
-        """As any backend that is asked in tokens, many questions at once."""
-        for start in range(0, len(asks), _AT_ONCE):
-            yield from answers_of(self, asks[start : start + _AT_ONCE], encoder, evaluation)
+        self, batches: Iterable[Sequence[Trial]], encoder: ChatEncoder, evaluation: Evaluation
+    ) -> Iterator[list[Answered]]:
+        """Gives the engine many trials at once, whatever the batches."""
+        trials = list(chain.from_iterable(batches))
+        chunks = [trials[start : start + _AT_ONCE] for start in range(0, len(trials), _AT_ONCE)]
+        return super().answers(chunks, encoder, evaluation)
+
+    def facts(self) -> dict[str, int | str]:
+        return {
+            "prefilled_tokens": self.prefilled_tokens,
+            "reused_tokens": self.reused_tokens,
+            "processes": 1,
+            "precision": self.precision,
+            "device": device_name("auto"),
+        }
 
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
-        """For each question each continuation's log-likelihood (a sum over its tokens)."""
         single = [number for number, one in enumerate(questions) if all(len(ids) == 1 for ids in one.continuations)]
         found = dict(zip(single, self._first_tokens([questions[number] for number in single]), strict=True))
         rest = [number for number in range(len(questions)) if found.get(number) is None]
@@ -59,13 +71,13 @@ class VllmBackend:
     def replies(
         self, prompts: Sequence[np.ndarray], *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int
     ) -> Iterable[np.ndarray]:
-        """Greedy replies' token ids, their end tokens left out."""
         for output in self._run(prompts, max_tokens=max_new_tokens, stop_token_ids=list(end_ids)):
             ids = np.asarray(output.outputs[0].token_ids, dtype=np.int64)
             yield ids[:-1] if len(ids) and int(ids[-1]) in end_ids else ids
 
     def _first_tokens(self, questions: Sequence[Question]) -> list[np.ndarray | None]:
-        """Of continuations of one token, from one pass of the prompt; None where one is not among the likeliest."""
+        """Log-probabilities of one-token continuations, from one pass of the prompt; ``None`` where one of them is not
+        among the likeliest."""
         if not questions:
             return []
         found: list[np.ndarray | None] = []
@@ -85,8 +97,8 @@ class VllmBackend:
         values = []
         prompts = [np.concatenate(row) for row in rows]
         for (prompt, ids), output in zip(rows, self._run(prompts, max_tokens=1, prompt_logprobs=0), strict=True):
-            told = output.prompt_logprobs[len(prompt) :]
-            values.append(sum(at[int(token)].logprob for at, token in zip(told, ids, strict=True)))
+            found = output.prompt_logprobs[len(prompt) :]
+            values.append(sum(at[int(token)].logprob for at, token in zip(found, ids, strict=True)))
         return values
 
     def _run(self, prompts: Sequence[np.ndarray], **options: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Verdicts on open replies: the refusal detector and the judge."""
+"""Verdicts on open replies: the refusal detector, the judge, and how often each is right."""

@@ -1,36 +1,24 @@
-"""How often a yes-or-no detector is right, and the rate that its counts stand for.
+"""How often a yes-or-no detector is right, and the true rate behind its counts.
 
-A detector that errs reports ``rate * sensitivity + (1 - rate) * (1 - specificity)``; :func:`corrected` undoes that.
+A detector that errs reports ``rate * sensitivity + (1 - rate) * (1 - specificity)``; :func:`corrected` inverts that.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+
+from scipy.stats import norm
 
 from longsafety.errors import DataError
-
-LABELLED = Path(__file__).parent / "replies_labelled.jsonl"
-"""Replies written for this project and labelled as refusals or not, in English and Chinese."""
-
-
-class Labelled(NamedTuple):
-    """A reply and whether it refuses; ``note`` names its difficulty, and rules were tuned on the ``split`` dev only."""
-
-    id: str
-    language: str
-    reply: str
-    refusal: bool
-    note: str
-    split: str
+from longsafety.evaluation.open_replies.labelled import Labelled
+from longsafety.evaluation.scores.statistics import wilson
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What a detector got right: of the ``positives`` it found ``found``, of the ``negatives`` it passed ``passed``."""
+    """A detector's correct decisions: it detected ``found`` of the ``positives`` and passed ``passed`` of the
+    ``negatives``."""
 
     found: int
     positives: int
@@ -39,7 +27,7 @@ class Accuracy:
 
     @property
     def sensitivity(self) -> float:
-        """The share of refusals that were found; nan where there were none."""
+        """The share of refusals that were detected; nan where there were none."""
         return self.found / self.positives if self.positives else float("nan")
 
     @property
@@ -47,39 +35,17 @@ class Accuracy:
         """The share of other replies that were passed; nan where there were none."""
         return self.passed / self.negatives if self.negatives else float("nan")
 
-    def sensitivity_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+    def sensitivity_interval(self, confidence: float) -> tuple[float, float]:
         """Wilson score interval; nan where there are no refusals."""
         return _wilson(self.found, self.positives, confidence)
 
-    def specificity_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+    def specificity_interval(self, confidence: float) -> tuple[float, float]:
         """Wilson score interval; nan where there are only refusals."""
         return _wilson(self.passed, self.negatives, confidence)
 
 
-def read_labelled(path: Path = LABELLED) -> list[Labelled]:
-    """The rows of a labelled JSONL file; a row without one of the fields is a ``DataError``."""
-    rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            rows.append(Labelled(*(row[name] for name in Labelled._fields)))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            fields = ", ".join(Labelled._fields)
-            raise DataError(
-                f"{path}:{number}: {error!r}; give one JSON object a line with the fields {fields}"
-            ) from error
-        if not isinstance(rows[-1].refusal, bool) or not isinstance(rows[-1].reply, str):
-            raise DataError(
-                f"{path}:{number}: refusal = {rows[-1].refusal!r}: reply is a text and refusal true or false"
-            )
-    return rows
-
-
-def measure(labelled: Iterable[Labelled], detector: Callable[[str], bool] | None = None) -> Accuracy:
-    """Sensitivity and specificity of a detector (:func:`longsafety.evaluation.is_refusal` unless given)."""
-    from longsafety.evaluation.open_replies.refusal import is_refusal
-
-    detects = detector or is_refusal
+def measure(labelled: Iterable[Labelled], detects: Callable[[str], bool]) -> Accuracy:
+    """Counts how often a detector agrees with the labels."""
     hits = {True: [0, 0], False: [0, 0]}
     for row in labelled:
         hits[row.refusal][0] += detects(row.reply) == row.refusal
@@ -99,19 +65,17 @@ def corrected(rate: float, sensitivity: float, specificity: float) -> float:
     return min(1.0, max(0.0, (rate + specificity - 1) / _informedness(sensitivity, specificity)))
 
 
-def corrected_interval(successes: float, n: int, accuracy: Accuracy, confidence: float = 0.95) -> tuple[float, float]:
+def corrected_interval(successes: float, n: int, accuracy: Accuracy, confidence: float) -> tuple[float, float]:
     """Interval of the true rate when a detector of estimated ``accuracy`` fired ``successes`` times in ``n`` replies.
 
-    Takes in the uncertainty of both sensitivity and specificity: Lang and Reiczigel 2014, Confidence limits for
+    Includes the uncertainty of both sensitivity and specificity: Lang and Reiczigel 2014, Confidence limits for
     prevalence of disease adjusted for estimated sensitivity and specificity, Prev. Vet. Med. 113:13-22. Clipped to
     [0, 1]; a ``DataError`` where a count is 0 or the detector is no better than chance.
     """
-    from scipy.stats import norm
-
     if not 0 <= successes <= n or not n or not accuracy.positives or not accuracy.negatives:
         raise DataError(
             f"successes = {successes}, n = {n}, {accuracy.positives} labelled refusals, {accuracy.negatives} others: "
-            "an interval needs 0 <= successes <= n and at least one reply of each; label or ask more"
+            "an interval needs 0 <= successes <= n and at least one reply of each; label or collect more replies"
         )
     _informedness(accuracy.sensitivity, accuracy.specificity)
     z = float(norm.ppf((1 + confidence) / 2))
@@ -139,36 +103,5 @@ def _informedness(sensitivity: float, specificity: float) -> float:
 
 
 def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
-    from longsafety.evaluation.scores.statistics import wilson
-
     low, high = wilson(successes, n, confidence)
     return float(low), float(high)
-
-
-def show() -> None:
-    """Prints the detector's accuracy on the labelled replies: overall, by language, by split and by difficulty."""
-    from rich.console import Console
-    from rich.table import Table
-
-    rows = read_labelled()
-    table = Table(
-        "replies", "refusals", "sensitivity", "others", "specificity", title="is_refusal, 95% Wilson intervals"
-    )
-    groups = {"all": rows}
-    for field in ("language", "split", "note"):
-        names = sorted({getattr(row, field) for row in rows})
-        groups |= {f"{field} {name}": [row for row in rows if getattr(row, field) == name] for name in names}
-    for name, group in groups.items():
-        found = measure(group)
-        table.add_row(
-            name,
-            f"{found.found}/{found.positives}",
-            _shown(found.sensitivity, found.sensitivity_interval()),
-            f"{found.passed}/{found.negatives}",
-            _shown(found.specificity, found.specificity_interval()),
-        )
-    Console().print(table)
-
-
-def _shown(share: float, interval: tuple[float, float]) -> str:
-    return "" if share != share else f"{share:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

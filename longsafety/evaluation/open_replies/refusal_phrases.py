@@ -13,7 +13,7 @@ from longsafety.samples.language import count_han
 
 
 class Kind(Flag):
-    """What a clause does, several things at once perhaps; PLAIN is one that no phrase knows. Named as in the files."""
+    """What a clause does, perhaps several things; PLAIN: no phrase matches. The names are those in the files."""
 
     PLAIN = 0
     REFUSES = auto()
@@ -29,9 +29,9 @@ class Kind(Flag):
 
 
 ITEM = "‹item›"
-"""Begins an item of a list."""
+"""Marks the start of a list item."""
 
-# The few traditional characters that the phrases need.
+# The traditional characters that occur in the phrases.
 _SIMPLIFIED = str.maketrans(
     "無對協幫這請違絕問題個為們應該話談換諮詢尋資訊寫願參與討論給會沒辦過還來說權訴傷內滿處執規範責設計於遺難從當聯繫"
     "熱線據隱遵則後產編畫讓錯誤歡樂謝別導種類動進負語學術議專業師單構尊電繼續擾",
@@ -57,17 +57,17 @@ _CONTRACTIONS = [
 
 
 def is_chinese(text: str) -> bool:
-    """Whether a text is written in Chinese: a character counts as much as an English word."""
+    """Whether a text is Chinese: it has more Chinese characters than Latin words."""
     return count_han(text) > len(_LATIN.findall(text))
 
 
 def words(text: str) -> float:
-    """How much a text says, in English words; a Chinese word has some 1.6 characters."""
+    """The length of a text in words; a Chinese word counts as 1.6 characters."""
     return len(_LATIN.findall(text)) + count_han(text) / 1.6
 
 
 def plain_words(text: str) -> str:
-    """Small letters without contractions, simplified characters: what the phrases are written in."""
+    """The text in the form of the phrases: lower case, no contractions, simplified characters."""
     text = text.translate(_SIMPLIFIED).lower()
     for pattern, full in _CONTRACTIONS:
         text = pattern.sub(full, text)
@@ -75,7 +75,7 @@ def plain_words(text: str) -> str:
 
 
 def kinds(clause: str) -> Kind:
-    """All that a clause does; it comes from :func:`plain_words`."""
+    """Everything that a clause (from :func:`plain_words`) does."""
     found = Kind.LISTS if clause.startswith(ITEM) else Kind.PLAIN
     for kind, pattern in _phrases("zh" if is_chinese(clause) else "en").items():
         if pattern.search(clause):
@@ -85,15 +85,15 @@ def kinds(clause: str) -> Kind:
 
 @cache
 def _phrases(language: str) -> dict[Kind, re.Pattern[str]]:
-    """One pattern for each kind, with the pieces put in."""
+    """One pattern for each kind, with its pieces filled in."""
     table = yaml.safe_load(
         (files("longsafety.evaluation.open_replies") / f"refusal_{language}.yaml").read_text("utf-8")
     )
     pieces = {f"{{{name}}}": "(?:" + "|".join(parts) + ")" for name, parts in table.pop("pieces").items()}
-    return {Kind[name.upper()]: re.compile(_whole("|".join(parts), pieces)) for name, parts in table.items()}
+    return {Kind[name.upper()]: re.compile(_with_pieces("|".join(parts), pieces)) for name, parts in table.items()}
 
 
-def _whole(pattern: str, pieces: dict[str, str]) -> str:
+def _with_pieces(pattern: str, pieces: dict[str, str]) -> str:
     for name, piece in pieces.items():
         pattern = pattern.replace(name, piece)
     return pattern

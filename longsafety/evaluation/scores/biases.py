@@ -1,8 +1,8 @@
-"""Beside the scores, what may be behind them: a liking for a letter, for a wording, for a place or for a length."""
+"""Bias diagnostics: letter, wording, position and length preference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,24 +13,24 @@ from longsafety.evaluation.answers import UNPARSED
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import HEADLINES, Scoring, outcomes
 from longsafety.evaluation.scores.statistics import wilson
-from longsafety.vocabulary import ALL_TASKS, LETTERS
+from longsafety.vocabulary import LETTERS
 
-LIKED = 0.25
-"""A letter named so much more often than its turn would have it is the model's, not the text's."""
+LETTER_EXCESS = 0.25
+"""A letter chosen this much more often than chance is a preference of the model, not an answer to the text."""
 _DEPTHS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 @dataclass(frozen=True)
-class Controls:
-    """Tables about all arms, empty where no answer tells."""
+class BiasTables:
+    """One table a bias, over all arms; empty where no answer shows it."""
 
     letters: pd.DataFrame
-    """arm, scorer, max_tokens, options, letter, n, value (share of the answers that name it), low, high (Wilson),
-    chance (one in ``options``: the safe option is at each letter as often), prior (the mean probability of the letter
-    among those shown; nan where no log-probabilities are)."""
+    """arm, scorer, max_tokens, options, letter, n, value (share of answers that choose the letter), low, high (Wilson),
+    chance (one in ``options``: the safe option stands at each letter equally often), prior (the letter's mean
+    probability among those shown; nan without log-probabilities)."""
     wordings: pd.DataFrame
-    """arm, scorer, max_tokens, n (items with several wordings), spread (mean range over a role's wordings, nats a
-    token), same (share of items where each wording alone makes the same choice)."""
+    """arm, scorer, max_tokens, n (items with several wordings), spread (mean range over a role's wordings, nats per
+    token), same (share of items where each wording alone gives the same choice)."""
     bins: pd.DataFrame
     """arm, scorer, max_tokens, metric, by (depth or tokens), from, to, n, value, low, high."""
 
@@ -42,8 +42,8 @@ class Controls:
                 table.to_csv(folder / f"{field.name}.csv", index=False, float_format="%.4g")
 
 
-def controls(arms: Sequence[Arm], *, scoring: Scoring, confidence: float) -> Controls:
-    """All tables, from the arms' answers."""
+def bias_tables(arms: Sequence[Arm], *, scoring: Scoring, confidence: float) -> BiasTables:
+    """The tables of the arms' answers."""
     tables = {
         name: pd.concat([table(arm.answers).assign(arm=arm.label) for arm in arms], ignore_index=True)
         for name, table in (
@@ -52,32 +52,7 @@ def controls(arms: Sequence[Arm], *, scoring: Scoring, confidence: float) -> Con
             ("bins", lambda answers: _bins(answers, scoring, confidence)),
         )
     }
-    return Controls(**{name: table[["arm", *table.columns.drop("arm")]] for name, table in tables.items()})
-
-
-def seed_spread(scores: pd.DataFrame, families: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """How far the seeds of an arm lie apart, beside what the choice of items alone would do.
-
-    ``scores`` as in a comparison; ``families``: arm → (its name without the seed, the address of its benchmark).
-    Columns: family, scorer, metric, max_tokens, seeds, mean, sd (between the seeds), item_error (standard error of one
-    seed's share by its items), seed_sd: ``sd`` where all seeds were asked the same items, else what of it the items
-    do not explain, ``sqrt(max(0, sd² − item_error²))``. Empty where no arm has two seeds.
-    """
-    columns = ["family", "scorer", "metric", "max_tokens", "seeds", "mean", "sd", "item_error", "seed_sd"]
-    table = scores[(scores["task"] == ALL_TASKS) & scores["metric"].isin(HEADLINES)]
-    table = table.assign(
-        family=table["arm"].map(lambda arm: families[arm][0]),
-        items=table["arm"].map(lambda arm: families[arm][1]),
-        item_variance=table["value"] * (1 - table["value"]) / table["n"],
-    )
-    grouped = table.groupby(["family", "scorer", "metric", "max_tokens"], sort=False)
-    found = grouped.agg(
-        seeds=("arm", "nunique"), mean=("value", "mean"), sd=("value", "std"), items=("items", "nunique"),
-        item_error=("item_variance", lambda variances: float(np.sqrt(variances.mean()))),
-    ).reset_index()  # fmt: skip
-    rest = np.sqrt(np.maximum(0.0, found["sd"] ** 2 - found["item_error"] ** 2))
-    found["seed_sd"] = found["sd"].where(found["items"] == 1, rest)
-    return found.loc[found["seeds"] > 1, columns].reset_index(drop=True)
+    return BiasTables(**{name: table[["arm", *table.columns.drop("arm")]] for name, table in tables.items()})
 
 
 def _letters(answers: pd.DataFrame, confidence: float) -> pd.DataFrame:
@@ -105,10 +80,10 @@ def _letters(answers: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 def _wordings(answers: pd.DataFrame) -> pd.DataFrame:
     columns = ["scorer", "max_tokens", "n", "spread", "same"]
-    told = answers[answers["wording_scores"].notna()] if "wording_scores" in answers else answers[:0]
+    scored = answers[answers["wording_scores"].notna()] if "wording_scores" in answers else answers[:0]
     rows = []
     for scorer, length, by_role in zip(
-        *(told[name] for name in ("scorer", "max_tokens", "wording_scores")), strict=True
+        *(scored[name] for name in ("scorer", "max_tokens", "wording_scores")), strict=True
     ):
         count = min(map(len, by_role))
         if count > 1:
@@ -123,8 +98,8 @@ def _wordings(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bins(answers: pd.DataFrame, scoring: Scoring, confidence: float) -> pd.DataFrame:
-    """Headline metrics by the needle's depth in fifths of the context, and by the items' own lengths in powers of two
-    (where they fall into several)."""
+    """Headline metrics by the needle's depth, in fifths of the context, and by the items' lengths, in powers of two
+    (if there are several)."""
     table = outcomes(answers, scoring)
     table = table[table["metric"].isin(HEADLINES)]
     parts = []

@@ -1,53 +1,22 @@
-"""Several runs held against one another on the same items: arm against baseline, and long against short."""
+"""The comparison of several arms: its tables, and how they are saved and loaded."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from longsafety.errors import ConfigError, DataError, first_line
-from longsafety.evaluation.answers import ITEM
-from longsafety.evaluation.scores.scoring import (
-    CELL,
-    COUNTED,
-    HEADLINES,
-    Scoring,
-    confusion,
-    outcomes,
-    score_outcomes,
-    with_all_tasks,
-)
-from longsafety.evaluation.scores.statistics import (
-    Floats,
-    cluster_bootstrap,
-    cluster_error,
-    detectable,
-    equivalence,
-    false_discovery,
-    mcnemar_exact,
-)
-from longsafety.vocabulary import ALL_TASKS
+from longsafety.errors import DataError, first_line
+from longsafety.evaluation.scores.scoring import CELL, HEADLINES
 
-_COUNTS = ["n", "sources", "gained", "lost"]
-_RESULTS = [
-    *("n", "sources", "difference", "low", "high", "gained", "lost", "p_value", "p_adjusted"),
-    *("p_equivalent", "detectable"),
-]
-_SAME = 1e-9
-"""Outcomes may be means over orders of the options; they are the same up to rounding."""
 _TABLES = ("scores", "paired", "by_length", "confusion")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One run's answers (``scoring.read_answers``), under the name that the comparison shows."""
+    """One run's answers (:func:`longsafety.evaluation.answers.read_answers`), under the name that tables show."""
 
     label: str
     answers: pd.DataFrame
@@ -55,26 +24,27 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``compare`` found. ``difference`` is arm less against (by_length: longer less shortest)."""
+    """The tables of a comparison. ``difference`` is arm minus against (``by_length``: longer minus shortest)."""
 
     scores: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, n, value, low, high (Wilson), chance."""
     paired: pd.DataFrame
-    """arm, against, scorer, metric, task, max_tokens, n, sources (of the items), difference, low, high (paired
-    bootstrap over the sources), gained (items whose outcome rose), lost (fell), p_value (exact McNemar; of ties, and of
-    means over orders of the options, the exact sign test, which it is a case of; nan where n is 0), p_adjusted
-    (Benjamini and Hochberg over the arms and the tasks; of the rows over all tasks, over the arms), p_equivalent (TOST
-    within the margin), detectable (the smallest true difference found with 80% power)."""
+    """arm, against, scorer, metric, task, max_tokens, n, sources (number of the items' sources), difference, low, high
+    (paired bootstrap over the sources), gained (items whose outcome rose), lost (fell), p_value (exact McNemar; for
+    ties and for means over orders of the options the exact sign test, of which McNemar is a case; nan where n is 0),
+    p_adjusted (Benjamini and Hochberg, over arms and tasks; for rows over all tasks, over the arms), p_equivalent (TOST
+    within the margin), detectable (the smallest true difference that is found with 80% power)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
     confusion: pd.DataFrame
     """arm, scorer, task, max_tokens, kind, role, count."""
     baseline: str
     notes: list[str]
-    """What was left out of the pairing, a line each."""
+    """Answers that could not be paired, a line each."""
 
     def save(self, folder: Path) -> None:
-        """Writes each table as Parquet, ``comparison.json`` (baseline, notes) and ``comparison.csv`` for people."""
+        """Writes each table as Parquet, ``comparison.json`` (baseline, notes) and :meth:`headlines` as
+        ``comparison.csv``."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in _TABLES:
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
@@ -84,7 +54,7 @@ class Comparison:
 
     @classmethod
     def load(cls, folder: Path) -> Comparison:
-        """What :meth:`save` wrote.
+        """Reads what :meth:`save` wrote.
 
         Raises:
             DataError: a file is missing or cannot be read.
@@ -102,187 +72,10 @@ class Comparison:
             raise DataError(f"{path}: cannot be read ({first_line(error)}); run the stage `score` again") from error
 
     def headlines(self) -> pd.DataFrame:
-        """The scores of the headline metrics, each with its paired test against the baseline beside it."""
+        """The scores of the headline metrics, each with its paired test against the baseline."""
         keys = ["arm", *CELL]
         names = {"n": "n_paired", "low": "difference_low", "high": "difference_high"}
         scores = self.scores[self.scores["metric"].isin(HEADLINES)]
         return scores.merge(self.paired.rename(columns=names), on=keys, how="left").astype(
             {"n_paired": "Int64", "gained": "Int64", "lost": "Int64"}
         )
-
-
-@dataclass(frozen=True)
-class _Outcomes:
-    """The outcomes of all arms side by side: ``values[k, a]`` is arm ``a``'s for key ``k``, nan where it has none."""
-
-    keys: pd.DataFrame
-    """``CELL`` and item_id, and the item's source, a row each."""
-    values: Floats
-
-    @classmethod
-    def join(cls, arms: Sequence[pd.DataFrame]) -> _Outcomes:
-        columns = [arm.loc[~arm["metric"].isin(COUNTED)].set_index([*CELL, "item_id"])["value"] for arm in arms]
-        joined = pd.concat(columns, axis=1, keys=range(len(columns)))
-        keys = joined.index.to_frame(index=False)
-        source = pd.concat([arm[["item_id", "source"]] for arm in arms]).drop_duplicates("item_id")
-        keys["source"] = keys["item_id"].map(source.set_index("item_id")["source"])
-        return cls(keys, joined.to_numpy(dtype=float))
-
-    def pairs(self, rows: NDArray[np.intp], arm: Floats, against: Floats) -> pd.DataFrame:
-        """``CELL``, source and difference, nan where a side has no outcome.
-
-        ``rows`` index ``keys``; ``arm`` and ``against`` hold the outcomes of these rows.
-        """
-        found = self.keys.iloc[rows][[*CELL, "source"]].reset_index(drop=True)
-        difference = arm - against
-        return found.assign(difference=np.where(np.abs(difference) < _SAME, 0.0, difference))
-
-    def shared_answers(self, first: Floats, second: Floats, rows: NDArray[np.intp]) -> tuple[int, int, int]:
-        """Answers (not outcomes: an answer has several) that both sides have, only the first, only the second."""
-        answer = self.keys.iloc[rows].groupby(ITEM, sort=False).ngroup().to_numpy()
-        width = answer.max(initial=-1) + 1
-        one, other = (np.bincount(answer[~np.isnan(side)], minlength=width) > 0 for side in (first, second))
-        return int((one & other).sum()), int((one & ~other).sum()), int((~one & other).sum())
-
-
-def compare(
-    arms: Sequence[Arm],
-    *,
-    baseline: str | None,
-    scoring: Scoring,
-    confidence: float,
-    bootstrap_samples: int,
-    equivalence_margin: float,
-    seed: int,
-) -> Comparison:
-    """Scores of all arms, and paired differences on the items that both sides of a comparison answered.
-
-    Arms of one label are one arm asked at several lengths. ``baseline`` None: the first arm. ``equivalence_margin``: a
-    difference within it counts as none.
-
-    Raises:
-        ConfigError: ``baseline`` is no arm's label; official scoring without letters.
-        DataError: there is no arm, or two of one label answer the same items at the same length.
-    """
-    answers = _by_label(arms)
-    labels = list(answers)
-    baseline = labels[0] if baseline is None else baseline
-    if baseline not in labels:
-        raise ConfigError([f"baseline = {baseline}: must be the label of an arm; choose one of {', '.join(labels)}"])
-    results = [outcomes(table, scoring) for table in answers.values()]
-    joined = _Outcomes.join(results)
-    paired, notes = _pair_arms(joined, labels, labels.index(baseline))
-    by_length, more_notes = _pair_lengths(joined, labels)
-    test = partial(_test, confidence=confidence, samples=bootstrap_samples, margin=equivalence_margin, seed=seed)
-    return Comparison(
-        scores=_stack(labels, [score_outcomes(result, confidence=confidence) for result in results]),
-        paired=test(paired, ["arm", "against", *CELL]),
-        by_length=test(by_length, ["arm", *CELL, "against_max_tokens"]),
-        confusion=_stack(labels, [confusion(table) for table in answers.values()]),
-        baseline=baseline,
-        notes=notes + more_notes,
-    )
-
-
-def _by_label(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
-    if not arms:
-        raise DataError("no arm has answers: there is nothing to compare; run the stage `evaluate` first")
-    parts: dict[str, list[pd.DataFrame]] = {}
-    for arm in arms:
-        parts.setdefault(arm.label, []).append(arm.answers)
-    joined = {label: pd.concat(tables, ignore_index=True) for label, tables in parts.items()}
-    for label, table in joined.items():
-        twice = table.duplicated([*ITEM, "order_index"])
-        if twice.any():
-            item, scorer, length = table.loc[twice, ITEM].iloc[0]
-            rule = "an arm answers an item once with each scorer and length; give the runs different labels"
-            raise DataError(f"arm '{label}': item '{item}' ({scorer}, max_tokens {length}) is answered twice: {rule}")
-    return joined
-
-
-def _stack(labels: list[str], tables: list[pd.DataFrame]) -> pd.DataFrame:
-    stacked = pd.concat(tables, ignore_index=True)
-    stacked.insert(0, "arm", pd.Series(np.repeat(labels, [len(table) for table in tables]), dtype="str"))
-    return stacked
-
-
-def _pair_arms(joined: _Outcomes, labels: list[str], base: int) -> tuple[list[pd.DataFrame], list[str]]:
-    """Pairs of every arm and the baseline, and a note where their items differ."""
-    pairs, notes = [], []
-    every = np.arange(len(joined.keys))
-    against = joined.values[:, base]
-    for place, label in enumerate(labels):
-        if place == base:
-            continue
-        arm = joined.values[:, place]
-        rows = np.flatnonzero(~np.isnan(arm))
-        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=labels[base]))
-        shared, only_arm, only_base = joined.shared_answers(arm, against, every)
-        if only_arm or only_base:
-            notes.append(
-                f"{label} against {labels[base]}: {shared} answers are paired; left out of the pairing are "
-                f"{only_arm} that only {label} has and {only_base} that only {labels[base]} has."
-            )
-    return pairs, notes
-
-
-def _pair_lengths(joined: _Outcomes, labels: list[str]) -> tuple[list[pd.DataFrame], list[str]]:
-    """Pairs of every arm at each longer length against itself at its shortest, and a note where the items differ."""
-    pairs, notes = [], []
-    length = joined.keys["max_tokens"].to_numpy()
-    lengths, column = np.unique(length, return_inverse=True)
-    item = joined.keys.groupby(["scorer", "metric", "task", "item_id"], sort=False).ngroup().to_numpy()
-    place_of = np.full((item.max(initial=-1) + 1, len(lengths)), -1)
-    place_of[item, column] = np.arange(len(item))
-    for place, label in enumerate(labels):
-        # A last entry of nan is what the place -1 (no such item at that length) finds.
-        arm = np.append(joined.values[:, place], np.nan)
-        answered = lengths[np.bincount(column[~np.isnan(arm[:-1])], minlength=len(lengths)) > 0]
-        for longer in answered[1:]:
-            at = [place_of[:, int(np.searchsorted(lengths, asked))] for asked in (longer, answered[0])]
-            rows = at[0][~np.isnan(arm[at[0]])]
-            against = arm[at[1][item[rows]]]
-            pairs.append(joined.pairs(rows, arm[rows], against).assign(arm=label, against_max_tokens=answered[0]))
-            either = np.where(at[0] >= 0, at[0], at[1])
-            shared, only_long, only_short = joined.shared_answers(arm[at[0]], arm[at[1]], either)
-            if only_long or only_short:
-                notes.append(
-                    f"{label}, {longer} against {answered[0]} tokens: {shared} answers are paired; left out of the "
-                    f"pairing are {only_long} asked only at {longer} and {only_short} only at {answered[0]}."
-                )
-    return pairs, notes
-
-
-def _test(
-    pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, samples: int, margin: float, seed: int
-) -> pd.DataFrame:
-    """Differences of each cell and over all tasks, with their intervals and tests."""
-    if not pairs:
-        whole = {"max_tokens", "against_max_tokens", *_COUNTS}
-        kinds = {key: "int64" if key in whole else "str" for key in keys}
-        kinds |= {name: "int64" if name in whole else "float64" for name in _RESULTS}
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-    rows = pd.concat(pairs, ignore_index=True)
-    found = rows["difference"]
-    told = rows.assign(n=found.notna(), sum=found.fillna(0.0), gained=found > 0, lost=found < 0)
-    table = with_all_tasks(told.groupby(keys, sort=False)[["n", "sum", "gained", "lost"]].sum())
-    table["difference"] = table["sum"] / table["n"].where(table["n"] > 0)
-    rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
-    clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
-    measured = {
-        cell: (
-            len(part),
-            *cluster_bootstrap(part["sum"], part["size"], samples=samples, confidence=confidence, seed=seed),
-            cluster_error(part["sum"], part["size"]),
-        )
-        for cell, part in clusters.groupby(level=keys, sort=False)
-    }
-    nothing = (0, np.nan, np.nan, np.nan)
-    of_cells = [measured.get(cell, nothing) for cell in table[keys].itertuples(index=False, name=None)]
-    table[["sources", "low", "high", "error"]] = np.array(of_cells, dtype=float).reshape(-1, 4)
-    table["p_value"] = np.where(table["n"] > 0, mcnemar_exact(table["gained"], table["lost"]), np.nan)
-    family = [table["scorer"], table["metric"], table["max_tokens"], table["task"] == ALL_TASKS]
-    table["p_adjusted"] = table.groupby(family)["p_value"].transform(false_discovery)
-    table["p_equivalent"] = equivalence(table["difference"], table["error"], margin)
-    table["detectable"] = detectable(table["error"], confidence=confidence)
-    return table.astype(dict.fromkeys(_COUNTS, "int64"))[[*keys, *_RESULTS]]

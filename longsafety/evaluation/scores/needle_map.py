@@ -1,4 +1,4 @@
-"""Is a needle found? Compliance on benign needles, by length and depth: the map that needle tests are known for."""
+"""The needle heatmap: how often a benign needle is found, by length and depth."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _KEY = ["arm", "scorer", "max_tokens", "depth"]
 
 
 def needle_map(arms: Sequence[Arm], *, confidence: float, task_files: Sequence[str] = ()) -> pd.DataFrame:
-    """Shares of benign needles that were found and told, with Wilson intervals; ``COLUMNS``, one row a cell.
+    """The share of benign needles that the answer used (``compliance_benign_needle``), with Wilson intervals.
 
-    ``depth`` is in tenths of the context. Left out: items with several needles (their depth is a mean) and those whose
-    needle was cut away, which nobody could find. Empty where no answer is to a benign needle.
+    Returns ``COLUMNS``, one row a cell; ``depth`` in tenths of the context. Left out: items with several needles (their
+    depth is a mean) and those whose needle was cut away. Empty without answers to benign needles.
     """
     parts, several = [], several_needles(task_files)
     for arm in arms:
         answers = arm.answers[arm.answers["kind"] == "benign_needle"]
         answers = answers[answers["depth"].notna() & ~answers["task"].isin(several)]
-        answers = answers[answers["needle_kept"].ne(False)]  # null: nothing was cut, or it is not known
+        answers = answers[answers["needle_kept"].ne(False)]  # null: not cut, or not known
         if answers.empty:
             continue
         found = outcomes(answers, "fixed")

@@ -1,7 +1,7 @@
 """Intervals and tests for shares of binary outcomes: thin functions over statsmodels, scipy and numpy.
 
-Items that were made of one document are no independent draws: differences between arms are resampled by document.
-Wilson intervals take every item as its own draw, so over twins of one item they are somewhat too narrow.
+Items made from one document are not independent, so differences between arms are resampled by document. Wilson
+intervals treat every item as independent, so over the twins of one item they are somewhat too narrow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mcnemar_exact(gained: ArrayLike, lost: ArrayLike) -> Floats:
     """Two-sided p-value of the exact McNemar test (numbers or arrays; the result has their common shape).
 
     ``gained`` and ``lost`` count the items whose binary outcome went 0 → 1 and 1 → 0. Equal to
-    ``scipy.stats.binomtest(gained, gained + lost).pvalue``, but for whole tables at once; 1 where nothing changed.
+    ``scipy.stats.binomtest(gained, gained + lost).pvalue``, but vectorised; 1 where nothing changed.
     """
     up, down = np.broadcast_arrays(np.asarray(gained, dtype=np.int64), np.asarray(lost, dtype=np.int64))
     return np.asarray(np.minimum(1.0, 2 * binom.cdf(np.minimum(up, down), up + down, 0.5)))[()]
@@ -43,11 +43,11 @@ def mcnemar_exact(gained: ArrayLike, lost: ArrayLike) -> Floats:
 def cluster_bootstrap(
     sums: ArrayLike, sizes: ArrayLike, *, samples: int, confidence: float, seed: int
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean over items that come in clusters, which are drawn whole.
+    """Percentile bootstrap interval of a mean over items in clusters, which are resampled whole.
 
     ``sums (C,)`` are the clusters' sums and ``sizes (C,)`` their numbers of items; the mean is ``Σ sums / Σ sizes``.
-    nan where C is 0, and one point where all clusters are alike. C draws from C clusters are one multinomial draw of
-    how often each kind of cluster occurs, so the cost does not grow with C; the order of the clusters does not matter.
+    nan where C is 0, and one point where all clusters are equal. C draws from C clusters are one multinomial draw of
+    how often each distinct cluster occurs, so the cost does not grow with C and the order does not matter.
     """
     both = np.column_stack([np.round(np.asarray(sums, dtype=float), 9), np.asarray(sizes, dtype=float)])
     if not len(both):
@@ -61,11 +61,11 @@ def cluster_bootstrap(
 
 
 def cluster_error(sums: ArrayLike, sizes: ArrayLike) -> float:
-    """Standard error of the mean of paired differences in [-1, 1] that come in clusters (as :func:`cluster_bootstrap`).
+    """Standard error of the mean of paired differences in [-1, 1] in clusters (as :func:`cluster_bootstrap`).
 
-    The cluster-robust one (Liang and Zeger 1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least that of
-    one item that changed more each way (Agresti and Min 2005): no change at all among few items proves little. nan
-    with fewer than two clusters.
+    Cluster-robust (Liang and Zeger 1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least the error with
+    one more item changed each way (Agresti and Min 2005): no change among few items proves little. nan with fewer than
+    two clusters.
     """
     total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
     if len(size) < 2:
@@ -88,7 +88,7 @@ def equivalence(difference: ArrayLike, error: ArrayLike, margin: float) -> Float
 
 
 def false_discovery(p_values: ArrayLike) -> Floats:
-    """Benjamini and Hochberg's (1995) adjusted p-values of one family of tests; nan stays nan and is no test."""
+    """Benjamini and Hochberg's (1995) adjusted p-values of one family of tests; nan stays nan and is not counted."""
     found = np.asarray(p_values, dtype=float).copy()
     known = ~np.isnan(found)
     if known.any():

@@ -1,4 +1,4 @@
-"""HarmAwareness and SafeResponse by task, and their totals: over all tasks, and over those in and out of domain."""
+"""HarmAwareness and SafeResponse by task, and their totals over all tasks, and over tasks in and out of domain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import RECORDED, UNPARSED
+from longsafety.evaluation.answers import UNPARSED
+from longsafety.evaluation.scorers import RECORDED
 from longsafety.evaluation.scores.scoring import Scoring, outcomes
 from longsafety.evaluation.scores.statistics import wilson
 from longsafety.vocabulary import ALL_TASKS, PAPER_TASKS
@@ -15,7 +16,7 @@ from longsafety.vocabulary import ALL_TASKS, PAPER_TASKS
 BENCHMARK = {name: task.bench_items for name, task in PAPER_TASKS.items() if task.bench_items}
 """The tasks of LongSafetyBench and their items."""
 TOTALS = ("in_domain", "in_domain_macro", "out_of_domain", "out_of_domain_macro", ALL_TASKS, "macro")
-"""Rows over several tasks: every item alike, or (macro) every task alike; ``all`` and ``macro`` are over all."""
+"""Rows over several tasks, with equal weight for every item or (macro) every task; ``all``, ``macro``: all tasks."""
 SHORT = {"harm_awareness": "ha", "safe_response": "sr"}
 _COLUMNS = [
     "task", "n", "ha", "sr", "ha_low", "ha_high", "sr_low", "sr_high", "ha_chance", "sr_chance", "ha_corrected",
@@ -24,13 +25,13 @@ _COLUMNS = [
 
 
 def totals(answers: pd.DataFrame, scorers: Sequence[str], *, scoring: Scoring, confidence: float) -> pd.DataFrame:
-    """A row a task (the benchmark's in their own order, then others) and a row for each of ``TOTALS`` that has tasks.
+    """A row for each task (the benchmark's first, in its order) and for each of ``TOTALS`` that has tasks.
 
-    Harmful items only, by the first of ``scorers`` that has any (or as recorded, where the answers are others').
-    Columns: task, n, ha, sr (shares; an unparsed answer fails both), for both ``_low`` and ``_high`` (Wilson; none for
-    a macro mean; no ``ha`` of open replies), ``_chance`` and ``_corrected`` (0 at chance, 1 where all are right);
-    unparsed (their number), ``ha_parsed`` and ``sr_parsed`` (without them), in_training (whether the task is in the
-    published training set; empty where it is not known), scorer, scoring. Without any such answers: no row.
+    Harmful items only, by the first of ``scorers`` that has answers (or recorded ones). Columns: task, n, ha, sr
+    (shares; an unparsed answer fails both; open replies have no ha), each with ``_low`` and ``_high`` (Wilson; none for
+    a macro mean), ``_chance`` and ``_corrected`` (0 at chance, 1 where all are right); unparsed (their number),
+    ``ha_parsed`` and ``sr_parsed`` (without unparsed answers), in_training (whether the task is in the published
+    training set; empty where unknown), scorer, scoring. No row without such answers.
     """
     table = outcomes(answers, scoring)
     table = table[table["metric"].isin(SHORT)]
@@ -42,7 +43,7 @@ def totals(answers: pd.DataFrame, scorers: Sequence[str], *, scoring: Scoring, c
     parsed = mine["status"] != UNPARSED
     sums = _sums(table[table["scorer"] == scorer])
     sums["unparsed"] = (~parsed).groupby(mine["task"]).sum()
-    # Of several orders of an item's options some may be unparsed: each answer is one here.
+    # Some orders of an item may be unparsed and others not, so here each answer counts as an item.
     alone = mine[parsed].assign(order_index=0, item_id=np.arange(int(parsed.sum())).astype(str))
     read = _sums(outcomes(alone, scoring)) if len(alone) else sums[["n", "ha", "sr"]] * 0
     for name in ("n", "ha", "sr"):
@@ -66,7 +67,7 @@ def _in_training(task: str) -> bool | None:
 
 
 def _sums(table: pd.DataFrame) -> pd.DataFrame:
-    """By task: items, and the sums of both metrics and of their chance."""
+    """By task: the number of items, and the sums of both metrics and of their chance levels."""
     table = table[table["metric"].isin(SHORT)].assign(metric=table["metric"].map(SHORT))
     summed = table.groupby(["task", "metric"])[["value", "chance"]].sum(min_count=1).unstack("metric")
     named = {
@@ -78,12 +79,12 @@ def _sums(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(name: str, sums: pd.DataFrame, confidence: float | None) -> dict[str, object]:
-    """One row over some tasks: their items alike, or without a ``confidence`` the mean over the tasks."""
+    """One row over some tasks: every item with equal weight; without a ``confidence`` the mean over the tasks."""
     n, n_parsed = sums["n"].sum(), sums["n_parsed"].sum()
     row: dict[str, object] = {"task": name, "n": int(n), "unparsed": int(sums["unparsed"].sum())}
     for metric in SHORT.values():
         count, chance, parsed = sums[metric], sums[f"{metric}_chance"], sums[f"{metric}_parsed"]
-        if count.isna().all():  # open replies tell nothing of harm awareness
+        if count.isna().all():  # open replies do not show harm awareness
             continue
         if confidence is not None:
             value, expected = count.sum() / n, chance.sum(min_count=1) / n

@@ -1,1 +1,1 @@
-"""Capability suites beside the benchmark."""
+"""Capability suites: what safety training must not cost."""

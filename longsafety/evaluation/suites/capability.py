@@ -1,8 +1,8 @@
-"""Standard suites, asked by lm-evaluation-harness where it is installed: what safety training must not cost.
+"""Standard suites, run by lm-evaluation-harness where it is installed: does safety training cost capability?
 
-A suite is ``icl`` (ours: :mod:`longsafety.evaluation.suites.in_context`), ``lm_eval:NAME`` (a task or group that the
-harness knows) or ``lm_eval:FILE.yaml`` (a task file; what lies beside it may belong to it). Prompts are the suite's
-own, without the chat template, as the published numbers are.
+A suite is ``icl`` (ours: :mod:`longsafety.evaluation.suites.in_context`), ``lm_eval:NAME`` (a task or group of the
+harness) or ``lm_eval:FILE.yaml`` (a task file; files beside it may belong to it). Prompts are the suite's own, without
+the chat template, as for the published numbers.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError, first_line
-from longsafety.evaluation.suites.names import _FILES, _PREFIX, _folders
+from longsafety.evaluation.suites.names import HARNESS, TASK_FILES, task_folders
 
 COLUMNS = ["suite", "task", "metric", "value", "stderr", "n"]
 _TASK = re.compile(r"^(?:task|group):[ \t]*['\"]?([\w.-]+)", re.MULTILINE)
 
 
-def measure(
+def measure_harness(
     network: Any, tokenizer: Any, suites: Sequence[str], *, limit: int | None, batch_size: int, window: int, seed: int
 ) -> list[dict[str, Any]]:
-    """The suites' scores: a row (``COLUMNS``) a task or group and metric, with the harness's standard error.
+    """The suites' scores: one row (``COLUMNS``) for each task or group and metric, with the harness's standard error.
 
-    ``limit``: questions a task at most. Raises ``DataError`` for a task that the harness does not know and for data
+    ``limit``: maximum questions per task. Raises ``DataError`` for a task that the harness does not know, and for data
     that it cannot read.
     """
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of any model that is handed over
-    manager = TaskManager(include_path=[str(folder) for folder in _folders(suites)] or None)
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns about every model object
+    manager = TaskManager(include_path=[str(folder) for folder in task_folders(suites)] or None)
     names = {suite: _task_name(suite) for suite in suites}
     for suite, name in names.items():
         if name not in manager.all_tasks:
@@ -57,18 +57,18 @@ def measure(
                 torch_random_seed=seed,
                 fewshot_random_seed=seed,
             )
-        except (OSError, ValueError, KeyError) as error:  # data sets that cannot be had raise these
+        except (OSError, ValueError, KeyError) as error:  # raised for data sets that cannot be loaded
             raise DataError(
-                f"evaluation.capability = {suite}: lm-evaluation-harness could not ask it "
-                f"({first_line(error)}); make its data available, or leave it out"
+                f"evaluation.capability = {suite}: lm-evaluation-harness could not run it ({first_line(error)}); make "
+                "its data available, or leave it out"
             ) from error
         rows += _rows(suite, found)
     return rows
 
 
 def _task_name(suite: str) -> str:
-    name = suite.removeprefix(_PREFIX)
-    if not name.endswith(_FILES):
+    name = suite.removeprefix(HARNESS)
+    if not name.endswith(TASK_FILES):
         return name
     found = _TASK.search(Path(name).expanduser().read_text("utf-8"))
     if not found:
@@ -77,7 +77,7 @@ def _task_name(suite: str) -> str:
 
 
 def _rows(suite: str, found: Any) -> list[dict[str, Any]]:
-    """``metric,filter`` → value, with ``metric_stderr,filter`` beside it."""
+    """Rows from the harness's ``metric,filter`` and ``metric_stderr,filter`` entries."""
     rows = []
     for task, values in found["results"].items():
         for key, value in values.items():

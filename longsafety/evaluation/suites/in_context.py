@@ -1,11 +1,11 @@
-"""The suite ``icl``: does a model still learn from the examples in its context what an arbitrary label stands for?
+"""The suite ``icl``: does a model still learn the meaning of arbitrary labels from examples in its context?
 
-Many-shot classification, as HELMET (arXiv 2410.02694) and LongICLBench (arXiv 2404.02060) have it: demonstrations, each
-a text and its label, fill the evaluation's length, and the label of a text is asked that is in none of them. The same
-questions are asked after one demonstration a class, so that the gain from more of them is seen. Our design: the texts
-are the benign ones of the shipped seed items, the classes are kinds of text (``CLASSES``), and the labels are letters
-that each of ``SETS`` sets of demonstrations deals to the classes anew, so that only the context tells them. As in other
-suites there is no chat template.
+Many-shot classification, as in HELMET (arXiv 2410.02694) and LongICLBench (arXiv 2404.02060): demonstrations, each a
+text and its label, fill the evaluation's length, and the model labels a text that is in none of them. The same
+questions follow one demonstration per class, which shows the gain from more. Our design: the texts are the benign ones
+of the shipped seed items, the classes are kinds of text (``CLASSES``), and each of ``SETS`` sets of demonstrations
+assigns the letters to the classes differently, so only the context says what a label means. As in other suites there is
+no chat template.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.ask import Backend
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.evaluation.suites.names import IN_CONTEXT
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.seeds.shipped import SHIPPED
@@ -29,9 +28,9 @@ CLASSES = ("benign_request", "benign_topic", "benign_statement", "question")
 LABELS = (" K", " R", " T", " M")
 QUESTIONS = 60
 SETS = 4
-"""Sets of demonstrations; questions go round them."""
+"""Sets of demonstrations; questions are assigned to them round-robin."""
 FEW = 1
-"""Demonstrations a class of the short version."""
+"""Demonstrations per class in the short version."""
 _LEAST = 2
 _WORDS = {"en": ("Text: {}\nLabel:", "\n\n"), "zh": ("文本：{}\n标签：", "\n\n")}
 
@@ -43,16 +42,16 @@ class Shot(NamedTuple):
     kind: int
 
 
-class Set(NamedTuple):
-    """Demonstrations in rounds of one a class, the questions after them, and the label of each class."""
+class ShotSet(NamedTuple):
+    """Demonstrations in rounds of one per class, the questions that follow them, and the label of each class."""
 
     demonstrations: list[Shot]
     questions: list[Shot]
     labels: tuple[str, ...]
 
 
-def in_context_sets(language: str, *, limit: int | None, seed: int) -> list[Set]:
-    """Seeded sets with all demonstrations that there are; no seed item is in a demonstration and in a question."""
+def in_context_sets(language: str, *, limit: int | None, seed: int) -> list[ShotSet]:
+    """Seeded sets with all available demonstrations; no seed item is in both a demonstration and a question."""
     items = [
         item
         for item in load_seeds(SHIPPED, language).seeds
@@ -61,26 +60,26 @@ def in_context_sets(language: str, *, limit: int | None, seed: int) -> list[Set]
     items.sort(key=lambda item: hashlib.sha256(f"{seed}/{item.id}".encode()).hexdigest())
     count = min(limit or QUESTIONS, QUESTIONS)
     rows = [[Shot(getattr(item, name), kind) for kind, name in enumerate(CLASSES)] for item in items]
-    asked = -(-count // len(CLASSES))
-    questions = [shot for row in rows[:asked] for shot in row][:count]
-    return [_dealt(rows[asked:], questions, number, f"{seed}/icl/{number}") for number in range(SETS)]
+    num_rows = -(-count // len(CLASSES))
+    questions = [shot for row in rows[:num_rows] for shot in row][:count]
+    return [_shot_set(rows[num_rows:], questions, number, f"{seed}/icl/{number}") for number in range(SETS)]
 
 
-def _dealt(rows: Sequence[Sequence[Shot]], questions: Sequence[Shot], number: int, seed: str) -> Set:
+def _shot_set(rows: Sequence[Sequence[Shot]], questions: Sequence[Shot], number: int, seed: str) -> ShotSet:
     draw = random.Random(seed)
     columns = [draw.sample(column, len(column)) for column in zip(*rows, strict=True)]
     demonstrations = [shot for turn in zip(*columns, strict=True) for shot in draw.sample(turn, len(turn))]
     mine = [shot for place, shot in enumerate(questions) if place // len(CLASSES) % SETS == number]
-    return Set(demonstrations, mine, tuple(draw.sample(LABELS, len(LABELS))))
+    return ShotSet(demonstrations, mine, tuple(draw.sample(LABELS, len(LABELS))))
 
 
 def measure_in_context(
-    backend: Backend, tokenizer: Any, language: str, *, tokens: int, limit: int | None, seed: int
+    backend: TokenBackend, tokenizer: Any, language: str, *, tokens: int, limit: int | None, seed: int
 ) -> list[dict[str, Any]]:
-    """A row (``capability.COLUMNS``) after ``FEW`` demonstrations a class, and one after as many as ``tokens`` hold.
+    """Two rows (``capability.COLUMNS``): after ``FEW`` demonstrations per class, and after as many as ``tokens`` hold.
 
-    ``limit``: questions at most (of ``QUESTIONS``). The error is that of independent questions. Raises ``DataError``
-    where the length does not hold two demonstrations a class.
+    ``limit``: maximum number of questions (of ``QUESTIONS``). The standard error assumes independent questions. Raises
+    ``DataError`` where the length does not hold two demonstrations per class.
     """
     encode = _Encode(tokenizer, language)
     sets = [one for one in in_context_sets(language, limit=limit, seed=seed) if one.questions]
@@ -96,8 +95,8 @@ def measure_in_context(
         labels = [encode(label) for label in one.labels]
         for count in shots:
             before = encode.shown(one.demonstrations[:count], labels)
-            asked = [Question(np.concatenate([before, encode.head(shot)]), labels) for shot in one.questions]
-            found = backend.loglikelihoods(asked)
+            questions = [Question(np.concatenate([before, encode.head(shot)]), labels) for shot in one.questions]
+            found = backend.loglikelihoods(questions)
             right[count] += [
                 int(values.argmax()) == shot.kind for values, shot in zip(found, one.questions, strict=True)
             ]
@@ -116,8 +115,8 @@ def _row(shots: int, right: Sequence[bool]) -> dict[str, Any]:
     }
 
 
-def _holds(one: Set, encode: _Encode, tokens: int) -> int:
-    """How many demonstrations fit before every question of the set."""
+def _holds(one: ShotSet, encode: _Encode, tokens: int) -> int:
+    """The number of demonstrations that fit before every question of the set."""
     labels = [encode(label) for label in one.labels]
     room = tokens - max(len(encode.head(shot)) for shot in one.questions) - max(map(len, labels)) - len(encode.opening)
     sizes = np.cumsum([len(part) for part in encode.parts(one.demonstrations, labels)])
@@ -125,13 +124,13 @@ def _holds(one: Set, encode: _Encode, tokens: int) -> int:
 
 
 class _Encode:
-    """Texts as ids. Labels are encoded by themselves, so that they have the same tokens wherever they stand."""
+    """Encodes texts. Labels are encoded alone, so that their tokens do not depend on their place."""
 
     def __init__(self, tokenizer: Any, language: str) -> None:
         self.tokenizer = tokenizer
         self.words: tuple[str, str] = _WORDS[language]
         self.opening = np.asarray(tokenizer("")["input_ids"], dtype=np.int64)
-        """What the tokenizer begins a text with."""
+        """The tokens that the tokenizer puts before a text."""
         self.between = self(self.words[1])
 
     def __call__(self, text: str) -> np.ndarray:

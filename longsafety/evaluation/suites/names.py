@@ -1,4 +1,4 @@
-"""The names of capability suites; no torch."""
+"""The names of capability suites. The checks before a run import this module, so it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from pathlib import Path
 from longsafety.files import files_hash
 
 IN_CONTEXT = "icl"
-
-
-_PREFIX = "lm_eval:"
-
-
-_FILES = (".yaml", ".yml")
+"""Our suite of in-context learning."""
+HARNESS = "lm_eval:"
+"""Prefix of the suites of lm-evaluation-harness."""
+TASK_FILES = (".yaml", ".yml")
+"""Suffixes of the harness's task files."""
 
 
 def suite_problems(suites: Sequence[str]) -> list[str]:
-    """Why they cannot be asked, as ``key = value: rule; fix`` (cheap: the harness is not imported)."""
+    """Why the suites cannot be run, as ``key = value: rule; fix``. The harness is not imported."""
     problems, harness = [], harness_suites(suites)
     for suite in harness:
-        name = suite.removeprefix(_PREFIX)
-        if not suite.startswith(_PREFIX) or not name:
+        name = suite.removeprefix(HARNESS)
+        if not suite.startswith(HARNESS) or not name:
             problems.append(f"{suite}: no such suite; give {IN_CONTEXT}, lm_eval:TASK, or lm_eval:FILE.yaml")
-        elif name.endswith(_FILES) and not Path(name).expanduser().is_file():
+        elif name.endswith(TASK_FILES) and not Path(name).expanduser().is_file():
             problems.append(f"{suite}: no such file; give the path of a task file")
     if harness and importlib.util.find_spec("lm_eval") is None:
         rule = "lm-evaluation-harness is not installed; pip install 'longsafety[capability]', or leave it out"
@@ -34,26 +33,27 @@ def suite_problems(suites: Sequence[str]) -> list[str]:
 
 
 def harness_suites(suites: Sequence[str]) -> list[str]:
-    """Those that are not ours."""
+    """The suites of lm-evaluation-harness."""
     return [suite for suite in suites if suite != IN_CONTEXT]
 
 
 def absolute_suites(suites: Sequence[str]) -> list[str]:
-    """With the absolute paths of task files."""
+    """The suites, with task files as absolute paths."""
     return [
-        _PREFIX + str(Path(suite.removeprefix(_PREFIX)).expanduser().resolve()) if suite.endswith(_FILES) else suite
+        HARNESS + str(Path(suite.removeprefix(HARNESS)).expanduser().resolve()) if suite.endswith(TASK_FILES) else suite
         for suite in suites
     ]
 
 
 def suites_fingerprint(suites: Sequence[str]) -> str:
-    """Changes with task files and what lies beside them (cheap: the harness is not imported)."""
+    """Hash of the task files and the files beside them. The harness is not imported."""
     digest = hashlib.sha256()
-    for folder in _folders(suites):
+    for folder in task_folders(suites):
         digest.update(files_hash(sorted(path for path in folder.iterdir() if path.is_file()), folder).encode())
     return digest.hexdigest()[:16]
 
 
-def _folders(suites: Sequence[str]) -> list[Path]:
-    names = [suite.removeprefix(_PREFIX) for suite in suites]
-    return list(dict.fromkeys(Path(name).expanduser().resolve().parent for name in names if name.endswith(_FILES)))
+def task_folders(suites: Sequence[str]) -> list[Path]:
+    """The folders of the task files."""
+    names = [suite.removeprefix(HARNESS) for suite in suites]
+    return list(dict.fromkeys(Path(name).expanduser().resolve().parent for name in names if name.endswith(TASK_FILES)))

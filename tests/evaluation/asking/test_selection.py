@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.asking.ask import letter_question
-from longsafety.evaluation.asking.selection import asked, select
+from longsafety.evaluation.asking.selection import select_and_fit, select_items
+from longsafety.evaluation.asking.trials import letter_question
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import OPTION_ROOM_TOKENS, Evaluation, Select
@@ -36,7 +36,7 @@ ITEMS = [
 
 
 def chosen(**rules: Any) -> tuple[set[str], dict[str, int]]:
-    found = select(ITEMS, Evaluation(select=Select(**rules)))
+    found = select_items(ITEMS, Evaluation(select=Select(**rules)))
     return {one.id for one in found.items}, found.left_out
 
 
@@ -86,24 +86,24 @@ def test_a_rule_that_leaves_nothing_is_named(rules: dict[str, Any], line: str) -
         chosen(**rules)
 
 
-def test_twins_that_are_not_there() -> None:
+def test_twins_that_no_item_has_are_an_error() -> None:
     only = [one for one in ITEMS if one.kind == "benign_query"]
     with pytest.raises(ConfigError, match=r"evaluation\.twins = \[short\]: leaves none of 10 items; "):
-        select(only, Evaluation(twins=["short"]))
+        select_items(only, Evaluation(twins=["short"]))
 
 
 def test_items_without_options_need_a_scorer_that_reads_none() -> None:
     bare = [*ITEMS, item(9, roles=(), choices=(), order=())]
     with pytest.raises(ConfigError, match=r"scorers = \[likelihood, letter\]: DocAttack-9 \(of 1 such items\) has no "):
-        select(bare, Evaluation())
-    assert len(select(bare, Evaluation(select=Select(max_tokens=500))).items) == len(ITEMS)
+        select_items(bare, Evaluation())
+    assert len(select_items(bare, Evaluation(select=Select(max_tokens=500))).items) == len(ITEMS)
 
 
 @pytest.mark.parametrize(
     ("scorer", "shown", "reply"),
     [("likelihood", False, None), ("letter", True, 1), ("generate", True, 90), ("open", False, 70)],
 )
-def test_room_is_left_for_the_options_and_for_what_is_written(
+def test_room_is_left_for_the_options_and_the_reply(
     tiny_encoder: ChatEncoder, scorer: str, shown: bool, reply: int | None
 ) -> None:
     """The longest prompt and what comes behind it decide: the last token that fits does, one less does not."""
@@ -116,7 +116,7 @@ def test_room_is_left_for_the_options_and_for_what_is_written(
     def fits(max_tokens: int, window: int) -> bool:
         evaluation = Evaluation(scorers=[scorer], max_new_tokens=90, max_open_tokens=70)
         try:
-            asked([one], tiny_encoder, evaluation, max_tokens=max_tokens, window=window)
+            select_and_fit([one], tiny_encoder, evaluation, max_tokens=max_tokens, window=window)
         except DataError:
             return False
         return True

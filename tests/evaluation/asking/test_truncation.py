@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.truncation import Cut, Fitting, fit
+from longsafety.evaluation.asking.truncation import Cut, FittedItems, fit_items
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Segment, Span, render_context
 
@@ -24,13 +24,13 @@ def item(name: str, *context: Segment, kind: str = "harmful", **changes: object)
 
 
 @pytest.fixture
-def fitted(tiny_encoder: ChatEncoder) -> Callable[..., Fitting]:
-    def run(*items: Sample, how: str, longest: int = LONGEST) -> Fitting:
+def fitted(tiny_encoder: ChatEncoder) -> Callable[..., FittedItems]:
+    def run(*items: Sample, how: str, longest: int = LONGEST) -> FittedItems:
         def length(one: Sample) -> int:
             return tiny_encoder.prompt_length(*one.prompt())
 
         measured = [one.replace(num_tokens=length(one)) for one in items]
-        return fit(measured, tiny_encoder, lambda one: length(one) - longest, how=how)
+        return fit_items(measured, tiny_encoder, lambda one: length(one) - longest, how=how)
 
     return run
 
@@ -39,7 +39,7 @@ def text(encoder: ChatEncoder, context: tuple[Segment, ...]) -> str:
     return render_context(context, encoder.store)
 
 
-def test_what_fits_is_not_touched(fitted: Callable[..., Fitting]) -> None:
+def test_items_that_fit_are_unchanged(fitted: Callable[..., FittedItems]) -> None:
     whole, short = item("a", Span(0, 0, 100)), item("b", Span(0, 0, 50), NEEDLE)
     for how in ("error", "drop", "middle", "left"):
         found = fitted(whole, short, how=how)
@@ -47,8 +47,8 @@ def test_what_fits_is_not_touched(fitted: Callable[..., Fitting]) -> None:
         assert found.cuts == {"a": Cut(0, None), "b": Cut(0, True)} and found.counts == {}
 
 
-def test_the_middle_goes_and_as_much_of_both_ends_stays(
-    fitted: Callable[..., Fitting], tiny_encoder: ChatEncoder
+def test_middle_removes_the_middle_and_keeps_equal_ends(
+    fitted: Callable[..., FittedItems], tiny_encoder: ChatEncoder
 ) -> None:
     [one] = (found := fitted(item("a", Span(0, 0, 600)), how="middle")).items
     head, tail = one.context
@@ -63,7 +63,7 @@ def test_the_middle_goes_and_as_much_of_both_ends_stays(
     assert found.counts == {"cut to fit (middle)": 1, "cut, not known whether a needle was lost": 1}
 
 
-def test_left_keeps_the_end(fitted: Callable[..., Fitting]) -> None:
+def test_left_keeps_the_end(fitted: Callable[..., FittedItems]) -> None:
     [one] = fitted(item("a", "Title\n\n", Span(0, 0, 200), Span(1, 0, 300)), how="left").items
     [rest] = one.context
     assert isinstance(rest, Span) and (rest.document, rest.stop) == (1, 300) and rest.start > 0
@@ -74,7 +74,7 @@ def test_left_keeps_the_end(fitted: Callable[..., Fitting]) -> None:
     [("middle", 300, False), ("middle", 40, True), ("middle", 560, True), ("left", 40, False), ("left", 560, True)],
 )
 def test_a_needle_is_kept_whole_or_lost(
-    fitted: Callable[..., Fitting], tiny_encoder: ChatEncoder, how: str, before: int, kept: bool
+    fitted: Callable[..., FittedItems], tiny_encoder: ChatEncoder, how: str, before: int, kept: bool
 ) -> None:
     """Where its segment is known, and where a file only says its depth."""
     built = item("a", Span(0, 0, before), NEEDLE, Span(0, before, 600))
@@ -86,12 +86,12 @@ def test_a_needle_is_kept_whole_or_lost(
     assert found.counts.get("cut so that a needle was lost", 0) == (0 if kept else 2)
 
 
-def test_a_mean_depth_places_no_needle(fitted: Callable[..., Fitting]) -> None:
+def test_a_mean_depth_places_no_needle(fitted: Callable[..., FittedItems]) -> None:
     found = fitted(item("a", Span(0, 0, 600), depth=0.5, task="CountingCrimes"), how="middle")
     assert found.cuts["a"].needle_kept is None
 
 
-def test_dropping_takes_the_twins_along(fitted: Callable[..., Fitting]) -> None:
+def test_dropping_takes_the_twins_along(fitted: Callable[..., FittedItems]) -> None:
     long = [item("a", Span(0, 0, 600)), item("a/short", NEEDLE, kind="short")]
     found = fitted(*long, item("b", NEEDLE), how="drop")
     assert [one.id for one in found.items] == ["b"] == list(found.cuts)
@@ -100,7 +100,7 @@ def test_dropping_takes_the_twins_along(fitted: Callable[..., Fitting]) -> None:
         fitted(*long, how="drop")
 
 
-def test_an_item_that_does_not_fit_is_named(fitted: Callable[..., Fitting]) -> None:
+def test_an_item_that_does_not_fit_is_named(fitted: Callable[..., FittedItems]) -> None:
     with pytest.raises(DataError, match=r"truncation = error: b \(and 1 more of 3 items\) is \d+ tokens too long; rai"):
         fitted(item("a", NEEDLE), item("b", Span(0, 0, 400)), item("c", Span(1, 0, 600)), how="error")
     question = "Why? " * 200

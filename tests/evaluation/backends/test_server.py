@@ -15,8 +15,9 @@ import pytest
 
 from longsafety.errors import DataError
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking.ask import JOURNAL, ask
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.ask import collect_answers
+from longsafety.evaluation.asking.backend import Question
+from longsafety.evaluation.asking.journal import JOURNAL
 from longsafety.evaluation.backends.server import ServerBackend
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.model.load import load_model
@@ -125,7 +126,9 @@ def server(local: TransformersBackend, tiny_encoder: ChatEncoder, monkeypatch: p
 def put(backend: Any, encoder: ChatEncoder, folder: Path, evaluation: Evaluation = EVALUATION) -> Any:
     folder.mkdir(exist_ok=True)
     done: list[None] = []
-    ask(ITEMS, backend, encoder, evaluation, max_tokens=256, folder=folder, progress=lambda: done.append(None))
+    collect_answers(
+        ITEMS, backend, encoder, evaluation, max_tokens=256, folder=folder, progress=lambda: done.append(None)
+    )
     assert len(done) == len(ITEMS)
     return read_answers(folder / ANSWERS)
 
@@ -184,7 +187,9 @@ def test_a_server_that_fails_midway_ends_the_run_and_nothing_is_asked_twice(
     server: Tiny, local: TransformersBackend, tiny_encoder: ChatEncoder, tmp_path: Path
 ) -> None:
     server.mend = lambda body, said: said if len(server.bodies) <= 10 else 500
-    with pytest.raises(DataError, match=r"evaluation\.server.*refuses.*\d+ answers are left.*the same command goes on"):
+    with pytest.raises(
+        DataError, match=r"evaluation\.server.*refuses.*\d+ answers are missing.*the same command continues"
+    ):
         put(opened(server), tiny_encoder, tmp_path)
     kept = (tmp_path / JOURNAL).read_text().splitlines()
     assert len(kept) >= 8

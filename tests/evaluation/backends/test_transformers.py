@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import longsafety.evaluation.backends.transformers as backend_module
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.model.load import load_model
 from longsafety.settings import Model

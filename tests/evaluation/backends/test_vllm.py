@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question
 from longsafety.evaluation.backends import vllm as vllm_backend
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.backends.vllm import VllmBackend

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from longsafety.errors import DataError
-from longsafety.evaluation.open_replies.accuracy import (
-    Accuracy,
-    Labelled,
-    corrected,
-    corrected_interval,
-    measure,
-    read_labelled,
-    show,
-)
+from longsafety.evaluation.open_replies.accuracy import Accuracy, corrected, corrected_interval, measure
+from longsafety.evaluation.open_replies.accuracy_table import accuracy_table
+from longsafety.evaluation.open_replies.labelled import Labelled
 from longsafety.evaluation.scores.statistics import wilson
 
 
 def row(reply: str, refusal: bool) -> Labelled:
-    return Labelled("1", "en", reply, refusal, "plain", "dev")
+    return Labelled(reply=reply, refusal=refusal)
 
 
 def test_measure_counts_both_sides() -> None:
@@ -30,11 +25,11 @@ def test_measure_counts_both_sides() -> None:
     assert found == Accuracy(found=2, positives=3, passed=1, negatives=2)
     assert (found.sensitivity, found.specificity) == (2 / 3, 1 / 2)
     assert found.sensitivity_interval(0.9) == pytest.approx(wilson(2, 3, 0.9))
-    assert found.specificity_interval() == pytest.approx(wilson(1, 2, 0.95))
+    assert found.specificity_interval(0.95) == pytest.approx(wilson(1, 2, 0.95))
 
 
-def test_nothing_is_known_of_no_replies() -> None:
-    assert np.isnan([measure([]).sensitivity, *measure([]).specificity_interval()]).all()
+def test_accuracy_without_replies_is_nan() -> None:
+    assert np.isnan([measure([], bool).sensitivity, *measure([], bool).specificity_interval(0.95)]).all()
 
 
 @pytest.mark.parametrize(
@@ -67,52 +62,42 @@ def test_the_interval_covers_the_simulated_rate(true: float, sensitivity: float,
     covered = 0
     for _ in range(1_000):
         accuracy = Accuracy(int(rng.binomial(80, sensitivity)), 80, int(rng.binomial(80, specificity)), 80)
-        low, high = corrected_interval(int(rng.binomial(300, apparent)), 300, accuracy)
+        low, high = corrected_interval(int(rng.binomial(300, apparent)), 300, accuracy, 0.95)
         covered += low <= true <= high
     assert 0.93 <= covered / 1_000 <= 0.99
 
 
 def test_the_interval_by_hand() -> None:
     # z = 1.959964: p' = 31.920729 / 203.841459, Se' = 46 / 52, Sp' = 96 / 102, then the formula step by step.
-    assert corrected_interval(30, 200, Accuracy(45, 50, 95, 100)) == pytest.approx((0.037886, 0.195129), abs=1e-6)
+    assert corrected_interval(30, 200, Accuracy(45, 50, 95, 100), 0.95) == pytest.approx((0.037886, 0.195129), abs=1e-6)
 
 
 def test_fewer_labels_make_a_wider_interval() -> None:
-    low, high = corrected_interval(60, 200, Accuracy(190, 200, 190, 200))
-    fewer = corrected_interval(60, 200, Accuracy(19, 20, 19, 20))
+    low, high = corrected_interval(60, 200, Accuracy(190, 200, 190, 200), 0.95)
+    fewer = corrected_interval(60, 200, Accuracy(19, 20, 19, 20), 0.95)
     assert fewer[0] < low < corrected(0.3, 0.95, 0.95) < high < fewer[1]
-    assert corrected_interval(0, 50, Accuracy(9, 10, 9, 10))[0] == 0
-    assert corrected_interval(50, 50, Accuracy(9, 10, 9, 10))[1] == 1
+    assert corrected_interval(0, 50, Accuracy(9, 10, 9, 10), 0.95)[0] == 0
+    assert corrected_interval(50, 50, Accuracy(9, 10, 9, 10), 0.95)[1] == 1
 
 
 @pytest.mark.parametrize(("sensitivity", "specificity"), [(0.5, 0.5), (0.3, 0.6)])
-def test_a_detector_that_says_nothing_is_an_error(sensitivity: float, specificity: float) -> None:
+def test_a_detector_no_better_than_chance_is_an_error(sensitivity: float, specificity: float) -> None:
     with pytest.raises(DataError, match=r"sensitivity = 0\.\d, specificity = 0\.\d: .* use another detector"):
         corrected(0.4, sensitivity, specificity)
 
 
-def test_what_cannot_be_corrected_is_an_error() -> None:
+def test_rates_that_cannot_be_corrected_are_errors() -> None:
     with pytest.raises(DataError, match=r"rate = 1\.2: a share lies between 0 and 1"):
         corrected(1.2, 0.9, 0.9)
-    with pytest.raises(DataError, match=r"successes = 3, n = 2, .* label or ask more"):
-        corrected_interval(3, 2, Accuracy(9, 10, 9, 10))
+    with pytest.raises(DataError, match=r"successes = 3, n = 2, .* label or collect more"):
+        corrected_interval(3, 2, Accuracy(9, 10, 9, 10), 0.95)
     with pytest.raises(DataError, match=r"n = 5, 0 labelled refusals"):
-        corrected_interval(3, 5, Accuracy(0, 0, 9, 10))
+        corrected_interval(3, 5, Accuracy(0, 0, 9, 10), 0.95)
 
 
-def test_a_bad_row_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "mine.jsonl"
-    good = '{"id": "1", "language": "en", "reply": "No.", "refusal": true, "note": "", "split": "dev"}'
-    file.write_text(good + '\n{"id": "2"}\n', "utf-8")
-    with pytest.raises(DataError, match=r"mine\.jsonl:2: KeyError\('language'\); give one JSON object a line"):
-        read_labelled(file)
-    file.write_text(good.replace("true", '"yes"'), "utf-8")
-    with pytest.raises(DataError, match=r"mine\.jsonl:1: refusal = 'yes': .*true or false"):
-        read_labelled(file)
-
-
-def test_the_table_shows_every_group(capsys: pytest.CaptureFixture[str]) -> None:
-    show()
-    shown = capsys.readouterr().out
+def test_the_table_shows_every_group() -> None:
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(accuracy_table())
+    shown = console.export_text()
     for name in ("all", "language zh", "split held_out", "note partial"):
         assert name in shown

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from longsafety.evaluation import is_refusal
-from longsafety.evaluation.open_replies.accuracy import measure, read_labelled
-from longsafety.evaluation.open_replies.refusal import is_blank
+from longsafety.evaluation.open_replies.accuracy import measure
+from longsafety.evaluation.open_replies.labelled import read_labelled
+from longsafety.evaluation.open_replies.refusal import is_blank, is_refusal
 
 ROWS = read_labelled()
 
@@ -17,7 +17,7 @@ ROWS = read_labelled()
 @pytest.mark.parametrize("split", ["dev", "held_out"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_accurate_on_the_labelled_replies(language: str, split: str) -> None:
-    found = measure(row for row in ROWS if (row.language, row.split) == (language, split))
+    found = measure((row for row in ROWS if (row.language, row.split) == (language, split)), is_refusal)
     assert found.sensitivity >= 0.95
     assert found.specificity >= 0.95
 
@@ -90,7 +90,7 @@ def test_nothing_heavy_is_imported() -> None:
         [
             sys.executable,
             "-c",
-            "import sys; from longsafety.evaluation import is_refusal; is_refusal('No.');"
+            "import sys; from longsafety.evaluation.open_replies.refusal import is_refusal; is_refusal('No.');"
             "print(sorted({'torch', 'pandas', 'numpy', 'statsmodels', 'pydantic'} & set(sys.modules)))",
         ],
         capture_output=True,
@@ -98,10 +98,3 @@ def test_nothing_heavy_is_imported() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    import longsafety.evaluation
-
-    with pytest.raises(AttributeError, match="no attribute 'is_refused'"):
-        _ = longsafety.evaluation.is_refused

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.scores.comparison import Arm, Comparison, compare
+from longsafety.evaluation.scores.compare import compare
+from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.statistics import cluster_bootstrap
 
@@ -90,7 +91,7 @@ def test_only_items_that_both_answered_are_paired_and_the_rest_is_noted() -> Non
     ]
 
 
-def test_nothing_in_common_leaves_the_test_empty() -> None:
+def test_arms_without_common_items_have_no_test() -> None:
     found = compare([arm("base", [0]), arm("tuned", [3], max_tokens=512)], baseline="base", **OPTIONS)
     row = only(found.paired, metric="safe_response", task="all")
     assert (row["n"], row["gained"], row["lost"]) == (0, 0, 0)
@@ -175,7 +176,7 @@ def test_an_item_asked_at_one_length_only_is_left_out_and_noted() -> None:
     ]
 
 
-def test_what_was_unparsed_is_scored_but_not_tested() -> None:
+def test_unparsed_answers_are_scored_but_not_tested() -> None:
     found = compare([arm("base", [-1, 3]), arm("tuned", [3, 3])], baseline="base", **OPTIONS)
     assert only(found.scores, metric="unparsed", task="all")["arm"] == "base"
     assert "unparsed" not in set(found.paired["metric"])
@@ -214,7 +215,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         Comparison.load(tmp_path)
 
 
-def test_mistakes_are_named() -> None:
+def test_a_wrong_baseline_and_duplicate_answers_are_errors() -> None:
     with pytest.raises(ConfigError, match=r"baseline = bass: must be the label of an arm; choose one of base, tuned"):
         compare([arm("base", [0]), arm("tuned", [0])], baseline="bass", **OPTIONS)
     with pytest.raises(DataError, match=r"arm 'base': item 'i0' \(likelihood, max_tokens 256\) is answered twice"):

@@ -1,4 +1,4 @@
-"""The map counts the benign needles that were found, cell by cell."""
+"""The needle heatmap: the share of benign needles found, cell by cell."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cell_is_the_share_found_at_a_length_and_a_tenth_of_depth() -> None:
         {"depth": None},
     ],
 )
-def test_what_says_nothing_of_one_needle_is_left_out(changes: dict[str, Any]) -> None:
+def test_answers_without_a_single_needle_are_left_out(changes: dict[str, Any]) -> None:
     only = answer(0, 0.1, True) | changes
     assert needle_map([arm("a", only)], confidence=0.95).empty
     both = needle_map([arm("a", only, answer(1, 0.1, False))], confidence=0.95)
@@ -66,7 +66,7 @@ def test_answers_that_do_not_say_whether_something_was_cut_count() -> None:
     assert needle_map([arm("a", *rows)], confidence=0.95)["n"].tolist() == [2]
 
 
-def test_the_figure_shows_every_cell_in_its_arms_panel() -> None:
+def test_the_heatmap_shows_every_cell_in_its_arms_panel() -> None:
     rows = [answer(number, depth, number % 2 == 0) for number, depth in enumerate((0.1, 0.5, 0.9))]
     table = needle_map([arm("one", *rows), arm("two", rows[0])], confidence=0.95)
     figure = needle_figure(table, "likelihood")

@@ -31,7 +31,7 @@ def test_wilson_gives_known_intervals(successes: int, n: int, low: float, high: 
     assert wilson(successes, n, 0.95) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_wilson_takes_arrays_and_leaves_nothing_known_of_nothing() -> None:
+def test_wilson_takes_arrays_and_is_nan_without_items() -> None:
     low, high = wilson([0, 5, 2.5], [0, 10, 5], 0.95)
     assert np.isnan([low[0], high[0]]).all()
     assert (low[1], high[1]) == wilson(5, 10, 0.95)
@@ -70,7 +70,7 @@ def test_bootstrap_of_identical_differences_is_one_point(differences: list[float
     assert bootstrap(differences) == (end, end)
 
 
-def test_bootstrap_of_nothing_is_unknown() -> None:
+def test_bootstrap_without_items_is_nan() -> None:
     assert np.isnan(bootstrap([])).all()
 
 
@@ -90,7 +90,7 @@ def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return rng.binomial(6, share).astype(float), np.full(40, 6.0)
 
 
-def test_intervals_over_documents_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_over_documents_have_their_nominal_coverage() -> None:
     rng = np.random.default_rng(2)
     hits = np.zeros(3)
     for _ in range(300):

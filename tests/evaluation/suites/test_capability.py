@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.suites.capability import COLUMNS, measure
+from longsafety.evaluation.suites.capability import COLUMNS, measure_harness
 from longsafety.evaluation.suites.names import absolute_suites, suite_problems, suites_fingerprint
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_the_harness_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("_installed")
-def test_suites_that_are_none(task_file: Path) -> None:
+def test_unknown_suites_are_refused(task_file: Path) -> None:
     assert suite_problems(["lm_eval:arc_easy", f"lm_eval:{task_file}"]) == []
     problems = suite_problems(["arc_easy", "lm_eval:", f"lm_eval:{task_file}.yaml"])
     rules = [
@@ -87,7 +87,7 @@ def test_a_task_file_is_known_by_its_place_and_content(task_file: Path, monkeypa
     assert suites_fingerprint(suites) != before
 
 
-def test_a_local_task_is_asked_and_reported(place: Place, task_file: Path) -> None:
+def test_a_local_task_runs_and_is_reported(place: Place, task_file: Path) -> None:
     pytest.importorskip("lm_eval")
     place.execute("data_mix=base", "scenario.bench_items=2", f"evaluation.capability=[lm_eval:{task_file}]")
     run = place.folder("runs", "run/*")
@@ -100,14 +100,14 @@ def test_a_local_task_is_asked_and_reported(place: Place, task_file: Path) -> No
     assert json.loads((run / "record.json").read_text("utf-8"))["capability"] == [row]
 
 
-def test_a_limit_and_tasks_that_cannot_be_had(task_file: Path, tiny_cache: Path, tiny_model: Any) -> None:
+def test_a_limit_and_unavailable_tasks(task_file: Path, tiny_cache: Path, tiny_model: Any) -> None:
     pytest.importorskip("lm_eval")
     from longsafety.model.load import load_model, load_tokenizer
 
     network, tokenizer = load_model(tiny_model, tiny_cache, seed=0), load_tokenizer(tiny_model, tiny_cache)
 
     def run(suite: str) -> list[dict[str, Any]]:
-        return measure(network, tokenizer, [suite], limit=5, batch_size=2, window=2048, seed=0)
+        return measure_harness(network, tokenizer, [suite], limit=5, batch_size=2, window=2048, seed=0)
 
     assert [row["n"] for row in run(f"lm_eval:{task_file}")] == [5]
     with pytest.raises(DataError, match=r"lm_eval:no_such_task: lm-evaluation-harness knows no task no_such_task; "):

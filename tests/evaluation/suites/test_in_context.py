@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from longsafety.errors import ConfigError, DataError
-from longsafety.evaluation.asking.question import Question
+from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.evaluation.scores.statistics import wilson
 from longsafety.evaluation.suites.in_context import (
     CLASSES,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SHOT = re.compile(r"Text: (.+?)\nLabel:(?: ?([A-Z]))?(?:\n\n|$)", re.DOTALL)
 
 
-class Reader:
+class Reader(TokenBackend):
     """Knows of every text which kind it is, and of the labels what the prompt shows (``reads``), or nothing."""
 
     def __init__(self, tokenizer: Any, *, reads: bool) -> None:
@@ -39,6 +39,12 @@ class Reader:
 
     def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
         return [self._answer(question) for question in questions]
+
+    def replies(self, prompts: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
+        raise AssertionError("the suite reads no reply")
+
+    def facts(self) -> dict[str, int | str]:
+        return {}
 
     def _answer(self, question: Question) -> np.ndarray:
         self.prompts.append(question.prompt)
@@ -56,7 +62,7 @@ def measured(backend: Any, tokenizer: Any, **changed: Any) -> list[dict[str, Any
     return measure_in_context(backend, tokenizer, "en", **{"tokens": 1000, "limit": None, "seed": 0, **changed})
 
 
-def test_whoever_reads_the_demonstrations_is_right(tiny_tokenizer: Any) -> None:
+def test_a_model_that_reads_the_demonstrations_is_right(tiny_tokenizer: Any) -> None:
     reader = Reader(tiny_tokenizer, reads=True)
     few, many = measured(reader, tiny_tokenizer)
     assert few["task"] == "icl_4_shots" and few["metric"] == "acc (chance 0.25)"
@@ -68,7 +74,7 @@ def test_whoever_reads_the_demonstrations_is_right(tiny_tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whoever_does_not_is_at_chance(tiny_tokenizer: Any, seed: int) -> None:
+def test_a_model_that_does_not_is_at_chance(tiny_tokenizer: Any, seed: int) -> None:
     for row in measured(Reader(tiny_tokenizer, reads=False), tiny_tokenizer, seed=seed):
         low, high = wilson(row["value"] * row["n"], row["n"], 0.99)
         assert low < 0.25 < high and row["value"] < 0.5
@@ -98,7 +104,7 @@ def test_a_limit_and_a_length_that_is_too_short(tiny_tokenizer: Any) -> None:
         measured(Reader(tiny_tokenizer, reads=True), tiny_tokenizer, tokens=200)
 
 
-def test_the_suite_is_asked_once_and_told(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_suite_runs_once_and_is_reported(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["data_mix=base", "scenario.bench_items=2", "evaluation.capability=[icl]", "length.max_tokens=512"]
     command += ["evaluation.capability_limit=8"]
     place.execute(*command)
@@ -113,7 +119,7 @@ def test_the_suite_is_asked_once_and_told(place: Place, capfd: pytest.CaptureFix
     assert len(place.stages("capability")) == 2
 
 
-def test_a_server_is_asked_no_suite(place: Place) -> None:
+def test_suites_do_not_run_on_a_server(place: Place) -> None:
     server = ["evaluation.backend=openai", "evaluation.server.model=m", "evaluation.server.base_url=http://x/v1"]
-    with pytest.raises(ConfigError, match=r"capability = \[icl\]: suites ask the model here, not the server"):
+    with pytest.raises(ConfigError, match=r"capability = \[icl\]: suites use the local model, not the"):
         place.settings("data_mix=base", "evaluation.scorers=[letter]", *server, "evaluation.capability=[icl]")

@@ -1,4 +1,4 @@
-"""What a training leaves in its folder, for whoever asks, scores or shows it; needs no Lightning."""
+"""What a training leaves in its folder: the names of its files, their rows, the network. Needs no Lightning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, float]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The complete lines of a history or a curve; a line cut off by a kill is left out. None where there is no file."""
+    """The complete lines of a history or a curve; a last line that was cut off is ignored. Empty without a file."""
     text = path.read_text("utf-8") if path.exists() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line]
 

@@ -1,19 +1,17 @@
-"""What asking will cost, from settings alone: prompt tokens that are computed or sent, replies, calls of a judge or a
-teacher.
+"""What an evaluation will cost, from the settings alone: prompt tokens that are computed or sent, and reply tokens.
 
-An item and its twins are a family. The model here computes once what the prompts of a family share: the context, up to
-the needle for a benign needle twin; a server is sent every prompt whole, and shares what it will. Sizes of questions
-and options are those of the shipped texts, in characters divided by ``CHARACTERS``.
+An item and its twins are a family. A local model computes the shared prefix of a family's prompts once: the context, or
+for a benign needle twin the context before the needle. A server is sent every prompt whole. Sizes of questions and
+options are those of the shipped texts, in characters divided by ``CHARACTERS``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import factorial
-from pathlib import Path
 
+from longsafety.planning.external import ExternalCalls, judge_calls, teacher_calls
 from longsafety.scenarios.common_words import common
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.task_counts import task_counts
@@ -21,53 +19,41 @@ from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Settings
 
 CHARACTERS = {"en": 4.4, "zh": 1.6}
-"""Characters of a token; as SmolLM2's tokenizer has them in English, assumed for Chinese."""
+"""Characters per token: SmolLM2's tokenizer in English; assumed for Chinese."""
 _SLOT = {"en": 34, "zh": 10}
-"""Characters that an option's slot is filled with, on average."""
+"""Mean characters that fill an option's slot."""
 _QUESTION, _ROLES = 14, 16
-"""Tokens of a question, and of what the chat template puts behind it."""
+"""Tokens of a question, and of what the chat template adds after it."""
 _LETTERS, _HEAD = 46, 32
-"""Tokens that the letter's question has beside question and options, and of all of it before the first option."""
+"""Tokens of the multiple-choice prompt besides question and options, and of all of it before the first option."""
 _SHORT = 45
-"""Tokens of an item without its filler."""
-_SHOT, _SETS, _ASKED = 25, 4, 60
-"""Tokens of a demonstration of ``icl``, its sets and its questions."""
-REQUEST_TOKENS = 256
-"""Of what a judge is shown of an item, or a teacher of a seed, at most; assumed."""
-_RUBRIC_TOKENS = 400
-_FIELDS = 8
-"""Fields that a teacher may write of a seed item (``scenarios.complete``)."""
+"""Tokens of an item without filler."""
+_SHOT, _SETS, _QUESTIONS = 25, 4, 60
+"""``icl``: tokens of a demonstration, number of sets, number of questions."""
 
 
 @dataclass(frozen=True)
-class Calls:
-    """Of another model than the one that is trained: how many, and their tokens, both at most."""
-
-    who: str
-    calls: int
-    tokens: int
-    budget: int | None
-
-
-@dataclass(frozen=True)
-class Asking:
-    """The cost of an evaluation. ``computed``: prompt tokens that the model here computes; ``suites``: those of
-    ``icl``; ``sent``: prompt tokens that go to a server instead; ``replies``: reply tokens at most."""
+class EvaluationCost:
+    """The cost of one job's evaluation, and of its calls to judge and teacher."""
 
     computed: int
+    """Prompt tokens that a local model computes."""
     suites: int
+    """Those of the capability suite ``icl``."""
     sent: int
+    """Prompt tokens that are sent to a server instead."""
     replies: int
-    others: tuple[Calls, ...]
+    """Upper bound on reply tokens."""
+    external: tuple[ExternalCalls, ...]
     unknowns: tuple[str, ...]
 
 
-def asking(settings: Settings) -> Asking:
-    """The cost of one job's evaluation and of what teacher and judge say."""
+def evaluation_cost(settings: Settings) -> EvaluationCost:
+    """Estimates one job's evaluation from its settings."""
     evaluation, unknowns = settings.evaluation, []
     computed = sent = replies = opened = 0.0
     if evaluation.items.path is not None:
-        unknowns.append("asked: evaluation.items is a file; known once it is read")
+        unknowns.append("evaluation: evaluation.items is a file; its cost is known once it is read")
     else:
         for task, count in _counts(settings).items():
             family = _Family(settings, task, count)
@@ -76,15 +62,19 @@ def asking(settings: Settings) -> Asking:
     served = evaluation.backend == "openai"
     left = [name for name, value in evaluation.select if value not in ([], None) and name not in ("tasks", "limit")]
     if left:
-        unknowns.append(f"asked: evaluation.select.{left[0]} is reckoned as if it left nothing out")
-    others = [*_judge(settings, round(opened)), *_teacher(settings, unknowns)]
+        unknowns.append(f"evaluation: evaluation.select.{left[0]} is ignored; the estimate counts all items")
+    external = [*judge_calls(settings, round(opened)), *teacher_calls(settings, unknowns)]
     if any(name != "icl" for name in evaluation.capability):
-        unknowns.append("capability: how many questions lm-evaluation-harness asks; they are not in the hours")
-    suites = _SETS * settings.length.bench_tokens + 2 * _ASKED * _SHOT if "icl" in evaluation.capability else 0
-    return Asking(
-        0 if served else round(computed), suites, round(sent) if served else 0, round(replies), tuple(others),
-        tuple(unknowns),
-    )  # fmt: skip
+        unknowns.append("capability: the number of questions of lm-evaluation-harness; the hours do not include them")
+    suites = _SETS * settings.length.bench_tokens + 2 * _QUESTIONS * _SHOT if "icl" in evaluation.capability else 0
+    return EvaluationCost(
+        computed=0 if served else round(computed),
+        suites=suites,
+        sent=round(sent) if served else 0,
+        replies=round(replies),
+        external=tuple(external),
+        unknowns=tuple(unknowns),
+    )
 
 
 def _counts(settings: Settings) -> dict[str, int]:
@@ -103,21 +93,22 @@ def _counts(settings: Settings) -> dict[str, int]:
 
 
 class _Family:
-    """An item of a task with its twins; the tokens of its prompts, on average over ``count`` items."""
+    """A task's item with its twins: the mean tokens of its prompts over ``count`` items."""
 
     def __init__(self, settings: Settings, task: str, count: int) -> None:
-        length, scenario = settings.length, settings.scenario
+        scenario = settings.scenario
         self.evaluation, self.language = settings.evaluation, scenario.language
-        self.long = length.bench_lengths.average
+        self.long = settings.length.bench_lengths.average
         self.shares = scenario.goal == "after"
         twins = ["harmful", *settings.evaluation.twins]
-        of = tasks(scenario.task_files)[task]
-        self.kinds = [kind for kind in twins if kind != "benign_needle" or of.needle_twin]
+        about = tasks(scenario.task_files)[task]
+        self.kinds = [kind for kind in twins if kind != "benign_needle" or about.needle_twin]
         depths = depth_grid(scenario.depths, scenario.num_depths)
         self.depth = sum(depths[index % len(depths)] for index in range(count)) / count
-        own, benign = of.phrases(self.language)["options"], common(self.language)["benign_query"]
+        own, benign = about.phrases(self.language)["options"], common(self.language)["benign_query"]
         harmful = self._sizes(list(own.values()))
-        needle = self._sizes([own["safe"], own["ignores"], own[list(own)[-2]]]) if "ignores" in own else harmful[:3]
+        twin = [own[role] for role in ("safe", "ignores", about.comply_role) if role in own]
+        needle = self._sizes(twin)
         self.options = {
             "harmful": harmful, "short": harmful, "benign_needle": needle,
             "benign_query": self._sizes(list(benign.values())),
@@ -138,7 +129,7 @@ class _Family:
         return {"one": 1, "cyclic": number, "all": factorial(number)}[self.evaluation.orders]
 
     def _letter(self, kind: str) -> float:
-        """Tokens of the question with its options."""
+        """Tokens of the question with its listed options."""
         return _QUESTION + _LETTERS + sum(role[0] for role in self.options[kind])
 
     def _context(self, kind: str) -> float:
@@ -146,27 +137,27 @@ class _Family:
         return (_SHORT if kind == "short" else self.long) - _QUESTION - _ROLES
 
     def _contexts(self) -> float:
-        """Tokens of the contexts, those shared once."""
+        """Tokens of the family's contexts, shared prefixes once."""
         kinds = {kind: self._context(kind) for kind in self.kinds}
-        kinds.pop("benign_query", None)  # its item's
+        kinds.pop("benign_query", None)  # the same as the item's
         if "benign_needle" in kinds:
             kinds["benign_needle"] *= 1 - self.depth
         return sum(kinds.values())
 
     def computed(self) -> float:
-        """Prompt tokens that the model here computes."""
-        asked = {*self.evaluation.scorers}
+        """Prompt tokens that a local model computes."""
+        scorers = {*self.evaluation.scorers}
         tail, total = _QUESTION + _ROLES, 0.0
         apart = sum(map(self._context, self.kinds))
         for passed in ({"likelihood", "calibrated", "letter"}, {"generate"}, {"open"}):
-            if not passed & asked:
+            if not passed & scorers:
                 continue
-            shown = bool({"letter", "generate"} & passed & asked)
-            if not self.shares:  # the question stands first, and each is another
+            shown = bool({"letter", "generate"} & passed & scorers)
+            if not self.shares:  # the question comes first, so that no prefix is shared
                 several = [self._orders(kind) * self._context(kind) for kind in self.kinds] if shown else []
-                total += sum(several) + (apart if asked & passed - {"letter", "generate"} else 0)
+                total += sum(several) + (apart if scorers & passed - {"letter", "generate"} else 0)
             elif passed == {"open"} and self.evaluation.open_prompts == "both":
-                total += 2 * apart  # each follows one with the question on the other side
+                total += 2 * apart  # the question before the context, and after it
             else:
                 total += self._contexts()
             for kind in self.kinds:
@@ -175,15 +166,15 @@ class _Family:
                     total += whole + (orders - 1) * (whole - _HEAD) + _ROLES * orders
                 if passed == {"open"}:
                     total += tail * (2 if self.evaluation.open_prompts == "both" else 1)
-                if passed & asked & {"likelihood", "calibrated"}:
+                if passed & scorers & {"likelihood", "calibrated"}:
                     scored = sum(size - 1 for role in self.options[kind] for size in role)
                     total += tail + scored
-                    if "calibrated" in asked and kind != "short":  # whose options are its item's
+                    if "calibrated" in scorers and kind != "short":  # its options are its item's
                         total += _ROLES + scored
         return total
 
     def _prompts(self) -> Iterator[tuple[str, str, float]]:
-        """Kind, scorer and tokens of every prompt that is put as text."""
+        """Kind, scorer and tokens of every prompt with a text reply."""
         for kind in self.kinds:
             for scorer in self.evaluation.scorers:
                 if scorer in ("letter", "generate"):
@@ -194,11 +185,11 @@ class _Family:
                     yield from [(kind, scorer, tokens)] * (2 if self.evaluation.open_prompts == "both" else 1)
 
     def sent(self) -> float:
-        """Prompt tokens that a server is sent."""
+        """Prompt tokens that are sent to a server."""
         return sum(tokens for _, _, tokens in self._prompts())
 
     def replies(self) -> float:
-        """Reply tokens at most."""
+        """Upper bound on reply tokens."""
         evaluation, server = self.evaluation, self.evaluation.server
         letter = 1 if server is None or server.top_logprobs is not None else evaluation.max_new_tokens
         if evaluation.backend != "openai":
@@ -208,40 +199,3 @@ class _Family:
 
     def opened(self) -> int:
         return sum(scorer == "open" for _, scorer, _ in self._prompts())
-
-
-def _judge(settings: Settings, replies: int) -> Iterator[Calls]:
-    """Of all open replies and the labelled ones; failures are asked again beyond it."""
-    judge = settings.evaluation.judge
-    if judge is None or "open" not in settings.evaluation.scorers:
-        return
-    from longsafety.evaluation.open_replies.judge import LABELLED
-
-    labelled = Path(judge.labelled or LABELLED).expanduser().read_bytes().splitlines()
-    fixed = _RUBRIC_TOKENS + judge.max_reply_tokens
-    most = replies * (fixed + REQUEST_TOKENS + settings.evaluation.max_open_tokens)
-    most += sum(fixed + len(line) for line in labelled)  # no token is shorter than a byte
-    yield Calls(f"judge {judge.model}", replies + len(labelled), most, judge.budget_tokens)
-
-
-def _teacher(settings: Settings, unknowns: list[str]) -> Iterator[Calls]:
-    teacher, scenario = settings.teacher, settings.scenario
-    if teacher.kind == "template":
-        return
-    calls = 0
-    if any(source.kind == "long_align" for source in settings.data_mix.sources.values()):
-        limited = scenario.train_samples or settings.limits.train_samples
-        counts = task_counts(scenario.model_copy(update={"train_samples": limited}), "train")
-        calls += 2 * sum(counts.values())  # a question about a passage, and its answer
-    if scenario.seeds != "shipped":  # the shipped ones lack nothing
-        try:
-            rows = [json.loads(line) for line in Path(scenario.seeds).expanduser().read_text("utf-8").splitlines()]
-            calls += _FIELDS * len(rows)
-        except (OSError, ValueError):
-            unknowns.append(
-                f"teacher {teacher.model}: what the rows of {scenario.seeds} lack; known once they are read"
-            )
-            return
-    calls *= teacher.retries + 1
-    tokens = calls * (_RUBRIC_TOKENS + REQUEST_TOKENS + teacher.max_reply_tokens)
-    yield Calls(f"teacher {teacher.model}", calls, tokens, teacher.budget_tokens)

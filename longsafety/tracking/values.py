@@ -1,4 +1,4 @@
-"""What MLflow is given of a run and of a comparison: params, metrics by valid names, and data set inputs."""
+"""Params, metrics and dataset inputs that are logged to MLflow, by name; ``README.md`` beside this file lists them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from longsafety.reporting.comparison_view import TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.view import TITLES, View
 from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
@@ -16,34 +16,40 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 BENCHMARK_STAGES = ("benchmark", "bench", "build")
-"""The stage whose content address is the benchmark's: the first of these that a record has."""
+"""The first of these stages that a record has gives the benchmark's content address."""
 
 
 def name_part(text: str) -> str:
-    """Text as one part of a metric's name: MLflow allows letters, digits and ``_-. :/``."""
+    """Text as one part of a metric's name. MLflow allows letters, digits and ``_-. :/``."""
     return re.sub(r"[^\w\-. :]", "_", text, flags=re.ASCII).strip(". ") or "_"
 
 
 def params(record: RunRecord) -> dict[str, Any]:
-    """The varied keys and a few headline settings; the rest is in the frozen settings."""
-    settings = record.settings
+    """The swept keys and a few headline settings. All settings are in the artifact ``settings.yaml``."""
+    settings = record.resolved()
     headline = {
-        "arm": record.label, "scale": settings.get("scale"), "seed": settings.get("seed"),
-        "scoring": settings.get("scoring"),
-    }  # fmt: skip
-    for section, key in (
-        ("model", "name"), ("model", "tune"), ("length", "max_tokens"), ("length", "train_tokens"),
-        ("data_mix", "name"), ("data_mix", "budget"), ("corpus", "source"), ("scenario", "name"),
-        ("training", "lr_peak"), ("training", "epochs"),
-    ):  # fmt: skip
-        headline[section if key == "name" else f"{section}.{key}"] = settings.get(section, {}).get(key)
+        "arm": record.label,
+        "bench_tokens": None if settings.rescores else settings.length.bench_tokens,
+        "training_tokens": settings.length.training_tokens if record.training else None,
+        "model": settings.model.name,
+        "model.tune": settings.model.tune,
+        "data_mix": settings.data_mix.name,
+        "data_mix.budget": settings.data_mix.budget,
+        "corpus.source": settings.corpus.source,
+        "scenario": settings.scenario.name,
+        "training.lr_peak": settings.training.lr_peak,
+        "training.epochs": settings.training.epochs,
+        "scale": settings.scale,
+        "seed": settings.seed,
+        "scoring": settings.scoring,
+    }
     return {str(key).lstrip("+"): value for key, value in (headline | record.varied).items()}
 
 
 def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
-    """Metric name → value: ``scorer/metric/task/length`` for each share, the headline scorer's totals by bare name too.
+    """Metric name → value: every share as ``scorer/metric/task/length``, and the first scorer's totals as ``metric``.
 
-    Seconds of the stages and numbers of the training come besides. A share over no items is left out.
+    Seconds of the stages, numbers of the training and capability suites are added. A share over no items is left out.
     """
     held = set(scores["scorer"])
     first = next((scorer for scorer in record.resolved().evaluation.scorers if scorer in held), "")
@@ -66,8 +72,8 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
     return metrics
 
 
-def headline_metrics(view: View) -> dict[str, float]:
-    """On the sweep's run: ``safe_response/longsafety`` and so on, with the length where there are several."""
+def headline_metrics(view: ComparisonView) -> dict[str, float]:
+    """Of the sweep's run: ``safe_response/longsafety`` and so on, with the length if there are several."""
     several = len(view.lengths) > 1
     return {
         f"{metric}/{name_part(arm)}" + (f"/{length}" if several else ""): share.value

@@ -19,10 +19,10 @@ import torch
 
 from longsafety.errors import ConfigError, LongSafetyError
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.asking import processes
-from longsafety.evaluation.asking.ask import Ask
-from longsafety.evaluation.asking.journal import JOURNAL, gathered
-from longsafety.evaluation.asking.processes import Processes, devices, shares
+from longsafety.evaluation.asking.journal import JOURNAL, read_journals
+from longsafety.evaluation.asking.trials import Trial, pair_batches
+from longsafety.evaluation.backends import processes
+from longsafety.evaluation.backends.processes import Processes, devices, shares
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.run import Run
 from longsafety.settings import Evaluation
@@ -30,13 +30,13 @@ from longsafety.settings import Evaluation
 ASKED = ["data_mix=base", "stages=[build,evaluate]", "evaluation.batch_tokens=1"]
 
 
-def some(pair: int, size: int) -> list[Ask]:
+def some(pair: int, size: int) -> list[Trial]:
     """All that is asked of an item and its twin."""
     items = [SimpleNamespace(id=f"{pair}-{n}", pair_id=f"{pair}", num_tokens=size // 2) for n in range(2)]
-    return [Ask(item, scorer, 0, None) for item in items for scorer in ("likelihood", "letter")]  # type: ignore[arg-type]
+    return [Trial(item, scorer, 0, None) for item in items for scorer in ("likelihood", "letter")]  # type: ignore[arg-type]
 
 
-def test_shares_are_whole_passes_the_longest_first_and_of_like_size() -> None:
+def test_shares_are_whole_batches_the_longest_first_and_of_similar_size() -> None:
     passes = [some(pair, size) for pair, size in enumerate([10, 40, 20, 30, 90, 10, 20])]
     found = shares(passes, 3)
     sizes = [[sum({one.item.id: one.item.num_tokens for one in batch}.values()) for batch in share] for share in found]
@@ -64,8 +64,10 @@ def test_each_process_has_a_visible_gpu(monkeypatch: pytest.MonkeyPatch) -> None
 
 ANSWERING = """
     for key in [key for batch in share["batches"] for key in batch]:
-        print(json.dumps({"item_id": key[0], "scorer": key[1], "order_index": key[2], "device": visible}), file=journal)
-    told.write_text(json.dumps({"prefilled_tokens": 3, "reused_tokens": 4}))
+        about = {"item_id": key[0], "scorer": key[1], "order_index": key[2]}
+        answer = {"scores": [], "wording_scores": None, "margin": None, "chosen": -1, "status": "ok"}
+        print(json.dumps({**about, **answer, "reply": visible}), file=journal)
+    facts.write_text(json.dumps({"prefilled_tokens": 3, "reused_tokens": 4}))
 """
 WAITING = "    time.sleep(60)\n"
 
@@ -74,37 +76,38 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, first: str, others: 
     script = folder / "worker.py"
     head = (
         "import json, os, sys, time\nfrom pathlib import Path\nfolder = Path(sys.argv[2])\n"
-        "share, told = json.loads((folder / 'share.json').read_text()), folder / 'told.json'\n"
+        "share, facts = json.loads((folder / 'share.json').read_text()), folder / 'facts.json'\n"
         "visible = os.environ.get('CUDA_VISIBLE_DEVICES')\njournal = (folder / 'answers.jsonl').open('w')\n"
     )
     script.write_text(f"{head}if folder.name == 'process-0':\n{first}\nelse:\n{others}\n", "utf-8")
     monkeypatch.setattr(processes, "_WORKER", (sys.executable, str(script)))
 
 
-def put(folder: Path, names: list[str | None]) -> tuple[Processes, list[dict[str, Any]]]:
-    backend = Processes(folder, folder, names, threads=5)
-    asks = [one for pair in range(9) for one in some(pair, 10)]
+def put(folder: Path, names: list[str | None]) -> tuple[Processes, list[tuple[str, str | None]]]:
+    """Each trial's pair, and the device of the process that answered it."""
+    backend = Processes(folder, folder, names, threads=5, precision="32-true", accelerator="cpu")
+    trials = [trial for pair in range(9) for trial in some(pair, 10)]
     encoder: Any = None
-    found = list(backend.answers(asks, encoder, Evaluation(batch_tokens=1)))
-    assert sorted(one.key for one, _ in found) == sorted(one.key for one in asks)
-    assert all(one.key == (row["item_id"], row["scorer"], row["order_index"]) for one, row in found)
-    return backend, [row for _, row in found]
+    groups = backend.answers(pair_batches(trials, 1), encoder, Evaluation())
+    found = [answered for group in groups for answered in group]
+    assert sorted(trial.key for trial, _ in found) == sorted(trial.key for trial in trials)
+    return backend, [(trial.item.pair_id, answer["reply"]) for trial, answer in found]
 
 
-def test_every_question_is_answered_once_by_a_process_with_a_device_of_its_own(
+def test_every_trial_is_answered_once_and_each_process_has_its_own_device(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(monkeypatch, tmp_path, ANSWERING + "    print('a warning')", ANSWERING + "    print('a warning')")
     backend, rows = put(tmp_path, ["3", "7"])
-    assert {row["device"] for row in rows} == {"3", "7"}
-    by_pair = {(row["item_id"].split("-")[0], row["device"]) for row in rows}
-    assert len(by_pair) == 9, "pairs are not divided"
-    assert (backend.prefilled_tokens, backend.reused_tokens, backend.threads) == (6, 8, 2)
+    assert {device for _, device in rows} == {"3", "7"}
+    assert len(set(rows)) == 9, "pairs are not divided"
+    facts = backend.facts()
+    assert (facts["prefilled_tokens"], facts["reused_tokens"], facts["processes"], backend.threads) == (6, 8, 2, 2)
     assert capsys.readouterr().err == "a warning\n", "what they say is told, and once"
     assert not list(tmp_path.glob("process-*"))
 
 
-def test_the_error_of_the_first_that_fails_is_told_and_the_others_end(
+def test_the_first_failure_is_reported_and_the_other_processes_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(monkeypatch, tmp_path, WAITING, "    print('longsafety: here', file=sys.stderr)\n    sys.exit(2)")
@@ -116,7 +119,7 @@ def test_the_error_of_the_first_that_fails_is_told_and_the_others_end(
     assert time.monotonic() - began < 30
 
 
-def test_one_that_was_killed_is_told_with_the_key_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_killed_process_is_reported_with_the_key_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand_in(monkeypatch, tmp_path, "    os.kill(os.getpid(), 9)", WAITING)
     with pytest.raises(LongSafetyError, match=r"^evaluation.processes = 2: process-0 ended with status -9 \(killed,"):
         put(tmp_path, [None, None])
@@ -130,7 +133,7 @@ def test_journals_that_processes_left_are_taken_over(tmp_path: Path) -> None:
         (tmp_path / f"process-{number}").mkdir()
         (tmp_path / f"process-{number}" / JOURNAL).write_text(text, "utf-8")
     for _ in range(2):
-        assert list(gathered(tmp_path).values()) == rows
+        assert list(read_journals(tmp_path).values()) == rows
         assert (tmp_path / JOURNAL).read_text("utf-8") == "".join(lines)
         assert not list(tmp_path.glob("process-*"))
 
@@ -185,9 +188,7 @@ def test_two_processes_answer_as_one(built: Any, whole: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("counts", [(1, 1, 1), (2, 3, 1)], ids=str)
-def test_killed_at_a_third_and_at_two_every_answer_is_given_once(
-    built: Any, whole: Any, counts: tuple[int, int, int]
-) -> None:
+def test_killed_twice_every_answer_is_kept_once(built: Any, whole: Any, counts: tuple[int, int, int]) -> None:
     total = num = len(read_answers(whole.stage("answers") / ANSWERS))
     for part, count in zip((0.3, 0.6), counts, strict=False):
         built.kill_when(lambda part=part: num_answered(built) >= part * total, *ASKED, f"evaluation.processes={count}")
@@ -200,7 +201,7 @@ def test_killed_at_a_third_and_at_two_every_answer_is_given_once(
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_started_them(built: Any) -> None:
+def test_processes_end_with_their_parent(built: Any) -> None:
     run = Run.freeze(built.settings(*ASKED, "evaluation.processes=2"))
     with (built.outputs.parent / "killed.log").open("ab") as log:
         worker = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What the plan says of asking: beside real runs, and by hand."""
+"""The plan's estimate of an evaluation: compared with real runs, and by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longsafety.evaluation.open_replies.judge import LABELLED
-from longsafety.planning.asking import asking
+from longsafety.evaluation.open_replies.labelled import LABELLED
+from longsafety.planning.evaluation import evaluation_cost
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -22,14 +22,16 @@ SCORERS = [
 ]
 
 
-def test_a_run_computes_about_what_the_plan_says(place: Place) -> None:
+def test_a_run_computes_about_as_many_tokens_as_planned(place: Place) -> None:
     found = {}
     for scorers in SCORERS:
         before = set(place.stages("answers"))
         place.execute(*COMMAND, "stages=[build,evaluate]", *scorers)
         [folder] = {*place.stages("answers")} - before
         facts = json.loads((folder / "evaluation.json").read_text("utf-8"))
-        found[" ".join(scorers)] = asking(place.settings(*COMMAND, *scorers)).computed / facts["prefilled_tokens"]
+        found[" ".join(scorers)] = (
+            evaluation_cost(place.settings(*COMMAND, *scorers)).computed / facts["prefilled_tokens"]
+        )
     assert all(ratio == pytest.approx(1, abs=0.15) for ratio in found.values()), found
 
 
@@ -42,34 +44,38 @@ SERVER = [
 JUDGE = ["evaluation.judge.model=j", "evaluation.judge.base_url=http://127.0.0.1:1/v1"]
 
 
-def test_orders_twins_and_replies_are_reckoned(place: Place) -> None:
+def test_orders_twins_and_replies_are_counted(place: Place) -> None:
     def of(*changed: str) -> int:
-        return asking(place.settings(*COMMAND, *changed)).computed
+        return evaluation_cost(place.settings(*COMMAND, *changed)).computed
 
     letter, cyclic = of("evaluation.scorers=[letter]"), of("evaluation.scorers=[letter]", "evaluation.orders=cyclic")
-    assert letter < cyclic < 2 * letter  # an order adds its options, not the context
+    assert letter < cyclic < 2 * letter  # another order repeats the options, not the context
     alone = of("evaluation.scorers=[letter]", "evaluation.twins=[]")
     assert alone < letter < 2 * alone
     assert of("evaluation.scorers=[open]", "evaluation.open_prompts=both") > 3 * of("evaluation.scorers=[open]") // 2
     before = of("evaluation.scorers=[letter]", "scenario.goal=before")
-    assert before > 3 * letter // 2  # twins ask another question first
-    replies = asking(place.settings(*COMMAND, "evaluation.scorers=[open,generate]", "evaluation.twins=[short]")).replies
+    assert before > 3 * letter // 2  # each twin has its question first, so nothing is shared
+    replies = evaluation_cost(
+        place.settings(*COMMAND, "evaluation.scorers=[open,generate]", "evaluation.twins=[short]")
+    ).replies
     assert replies == 13 * 2 * (128 + 32)
 
 
 def test_a_server_is_sent_every_prompt_whole(place: Place) -> None:
-    made = asking(place.settings(*COMMAND, "evaluation.scorers=[letter]", "evaluation.twins=[benign_query]", *SERVER))
+    made = evaluation_cost(
+        place.settings(*COMMAND, "evaluation.scorers=[letter]", "evaluation.twins=[benign_query]", *SERVER)
+    )
     assert made.computed == 0 and made.replies == 13 * 2 * 32
     assert 26 * 768 < made.sent < 26 * (768 + 256)
 
 
 def test_a_judge_has_bounds_and_a_budget(place: Place) -> None:
     judged = ["evaluation.scorers=[open]", "evaluation.twins=[benign_query]", "evaluation.open_prompts=both", *JUDGE]
-    [calls] = asking(place.settings(*COMMAND, *judged, "evaluation.judge.budget_tokens=1000")).others
+    [calls] = evaluation_cost(place.settings(*COMMAND, *judged, "evaluation.judge.budget_tokens=1000")).external
     labelled = LABELLED.read_bytes().splitlines()
     assert (calls.who, calls.calls, calls.budget) == ("judge j", 13 * 2 * 2 + len(labelled), 1000)
     assert calls.tokens == 52 * (400 + 200 + 256 + 128) + sum(600 + len(line) for line in labelled)
-    assert not asking(place.settings(*COMMAND)).others
+    assert not evaluation_cost(place.settings(*COMMAND)).external
 
 
 def test_a_teacher_has_bounds_or_is_unknown(place: Place, tmp_path: Path) -> None:
@@ -77,21 +83,23 @@ def test_a_teacher_has_bounds_or_is_unknown(place: Place, tmp_path: Path) -> Non
     made = place.settings(
         "scenario=longsafety", *teacher, "teacher.retries=1", "scenario.train_samples=10", "data_mix.budget=8"
     )
-    [calls] = asking(made).others
+    [calls] = evaluation_cost(made).external
     assert (calls.who, calls.calls) == ("teacher t", 2 * 10 * 2)
     (tmp_path / "own.jsonl").write_text('{"request": "x"}\n' * 3, "utf-8")
     own = made.model_copy(update={"scenario": made.scenario.model_copy(update={"seeds": str(tmp_path / "own.jsonl")})})
-    [calls] = asking(own).others
+    [calls] = evaluation_cost(own).external
     assert calls.calls == (2 * 10 + 3 * 8) * 2
     far = made.model_copy(update={"scenario": made.scenario.model_copy(update={"seeds": "somebody/somewhere"})})
-    assert not asking(far).others and any("known once they are read" in line for line in asking(far).unknowns)
+    assert not evaluation_cost(far).external and any(
+        "known once they are read" in line for line in evaluation_cost(far).unknowns
+    )
 
 
-def test_what_is_not_known_is_said(place: Place) -> None:
+def test_what_is_unknown_is_listed(place: Place) -> None:
     made = place.settings(*COMMAND, "evaluation.capability=[icl]", "evaluation.select.min_depth=.5")
-    told = asking(made)
-    assert told.suites == 4 * 768 + 2 * 60 * 25
-    assert any("select.min_depth is reckoned as if it left nothing out" in line for line in told.unknowns)
+    cost = evaluation_cost(made)
+    assert cost.suites == 4 * 768 + 2 * 60 * 25
+    assert any("select.min_depth is ignored" in line for line in cost.unknowns)
     capability = made.evaluation.model_copy(update={"capability": ["lm_eval:arc_easy"]})
-    told = asking(made.model_copy(update={"evaluation": capability}))
-    assert told.suites == 0 and any("capability: how many questions" in line for line in told.unknowns)
+    cost = evaluation_cost(made.model_copy(update={"evaluation": capability}))
+    assert cost.suites == 0 and any("capability: the number of questions" in line for line in cost.unknowns)

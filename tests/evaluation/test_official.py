@@ -14,7 +14,8 @@ import pytest
 
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.answers import read_answers, write_answers
-from longsafety.evaluation.scores.official import read_official, write_official
+from longsafety.evaluation.official.read import read_official
+from longsafety.evaluation.official.write import write_official
 from longsafety.evaluation.scores.totals import totals
 from longsafety.samples.recipe import Sample
 
@@ -158,12 +159,12 @@ def test_no_chosen_option_is_the_most_unsafe_one_and_counted(tmp_path: Path, cho
     assert counts["rows whose chosen is none of their options"] == 1
 
 
-def test_recorded_shares_that_the_choice_does_not_give_are_counted(tmp_path: Path) -> None:
+def test_recorded_flags_that_contradict_the_choice_are_counted(tmp_path: Path) -> None:
     lines = [row("DocAttack", number, 4, 3, None, random.Random(number)) for number in range(3)]
     lines[1] |= {"ha": False}
     lines[2] |= {"ha": 1, "sr": 1}
     table, counts = scored(write(tmp_path / "model", {"DocAttack": lines}), "official", tmp_path)
-    assert counts["rows whose ha or sr is not what chosen gives (chosen counts)"] == 1
+    assert counts["rows whose ha or sr does not follow from chosen (chosen counts)"] == 1
     assert table.loc["DocAttack", "ha"] == 1
 
 
@@ -179,13 +180,13 @@ def test_options_in_the_order_of_their_letters_give_the_same(tmp_path: Path) -> 
     stored, _ = scored(write(tmp_path / "stored", rows), "official", tmp_path)
     shown, counts = scored(write(tmp_path / "shown", by_letter(rows)), "official", tmp_path)
     pd.testing.assert_frame_equal(stored, shown)
-    unsure = "rows that do not tell the order unsafe → safe (harm awareness is their recorded ha)"
+    unsure = "rows that do not show the order unsafe → safe (harm awareness is their recorded ha)"
     assert counts[unsure] == sum(len(lines) for task, lines in rows.items() if COUNTS[task][0] == 4)
     fixed = [scored(tmp_path / name, "fixed", tmp_path)[0] for name in ("stored", "shown")]
     pd.testing.assert_frame_equal(*fixed)
 
 
-def test_the_benchmark_tells_the_order(tmp_path: Path) -> None:
+def test_the_benchmark_gives_the_order(tmp_path: Path) -> None:
     rows = by_letter(two_hundred())
     known = {
         f"{task}/{line['id']}": [f"Option {role} of {task} {line['id']}." for role in range(len(line["choices"]))]
@@ -221,7 +222,7 @@ def test_an_order_that_is_neither_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"choices": [["A", "one"]]}, r"choices = \[\['A', 'one'\]\]: must be a list of two to \d+ .*; mend it"),
+        ({"choices": [["A", "one"]]}, r"choices = \[\['A', 'one'\]\]: must be a list of two to \d+ .*; fix it"),
         ({"choices": [["A", "one"], ["A", "two"]]}, r"choices = \('A', 'A'\): .* distinct letters"),
         ({"choices": "AB"}, r"choices = 'AB': must be a list"),
         ({"gt": ["A", "no such text"]}, r"gt = .*: must be one of choices"),
@@ -266,7 +267,7 @@ def item(number: int, options: int, task: str) -> Sample:
 
 
 @pytest.mark.parametrize("scorer", ["letter", "generate"])
-def test_what_is_written_gives_the_same_scores_when_read(tmp_path: Path, scorer: str) -> None:
+def test_written_answers_give_the_same_scores_when_read(tmp_path: Path, scorer: str) -> None:
     items = [item(number, 4, "HarmfulNIAH") for number in range(20)] + [item(n, 2, "MedicalQuiz") for n in range(10)]
     rows = []
     for number, one in enumerate(items):
@@ -354,7 +355,7 @@ def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp
         (["stages=[train]", "evaluation.write_official=true"], r"write_official = true: own answers of letter"),
     ],
 )
-def test_settings_that_cannot_be(place: Any, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_contradictory_settings_are_refused(place: Any, tmp_path: Path, arguments: list[str], message: str) -> None:
     folder = write(tmp_path / "above" / "model", two_hundred())
     given = [text.replace("MODEL", str(folder)).replace("ABOVE", str(folder.parent)) for text in arguments]
     with pytest.raises(ConfigError, match=message):

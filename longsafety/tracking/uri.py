@@ -1,4 +1,4 @@
-"""Where MLflow's store is, and whether it can be used: answered before a run, without importing mlflow."""
+"""The URI of MLflow's store, and a check before any run that it can be used. Imports no mlflow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tracking_uri(tracking: Tracking, outputs: Path) -> str:
 def check(tracking: Tracking, outputs: Path) -> None:
     """Refuses a store that a run could not log to.
 
-    A server is asked for an answer, a database server for a connection, within ``tracking.timeout_seconds``.
+    A tracking server must answer, and a database server accept a connection, within ``tracking.timeout_seconds``.
 
     Raises:
         DataError: one line with tracking.uri, its value, the rule and the fix.
@@ -73,7 +73,7 @@ def _check_sqlite(uri: str) -> None:
 
 
 def _ask(uri: str, seconds: int) -> str | None:
-    """Why the server at this address is unusable, or None. Any answer but a server's error will do."""
+    """Why the server at this address is unusable, or None. Any answer below status 500 will do."""
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=seconds):
             return None
@@ -96,7 +96,7 @@ def _connect(uri: str, seconds: int) -> str | None:
 
 
 def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None]) -> None:
-    """Asks in a thread of its own: looking a host's name up has no timeout, and a server may answer byte by byte."""
+    """Asks in a thread: a name lookup has no timeout, and a server may answer byte by byte."""
     found: list[str | None] = []
     thread = threading.Thread(target=lambda: found.append(ask(uri, seconds)), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A comparison as tables, figures and the report look at it: one scorer, arms and lengths in a fixed order."""
+"""What tables, figures and the report read of a comparison: one scorer's shares and differences, by arm and length."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TITLES = {
     "compliance_benign_query": "compliance, benign query",
     "compliance_benign_needle": "compliance, benign needle",
 }
-"""Metric → the words that tables and figures use for it."""
+"""Metric → its name in tables and figures."""
 
 
 class Compared(Protocol):
-    """What is needed of an ``evaluation.comparison.Comparison``."""
+    """The part of ``evaluation.scores.comparison.Comparison`` that is shown."""
 
     @property
     def scores(self) -> pd.DataFrame: ...
@@ -58,7 +58,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Paired:
-    """A difference on the same items: ``gained`` rose and ``lost`` fell from ``against`` to the arm."""
+    """A difference on the same items. From ``against`` to the arm, ``gained`` items rose and ``lost`` items fell."""
 
     against: str
     n: int
@@ -69,22 +69,23 @@ class Paired:
     lost: int
     p_value: float | None
     p_adjusted: float | None = None
-    """Over the family of tests that stand together (arms and tasks)."""
+    """Corrected over all arms and tasks that are tested together."""
     p_equivalent: float | None = None
     detectable: float | None = None
     sources: float | None = None
 
     def clear(self, alpha: float) -> bool:
-        """Whether the difference holds up, beside the other tests where that is known."""
+        """Whether the difference is significant, after the correction for several tests where there is one."""
         p_value = self.p_value if self.p_adjusted is None else self.p_adjusted
         return p_value is not None and p_value < alpha
 
 
-class View:
-    """The rows of one scorer, found by arm, metric, task and length.
+class ComparisonView:
+    """The shares and differences of one scorer, found by arm, metric, task and length.
 
-    ``scorers`` (``evaluation.scorers``) orders the table's scorers: the first one that has scores is shown. Arms and
-    tasks keep the table's order, lengths are sorted. A share over no items counts as absent.
+    The scorer is the first of ``scorers`` (``evaluation.scorers``) that has scores. Arms and tasks keep the order of
+    the table; lengths are sorted. A length is ``length.bench_tokens``: the items' own, not the training samples'.
+    A share over no items counts as absent.
     """
 
     def __init__(self, comparison: Compared, scorers: Sequence[str] = ()) -> None:
@@ -92,7 +93,7 @@ class View:
         self.comparison = comparison
         held = dict.fromkeys(scores["scorer"])
         self.scorers: list[str] = list(dict.fromkeys([*(name for name in scorers if name in held), *held]))
-        """All scorers of the comparison; the first is this view's."""
+        """All scorers of the comparison; the first one is shown here."""
         self.scorer = self.scorers[0] if self.scorers else ""
         mine = scores[scores["scorer"] == self.scorer]
         self.arms: list[str] = list(dict.fromkeys(scores["arm"]))
@@ -132,25 +133,25 @@ class View:
         return self._shares.get((arm, metric, task, max_tokens))
 
     def paired(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
-        """The arm against the baseline at the same length."""
+        """The arm compared with the baseline at the same length."""
         return self._paired.get((arm, metric, task, max_tokens))
 
     def detectable(self, metric: str, max_tokens: int, task: str = ALL_TASKS) -> float | None:
-        """The smallest true difference from the baseline found with 80% power, of the arm where it is largest."""
+        """The smallest true difference from the baseline that is found with 80% power, for the worst arm."""
         found = [paired.detectable for arm in self.arms if (paired := self.paired(arm, metric, max_tokens, task))]
         return max((value for value in found if value is not None), default=None)
 
     def against_shortest(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
-        """The arm at this length against itself at the shortest."""
+        """The arm at this length compared with itself at the shortest."""
         return self._by_length.get((arm, metric, task, max_tokens))
 
     def rows(self) -> list[tuple[str, int]]:
-        """(arm, length) wherever there is a score, in the order of arms."""
+        """Every (arm, length) that has a score, in the order of arms."""
         held = {(arm, length) for arm, _, _, length in self._shares}
         return [(arm, length) for arm in self.arms for length in self.lengths if (arm, length) in held]
 
     def confusion(self, kinds: Sequence[str]) -> dict[tuple[str, int], dict[str, int]]:
-        """(arm, length) → role → count over these kinds and all tasks."""
+        """(arm, length) → role → number of answers, over these kinds and all tasks."""
         frame = self.comparison.confusion
         frame = frame[(frame["scorer"] == self.scorer) & frame["kind"].isin(kinds) & (frame["task"] != ALL_TASKS)]
         counted = frame.groupby(["arm", "max_tokens", "role"], sort=False)["count"].sum()
@@ -165,29 +166,3 @@ def _number(value: Any) -> float | None:
         return None
     number = float(value)
     return None if math.isnan(number) else number
-
-
-def decimals(value: float) -> str:
-    """``.94``, ``1.00``, ``-.06``: two decimals, without the leading zero."""
-    text = f"{value:.2f}".replace("-0.00", "0.00")
-    return text if abs(value) >= 0.995 else text.replace("0.", ".", 1)
-
-
-def signed(value: float) -> str:
-    """``+.94``, ``−.06``, ``.00``."""
-    text = decimals(abs(value))
-    return text if text == ".00" else ("+" if value > 0 else "−") + text
-
-
-def interval(low: float, high: float) -> str:
-    """``[.82,.98]``, without a space, so that a narrow table breaks before it."""
-    return f"[{decimals(low)},{decimals(high)}]"
-
-
-def p_text(p_value: float | None) -> str:
-    """``p<.001``, ``p=.043``; a dash where there is no test."""
-    if p_value is None:
-        return "—"
-    if p_value < 0.001:
-        return "p<.001"
-    return "p=1" if p_value > 0.9995 else f"p={p_value:.3f}".replace("0.", ".", 1)

@@ -1,0 +1,125 @@
+"""What a backend is: it answers trials. Backends that work on tokens only implement two methods."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from longsafety.errors import DataError
+from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply, answer_from_texts
+from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
+from longsafety.evaluation.scorers import READS_REPLY
+from longsafety.samples.encode import ChatEncoder
+from longsafety.settings import Evaluation
+from longsafety.vocabulary import LETTERS
+
+Answered = tuple[Trial, Answer]
+
+
+class Backend(Protocol):
+    """A model, wherever it runs."""
+
+    def answers(
+        self, batches: Iterable[Sequence[Trial]], encoder: ChatEncoder, evaluation: Evaluation
+    ) -> Iterator[list[Answered]]:
+        """Yields every trial with its answer, in any order, each group as soon as it is complete.
+
+        A group is what one pass of the model computed: the journal keeps it whole, so that a run that goes on after a
+        kill computes the same passes, to the same bits. ``batches`` are the passes that a local model should make; a
+        backend that schedules by itself may ignore their borders.
+        """
+        ...
+
+    def facts(self) -> dict[str, int | str]:
+        """What ``evaluation.json`` records of the answers so far: tokens, precision, device, and who applied the chat
+        template where that was not our tokenizer."""
+        ...
+
+
+class Question(NamedTuple):
+    """A prompt ``[T]`` (int64) and continuations of it, each of one token or more."""
+
+    prompt: np.ndarray
+    continuations: Sequence[np.ndarray]
+
+
+class TokenBackend(ABC):
+    """A backend that is prompted in tokens: 1-D int64 arrays of their ids."""
+
+    @abstractmethod
+    def loglikelihoods(self, questions: Sequence[Question]) -> list[np.ndarray]:
+        """For each question each continuation's log-likelihood (a sum over its tokens), float64 ``[continuations]``."""
+
+    @abstractmethod
+    def replies(
+        self, prompts: Sequence[np.ndarray], *, max_new_tokens: int, end_ids: Sequence[int], pad_id: int
+    ) -> Iterable[np.ndarray]:
+        """Each prompt's greedy reply as token ids, without its end token, in the order of the prompts."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, int | str]:
+        """As :meth:`Backend.facts`."""
+
+    def answers(
+        self, batches: Iterable[Sequence[Trial]], encoder: ChatEncoder, evaluation: Evaluation
+    ) -> Iterator[list[Answered]]:
+        """Of each batch: all log-likelihoods, from one pass, as one group; then the replies one by one."""
+        for batch in batches:
+            scored = [trial for trial in batch if trial.scorer not in READS_REPLY]
+            if scored:
+                yield self._scored(scored, encoder, evaluation)
+            for scorer in READS_REPLY:
+                trials = [trial for trial in batch if trial.scorer == scorer]
+                for answered in self._replied(trials, encoder, evaluation) if trials else ():
+                    yield [answered]
+
+    def _scored(self, trials: Sequence[Trial], encoder: ChatEncoder, evaluation: Evaluation) -> list[Answered]:
+        parts = [_questions(trial, encoder, evaluation) for trial in trials]
+        values = iter(self.loglikelihoods([question for part in parts for question in part]))
+        found: list[Answered] = []
+        for trial, questions in zip(trials, parts, strict=True):
+            mine = list(islice(values, len(questions)))
+            if trial.scorer == "letter":
+                found.append((trial, answer_from_letters(trial, mine[0])))
+            else:
+                lengths = [len(ids) for ids in questions[0].continuations]
+                found.append((trial, answer_from_texts(trial, mine, lengths, evaluation.wordings)))
+        return found
+
+    def _replied(self, trials: Sequence[Trial], encoder: ChatEncoder, evaluation: Evaluation) -> Iterator[Answered]:
+        """``trials`` of one scorer."""
+        tokenizer = encoder.tokenizer
+        replies = self.replies(
+            [_prompt(trial, encoder) for trial in trials],
+            max_new_tokens=max_reply_tokens(trials[0].scorer, evaluation),
+            end_ids=[int(tokenizer.eos_token_id)],
+            pad_id=int(tokenizer.pad_token_id),
+        )
+        for trial, ids in zip(trials, replies, strict=True):
+            yield trial, answer_from_reply(trial, str(tokenizer.decode(ids, skip_special_tokens=True)))
+
+
+def _prompt(trial: Trial, encoder: ChatEncoder) -> np.ndarray:
+    return encoder.prompt_ids(*trial.item.prompt(shown_question(trial)))
+
+
+def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> list[Question]:
+    """Letters: one question, a continuation for each letter shown. Likelihoods: a continuation for each wording, role
+    by role; ``calibrated`` adds the same after a chat without the question."""
+    if trial.order is not None:
+        letters = [encoder.literal_ids(letter) for letter in LETTERS[: len(trial.order)]]
+        if any(len(ids) != 1 for ids in letters):
+            raise DataError(
+                "evaluation.scorers = letter: the tokenizer has no single token for a letter; use likelihood"
+            )
+        return [Question(_prompt(trial, encoder), letters)]
+    texts = [text for wordings in trial.item.choices for text in wordings[: evaluation.wordings]]
+    continuations = [encoder.literal_ids(text) for text in texts]
+    questions = [Question(_prompt(trial, encoder), continuations)]
+    if trial.scorer == "calibrated":
+        questions.append(Question(encoder.prompt_ids((), ""), continuations))
+    return questions

@@ -1,0 +1,64 @@
+"""Calls of external models (the judge of open replies, the teacher that writes seed texts): upper bounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from longsafety.evaluation.open_replies.labelled import LABELLED
+from longsafety.scenarios.task_counts import task_counts
+from longsafety.settings import Settings
+
+REQUEST_TOKENS = 256
+"""Upper bound on the part of an item that a judge is shown, or of a seed that a teacher is shown; assumed."""
+_RUBRIC_TOKENS = 400
+_FIELDS = 8
+"""Fields of a seed item that a teacher may write (``scenarios.teacher.complete``)."""
+
+
+@dataclass(frozen=True)
+class ExternalCalls:
+    """Upper bounds on calls to, and tokens of, an external model (judge or teacher)."""
+
+    who: str
+    calls: int
+    tokens: int
+    budget: int | None
+
+
+def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
+    """The judge sees all open ``replies`` and the labelled ones. Retries after failures are not counted."""
+    judge = settings.evaluation.judge
+    if judge is None or "open" not in settings.evaluation.scorers:
+        return
+    labelled = Path(judge.labelled or LABELLED).expanduser().read_bytes().splitlines()
+    fixed = _RUBRIC_TOKENS + judge.max_reply_tokens
+    tokens = replies * (fixed + REQUEST_TOKENS + settings.evaluation.max_open_tokens)
+    tokens += sum(fixed + len(line) for line in labelled)  # no token is shorter than a byte
+    yield ExternalCalls(f"judge {judge.model}", replies + len(labelled), tokens, judge.budget_tokens)
+
+
+def teacher_calls(settings: Settings, unknowns: list[str]) -> Iterator[ExternalCalls]:
+    """The teacher's calls; what cannot be known yet is added to ``unknowns``."""
+    teacher, scenario = settings.teacher, settings.scenario
+    if teacher.kind == "template":
+        return
+    calls = 0
+    if any(source.kind == "long_align" for source in settings.data_mix.sources.values()):
+        limited = scenario.train_samples or settings.limits.train_samples
+        counts = task_counts(scenario.model_copy(update={"train_samples": limited}), "train")
+        calls += 2 * sum(counts.values())  # a question about a passage, and its answer
+    if scenario.seeds != "shipped":  # the shipped ones are complete
+        try:
+            rows = [json.loads(line) for line in Path(scenario.seeds).expanduser().read_text("utf-8").splitlines()]
+            calls += _FIELDS * len(rows)
+        except (OSError, ValueError):
+            unknowns.append(
+                f"teacher {teacher.model}: what the rows of {scenario.seeds} lack is known once they are read"
+            )
+            return
+    calls *= teacher.retries + 1
+    tokens = calls * (_RUBRIC_TOKENS + REQUEST_TOKENS + teacher.max_reply_tokens)
+    yield ExternalCalls(f"teacher {teacher.model}", calls, tokens, teacher.budget_tokens)

@@ -1,0 +1,32 @@
+"""The names of runs and of their lengths, the same in the report, the terminal and MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from longsafety.reporting.record import RunRecord
+from longsafety.settings import Length
+
+
+def length_name(length: Length) -> str:
+    """The benchmark items' own length: ``512``, or ``up to 512`` if the items have several lengths."""
+    targets, name = length.bench_lengths, f"{length.bench_tokens:,}"
+    return f"up to {name}" if targets.in_turn or targets.mean is not None else name
+
+
+def run_name(record: RunRecord) -> str:
+    """The arm and its items' length: ``base at 512``. Answers recorded elsewhere have no known length."""
+    settings, label = record.resolved(), record.label or record.name
+    return label if settings.rescores else f"{label} at {length_name(settings.length)}"
+
+
+def short_names(records: Sequence[RunRecord]) -> list[str]:
+    """A different name for each run: the arm, and the length too if any arm has several."""
+    labels = [record.label for record in records]
+    several = len(set(labels)) < len(labels)
+    return [run_name(record) if several else record.label or record.name for record in records]
+
+
+def one_record_per_arm(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The first record of each arm. An arm that was evaluated at several lengths was trained once."""
+    return list({record.label: record for record in reversed(records)}.values())[::-1]

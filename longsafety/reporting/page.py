@@ -1,0 +1,43 @@
+"""HTML pages from the templates beside this file: self-contained, written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from longsafety.files import write_text
+from longsafety.reporting.comparison_view import AWARE, COMPLIES, REFUSES, SAFE, SAFE_SHORT, TITLES, TWINS
+from longsafety.reporting.numbers import decimals, interval, p_text, signed
+from longsafety.reporting.tables import TEST
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Renders ``template`` (``report.html.j2``, ``gallery.html.j2``) and writes it to ``path``."""
+    write_text(path, _environment().get_template(template).render(**values))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("longsafety", "reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds, "thousands": _thousands,
+    }  # fmt: skip
+    environment.globals |= {
+        "interval": interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE, "TWINS": TWINS,
+        "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES, "TEST": TEST,
+    }  # fmt: skip
+    return environment
+
+
+def _seconds(value: float) -> str:
+    if value < 100:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
+
+
+def _thousands(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,138 @@
+"""MLflow's client: the store, experiments and runs, found or created; values that are logged once.
+
+mlflow is imported only when a session begins, after its environment is set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from longsafety.errors import DataError, first_line
+from longsafety.settings import Tracking
+from longsafety.tracking.uri import tracking_uri
+from longsafety.tracking.values import name_part
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
+"""Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
+MAX_PARAM = 250
+_BATCH = 1000
+
+
+@contextmanager
+def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
+    """A client for one process at a time: simultaneous first starts corrupt the store in MLflow's migrations.
+
+    Raises:
+        DataError: the store cannot be used (names tracking.uri and the reason).
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(tracking.timeout_seconds))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    uri = tracking_uri(tracking, outputs)
+    outputs.mkdir(parents=True, exist_ok=True)
+    with FileLock(outputs / "mlflow.lock"):
+        from alembic.util import CommandError
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+        from sqlalchemy.exc import SQLAlchemyError
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield MlflowClient(uri)
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+            raise DataError(
+                f"tracking.uri = {uri}: MLflow could not log ({first_line(error)}); fix the store and run the same "
+                "command again, or use tracking=none: all results are kept in the outputs"
+            ) from error
+
+
+def experiment_id(client: MlflowClient, name: str, tracking: Tracking, outputs: Path) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    local = tracking_uri(tracking, outputs).startswith("sqlite:")
+    # By default a local store would write artifacts to ./mlruns in the working directory.
+    place = (outputs.absolute() / "mlartifacts" / name_part(name)).as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def find_or_create_run(
+    client: MlflowClient,
+    experiment: str,
+    key: str,
+    name: str,
+    parent: str | None = None,
+    parent_key: str | None = None,
+    milliseconds: int = 0,
+) -> Run:
+    """The run with this key (of this sweep), found or created. A created run started ``milliseconds`` ago."""
+    sought = f"tags.`{KEY}` = '{key}'" + (f" AND tags.`{PARENT_KEY}` = '{parent_key}'" if parent_key else "")
+    for run in client.search_runs([experiment], sought, max_results=50, order_by=["attributes.start_time ASC"]):
+        if parent_key or PARENT_KEY not in run.data.tags:
+            return run
+    tags = {KEY: key} | ({"mlflow.parentRunId": parent, PARENT_KEY: parent_key} if parent and parent_key else {})
+    return client.create_run(experiment, int(time.time() * 1000) - milliseconds, tags, name)
+
+
+def finish(client: MlflowClient, run_id: str, content: str, end: int | None = None) -> None:
+    client.set_tag(run_id, CONTENT, content)
+    client.set_terminated(run_id, "FINISHED", end)
+
+
+def log_values(client: MlflowClient, run: Run, *, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Logs in batches what the run does not have yet."""
+    from mlflow.entities import Metric, Param
+
+    now, held = int(time.time() * 1000), run.data.metrics
+    new = [Metric(name, value, now, 0) for name, value in metrics.items() if held.get(name) != value]
+    named = [Param(name_part(name), str(value)[:MAX_PARAM]) for name, value in params.items() if value is not None]
+    client.log_batch(run.info.run_id, params=[param for param in named if param.key not in run.data.params])
+    for start in range(0, len(new), _BATCH):
+        client.log_batch(run.info.run_id, metrics=new[start : start + _BATCH])
+
+
+def log_history(
+    client: MlflowClient, run_id: str, start: int, history: Sequence[Mapping[str, float]], prefix: str
+) -> None:
+    """Metrics of every step. Times count from the run's start, so that logging them again changes nothing."""
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(
+            f"{prefix}/{name_part(name)}", float(value), start + int(1000 * row.get("seconds", 0.0)), int(row["step"])
+        )
+        for row in history
+        for name, value in row.items()
+        if name not in ("step", "seconds")
+    ]
+    for first in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
+
+
+def log_table(client: MlflowClient, run: Run, file: str, frame: pd.DataFrame) -> None:
+    """Like ``MlflowClient.log_table``, whose files the UI shows as tables, but replaces an existing file."""
+    tag = "mlflow.loggedArtifacts"
+    entry = {"path": file, "type": "table"}
+    held = json.loads(run.data.tags.get(tag, "[]"))
+    client.log_text(run.info.run_id, frame.to_json(orient="split", index=False), file)
+    if entry not in held:
+        client.set_tag(run.info.run_id, tag, json.dumps([*held, entry]))
