@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import platform
 import sys
 import warnings
@@ -50,6 +51,18 @@ def substitute_letters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+WORKER_VARIABLES = {
+    "OMP_WAIT_POLICY": "passive",  # idle threads sleep: spinning ones take the processor from other programs
+    "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages for large tensors, which are mapped faster
+}
+"""Variables that libraries read when they are loaded: a worker is started with them. The user's own take precedence."""
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a worker process."""
+    return {**WORKER_VARIABLES, **os.environ}
 
 
 def quiet() -> None:

@@ -17,7 +17,7 @@ from longsafety.data.tokens import TokenRows
 from longsafety.errors import DataError
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, LoadedOnProcessor, newest, requeue
-from longsafety.model.device import chosen_precision, reuse_memory, unfilled_memory, use_threads
+from longsafety.model.device import chosen_precision, training_memory, unfilled_memory, use_threads
 from longsafety.model.history import History, Progress, TrainingCurve
 from longsafety.model.load import base_folder
 from longsafety.model.module import CausalTuner
@@ -29,6 +29,8 @@ from longsafety.samples.recipe import Sample
 from longsafety.settings import OPTION_ROOM_TOKENS, Settings
 
 ROWS, FITTED = "rows", "rows.json"
+_SHORT_PACK = 2048
+"""Tokens of the longest pack whose memory is reused from pack to pack."""
 
 
 def encode(samples: Sequence[Sample], encoder: ChatEncoder, settings: Settings, folder: Path) -> dict[str, list[int]]:
@@ -107,8 +109,9 @@ def train(
         shared = f", each pack shared by {sharing} devices" if sharing > 1 else ""
         print(f"  {schedule.summary}\n  {precision} on {device}, attention {module.attention}{shared}", flush=True)
     base_folder(settings.model, Path(settings.paths.cache), seed=settings.seed, rope=settings.length.rope)
-    reuse_memory(schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens)
-    with whole_sequences_again(), unfilled_memory():
+    pack_tokens = schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens
+    reuse = pack_tokens <= _SHORT_PACK and settings.model.gradient_checkpointing == "none"
+    with whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):
         trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
         if checkpoints.stopped == signal.SIGUSR1 and trainer.is_global_zero:

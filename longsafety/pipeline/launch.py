@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from longsafety.environment import worker_environment
 from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.model.kernels import missing_packages
@@ -158,4 +159,4 @@ def _show_plans(jobs: Sequence[Settings]) -> int:
 
 def _worker(what: str, *folders: Path) -> int:
     command = [sys.executable, "-m", "longsafety.pipeline.worker", what, *map(str, folders)]
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, env=worker_environment()).returncode

@@ -22,6 +22,7 @@ from longsafety.errors import DataError
 from longsafety.model import train as training
 from longsafety.model.attention import NAME
 from longsafety.model.checkpoints import requeue
+from longsafety.model.device import training_memory, unfilled_memory
 from longsafety.model.history import History
 from longsafety.model.load import load_model
 from longsafety.model.loss import supervised_loss
@@ -376,3 +377,14 @@ def test_the_reduction_by_tokens_trains_otherwise(
         settings = make(epochs=1, loss_reduction=reduction)
         losses.append(run(settings, Mix(long, []), tiny_encoder, tmp_path / reduction)["final_loss"])
     assert losses[0] != losses[1]
+
+
+def test_fresh_memory_is_not_filled_during_a_training_only() -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with unfilled_memory(), training_memory(reuse=True):
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.empty(8).isnan().all()
+    finally:
+        torch.use_deterministic_algorithms(False)
