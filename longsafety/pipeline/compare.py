@@ -18,6 +18,7 @@ from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.pipeline.run import SWEEP, TABLE
+from longsafety.reporting.facts import reuse_notes
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.report import write_report
@@ -138,4 +139,6 @@ def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord],
         confidence=settings.evaluation.confidence,
     )
     with (sweep.folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(table, *verdict_lines(records), sep="\n", markup=False, highlight=False)
+        Console(file=file, width=120).print(
+            table, *verdict_lines(records), *reuse_notes(records), sep="\n", markup=False, highlight=False
+        )

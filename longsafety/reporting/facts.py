@@ -82,6 +82,15 @@ def item_notes(records: Sequence[RunRecord]) -> list[str]:
     ]
 
 
+def reuse_notes(records: Sequence[RunRecord]) -> list[str]:
+    """The arms whose weights the user adopted instead of training them here."""
+    found = {record.label: record.training["reused"] for record in records if "reused" in record.training}
+    return [
+        f"{label}: its weights were adopted by hand (reuse.weights) from {folder}; other code may have trained them."
+        for label, folder in found.items()
+    ]
+
+
 def uncounted(views: Sequence[ComparisonView]) -> list[tuple[str, str, str, int, float]]:
     """Scorer, metric, arm, length and share of the answers that the metrics could not take as they are."""
     return [

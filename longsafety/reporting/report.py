@@ -14,7 +14,7 @@ from longsafety.evaluation.scores.biases import BiasTables
 from longsafety.evaluation.scores.statistics import equivalence
 from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, Compared, ComparisonView, Paired, Share
-from longsafety.reporting.facts import counts, item_notes, lengths_fact, run_facts, uncounted
+from longsafety.reporting.facts import counts, item_notes, lengths_fact, reuse_notes, run_facts, uncounted
 from longsafety.reporting.headline import findings
 from longsafety.reporting.names import one_record_per_arm
 from longsafety.reporting.needles import needle_figure
@@ -90,7 +90,7 @@ def write_report(
         records=records,
         examples=_examples(records, redact=redact),
         redact=redact,
-        notes=[*comparison.notes, *item_notes(records)],
+        notes=[*comparison.notes, *reuse_notes(records), *item_notes(records)],
         verdicts=verdict_lines(records),
     )
 

@@ -353,10 +353,10 @@ def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stages=[evaluate,score]", "evaluation.answers=MODEL"], r"evaluation\.answers = .*scored only"),
+        (["stages=[evaluate,score]", "evaluation.answers=MODEL"], r"evaluation\.answers = .*only scored"),
         (["stages=[score]", "evaluation.answers=nowhere"], r"evaluation\.answers = nowhere: no such folder"),
         (["stages=[score]", "evaluation.answers=ABOVE"], r"holds no <Task>\.jsonl file; give one of its models: model"),
-        (["stages=[train]", "evaluation.write_official=true"], r"write_official = true: own answers of letter"),
+        (["stages=[train]", "evaluation.write_official=true"], r"write_official = true: the stage score writes own"),
     ],
 )
 def test_contradictory_settings_are_refused(place: Any, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -40,7 +40,7 @@ SETTINGS = [
     ("length.factor=2", FROM_BENCHMARK),
     ("seed=1", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
     ("training.epochs=3", ["weights", "answers", "run"]),
-    ("training.lr_peak=1e-3", ["weights", "answers", "run"]),
+    ("training.lr_peak=3e-3", ["weights", "answers", "run"]),
     ("trainer.precision=bf16-mixed", ["weights", "answers", "run"]),
     ("evaluation.orders=cyclic", ["answers", "run"]),
     ("evaluation.max_open_tokens=7", ["answers", "run"]),
@@ -188,8 +188,8 @@ def test_kept_weights_are_adopted_by_the_arm_that_they_are_of(place: Place, tmp_
 
 
 def test_weights_of_another_arm_are_refused_with_what_differs(place: Place, tmp_path: Path) -> None:
-    folder = weights_of(place, tmp_path / "weights", "data_mix=longsafety", "training.lr_peak=1e-3")
-    with pytest.raises(ConfigError, match=r"reuse\.weights = \S+: its weights differ in training\.lr_peak \(0\.001"):
+    folder = weights_of(place, tmp_path / "weights", "data_mix=longsafety", "training.lr_peak=3e-3")
+    with pytest.raises(ConfigError, match=r"reuse\.weights = \S+: its weights differ in training\.lr_peak \(0\.003"):
         addresses(place.settings("data_mix=longsafety", f"reuse.weights={folder}"))
     with pytest.raises(ConfigError, match=r"reuse\.weights = \S+: holds no trained weights"):
         addresses(place.settings("data_mix=longsafety", f"reuse.weights={tmp_path}/x"))

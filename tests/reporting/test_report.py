@@ -171,3 +171,11 @@ def test_a_run_is_named_by_its_longest_items(length: Any, name: str, fact: str, 
     record = replace(base, settings=base.settings | {"length": {"name": "x", **length}})
     assert run_name(record) == name
     assert lengths_fact([record.resolved()]) == fact
+
+
+def test_adopted_weights_are_marked(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    arms = ["base", "longsafety"]
+    records = [record_of(arm) for arm in arms]
+    records[1] = replace(records[1], training={**records[1].training, "reused": "/kept/weights/abc"})
+    shown = _plain(_page(tmp_path, comparison_of(arms), records))
+    assert "longsafety: its weights were adopted by hand (reuse.weights) from /kept/weights/abc" in shown
