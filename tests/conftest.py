@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from longsafety.scenarios.made_documents import made_documents
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Model, Settings
+from tests import forked
 
 pytest_plugins = ["tests.samples_made", "tests.records_made"]
 NUM_DOCUMENTS, SENTENCES = 24, 60
@@ -107,6 +110,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "COLUMNS": "200",
     "NO_COLOR": "1",
+    "TOKENIZERS_PARALLELISM": "false",
 }
 BASICS = [
     "scale=smoke",
@@ -136,6 +140,21 @@ def prose(number: int, paragraphs: int = 6) -> str:
     return "\n\n".join(" ".join(sentence() for _ in range(8)) for _ in range(paragraphs)) + "\n"
 
 
+def command(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """``python -m longsafety``, like a process of its own: a fork of a server that has imported what takes seconds."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["tests.forked"])
+    with tempfile.TemporaryDirectory() as folder:
+        process = server.Process(target=forked.command, args=(arguments, ENVIRONMENT, folder))
+        process.start()
+        process.join(timeout=300)
+        if process.is_alive():
+            process.kill()
+            raise subprocess.TimeoutExpired(arguments, 300)
+        said = [(Path(folder) / name).read_text("utf-8", "replace") for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess(arguments, process.exitcode or 0, *said)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the commands of one test write; they share corpus and converted models with the others."""
@@ -153,9 +172,8 @@ class Place:
         return [sys.executable, "-m", "longsafety", *kept, *arguments]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.arguments(*arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-        )
+        """The command, to its end, in a process that has imported its libraries already."""
+        return command(self.arguments(*arguments)[3:])
 
     def succeed(self, *arguments: str) -> str:
         done = self.run(*arguments)

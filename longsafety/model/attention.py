@@ -65,7 +65,7 @@ def trie_attention(
         q, k, v = (_stacked([parts[number] for number in group]) for parts in (queries, keys, values))
         k, v = (part.repeat_interleave(repeats, dim=1) for part in (k, v))
         found = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=groups != repeats, **options)
-        outputs |= zip(group, found.split(1), strict=True)
+        outputs |= zip(group, torch.split(found, 1), strict=True)
     for number, node in enumerate(nodes):
         if not node.ancestors:
             continue
@@ -159,7 +159,7 @@ def _merged_attention(
     for group in _of_one_length(range(len(nodes)), sizes):
         places = [own[number] for number in group]
         found, log = attend(places, places, True)
-        parts |= zip(group, zip(found.split(1), log.split(1), strict=True), strict=True)
+        parts |= zip(group, zip(torch.split(found, 1), torch.split(log, 1), strict=True), strict=True)
     output, sums = (
         torch.cat(kind, dim=2) for kind in zip(*(parts[number] for number in range(len(nodes))), strict=True)
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-LANGUAGES = ("en", "zh")
+LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
 """The languages of the shipped seed items, options and phrases."""
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Chinese characters (Unicode's CJK ideographs with all extensions), for use inside a regular expression's ``[…]``."""

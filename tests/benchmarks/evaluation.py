@@ -52,7 +52,7 @@ def network(case: str) -> Any:
         vocab_size=32_000, hidden_size=128, intermediate_size=448, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=1, max_position_embeddings=131_072, tie_word_embeddings=False,
     )  # fmt: skip
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(config).eval()  # type: ignore[no-untyped-call]
 
 
 def questions(case: str, tokens: int) -> list[list[Question]]:
@@ -98,7 +98,9 @@ def harness(case: str, families: list[list[Question]], model: Any) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     plain = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<unk>": 2}, unk_token="<unk>"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>")
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>"
+    )
     peer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=131_072, device="cpu")
     asked = [
         (("", ""), question.prompt.tolist(), answer.tolist())
@@ -110,7 +112,8 @@ def harness(case: str, families: list[list[Question]], model: Any) -> Any:
     def run() -> list[list[float]]:
         with torch.inference_mode():
             found = [value for value, _ in peer._loglikelihood_tokens(asked, disable_tqdm=True)]
-        return np.reshape(found, (-1, 4)).tolist()
+        read: list[list[float]] = np.reshape(found, (-1, 4)).tolist()
+        return read
 
     return run
 
@@ -182,7 +185,8 @@ def beside(case: str, tokens: int, peer: str, repeats: int) -> dict[str, Any]:
 def costs(cases: tuple[str, str], tokens: int, repeats: int) -> float:
     """Seconds of the first over seconds of the second, both ours: the median over turns of both."""
     turns = [[sides(case, tokens, ("ours",), 1)["ours"]["seconds"] for case in cases] for _ in range(repeats)]
-    return round(median(first / second for first, second in turns), 3)
+    ratio: float = round(median(first / second for first, second in turns), 3)
+    return ratio
 
 
 def draw(ratios: dict[int, float], path: Path) -> None:

@@ -82,7 +82,9 @@ def asked(arguments: argparse.Namespace, tokens: int, orders: int, items: int) -
 
 
 def throughput(arguments: argparse.Namespace, tokens: int) -> dict[str, Any]:
-    shape, found, rates = gpu.SHAPES[arguments.shape], {}, {}
+    shape = gpu.SHAPES[arguments.shape]
+    found: dict[str, dict[str, Any] | str] = {}
+    rates: dict[int, float] = {}
     for orders in (4, 1):
         told = asked(arguments, tokens, orders, arguments.items)
         if told is None:

@@ -70,7 +70,7 @@ def ours(arguments: argparse.Namespace, row: TokenRow) -> tuple[Any, torch.optim
     def backward() -> float:
         with save_on_cpu() if made.trainer.offload_activations else nullcontext():
             loss = supervised_loss(module.network, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     return module.network, module.configure_optimizers()["optimizer"], backward
@@ -84,7 +84,9 @@ def trl(arguments: argparse.Namespace, row: TokenRow) -> tuple[Any, torch.optim.
     from trl import SFTConfig, SFTTrainer
 
     plain = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<unk>": 2}, unk_token="<unk>"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>")
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>"
+    )
     model = gpu.network(gpu.SHAPES[arguments.shape])
     if importlib.util.find_spec("flash_attn") is not None and gpu.DEVICE.type == "cuda":
         model.set_attn_implementation("flash_attention_2")
@@ -106,7 +108,8 @@ def trl(arguments: argparse.Namespace, row: TokenRow) -> tuple[Any, torch.optim.
     def backward() -> float:
         loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=None)
         loss.backward()
-        return loss.item()
+        value: float = loss.item()
+        return value
 
     made = settings(arguments)
     return model, optimizer(model.parameters(), made.training, made.seed), backward
@@ -171,16 +174,17 @@ def compare(arguments: argparse.Namespace, tokens: int) -> dict[str, Any]:
         found: dict[str, Any] = {"tokens of a pack": tokens}
         for name, values in told.items():
             found[name] = figures(arguments, tokens, values) if values else "out of memory"
-        if told["ours"] and told.get("trl"):
+        mine, peer = told["ours"], told.get("trl")
+        if mine and peer:
             gradients = [torch.load(Path(folder) / f"{name}.pt") for name in names]
             assert gradients[0].keys() == gradients[1].keys()
             off = max(float((gradients[0][key] - value).norm() / value.norm()) for key, value in gradients[1].items())
-            gap = abs(told["ours"]["loss"] - told["trl"]["loss"]) / told["trl"]["loss"]
+            gap = abs(mine["loss"] - peer["loss"]) / peer["loss"]
             assert gap < 0.01 and off < TOLERANCE, f"losses differ by {gap:.1e}, gradients by {off:.1e}"
             found |= {
                 "largest relative difference of gradients": f"{off:.1e}",
-                "ratio of time": round(told["trl"]["seconds"] / told["ours"]["seconds"], 3),
-                "ratio of peak memory": round(told["trl"]["peak"] / told["ours"]["peak"], 3),
+                "ratio of time": round(peer["seconds"] / mine["seconds"], 3),
+                "ratio of peak memory": round(peer["peak"] / mine["peak"], 3),
             }
     return found
 

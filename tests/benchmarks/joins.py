@@ -14,8 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from setting import encoder_over, length, median_seconds, scenario, tell, tokenizers
+from tokenizers import Tokenizer
 
 from longsafety.corpus.corpus import read_documents
+from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.recipe import Sample
 from longsafety.scenarios.build import build
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.tasks.registry import TASKS
@@ -49,13 +52,13 @@ def main() -> None:
             timed = samples[:: max(len(samples) // 100, 1)]
             texts_of = [encoder.prompt_text(*item.prompt()) for item in timed]
 
-            def assembled(encoder=encoder, timed=timed) -> None:
+            def assembled(encoder: ChatEncoder = encoder, timed: list[Sample] = timed) -> None:
                 for cache in (encoder._between, encoder._ends):
                     cache.cache_clear()  # every join anew
                 for item in timed:
                     encoder.prompt_ids(*item.prompt())
 
-            def whole_text(plain=plain, texts_of=texts_of) -> None:
+            def whole_text(plain: Tokenizer = plain, texts_of: list[str] = texts_of) -> None:
                 for text in texts_of:
                     plain.encode(text, add_special_tokens=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -36,7 +37,8 @@ def main() -> None:
         ]
     own, peer = Index(texts), bm25s.BM25()
 
-    def tokens(batch: list[str], **options: object) -> object:
+    def tokens(batch: list[str], **options: object) -> Any:
+        """``Tokenized``; lists of words with ``return_ids=False``."""
         return bm25s.tokenize(batch, stopwords="en", token_pattern=_WORD, show_progress=False, **options)
 
     def index_directly() -> None:

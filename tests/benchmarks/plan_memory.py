@@ -72,7 +72,7 @@ def steps(module: CausalTuner, settings: Settings, pack_tokens: int) -> None:
     optimizer = module.configure_optimizers()["optimizer"]
     for _ in range(2):
         for _ in range(2):
-            supervised_loss(module.network, batch).backward()
+            supervised_loss(module.network, batch).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -121,8 +121,10 @@ def main() -> None:
         measure(sys.argv[1])
         return
     there = any(CACHE.glob("smollm2*/model.safetensors"))
-    rows = {case: compare(case) for case in CASES if there or not case.startswith("nano")}
-    rows |= {case: "left out: SmolLM2 is not in the cache" for case in CASES if case not in rows}  # type: ignore[dict-item]
+    rows: dict[str, dict[str, Any] | str] = {
+        case: compare(case) for case in CASES if there or not case.startswith("nano")
+    }
+    rows |= {case: "left out: SmolLM2 is not in the cache" for case in CASES if case not in rows}
     tell("plan-memory", rows)
     off = [
         case for case, row in rows.items() if isinstance(row, dict) and abs(row["planned / measured"] - 1) > TOLERANCE

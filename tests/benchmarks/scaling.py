@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 from setting import RESULTS, encoder_over, length, median_seconds, scenario, tell, tokenizers
 
 from longsafety.corpus.corpus import read_documents
+from longsafety.samples.recipe import Sample
 from longsafety.scenarios.build import build
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.settings import Corpus
@@ -60,7 +61,7 @@ def main() -> None:
             builder = build(scenario({"HarmfulNIAH": AT_ONCE}), length(tokens), seeds, encoder, split="train", seed=0)
             items = [item for item in builder.samples() if item.kind == "harmful"]
 
-            def render(items=items) -> None:
+            def render(items: list[Sample] = items) -> None:
                 for item in items:
                     encoder.prompt_text(item.context, item.question)
 

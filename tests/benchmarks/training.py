@@ -48,7 +48,7 @@ def network(case: str) -> Any:
 
         cache = Path.home() / ".cache" / "longsafety"
         base = load_model(Model(name="smollm2", source="smollm2", window=8192), cache, seed=0)
-        base.gradient_checkpointing_enable(CHECKPOINTING["full"])
+        base.gradient_checkpointing_enable(CHECKPOINTING["full"])  # type: ignore[no-untyped-call]
         return add_lora(base, Lora(), 0).train()
     shapes = {"ragged": (4, 32_000), "prefix": (4, 32_000), "long": (2, 128_256)}
     layers, vocabulary = shapes[case]
@@ -89,7 +89,7 @@ def step_of(side: str, case: str, count: int) -> Any:
 
         def step() -> float:
             loss = supervised_loss(model, batch)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             return loss.item()
 
         return step, model
@@ -108,7 +108,7 @@ def step_of(side: str, case: str, count: int) -> Any:
                 loss = weight * torch.nn.functional.cross_entropy(logits.float(), ids[0, -chat.num_answer :])
             else:
                 loss = weight * model(input_ids=ids, labels=labels, use_cache=False).loss
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return total
 
@@ -123,7 +123,9 @@ def _trl_step(model: Any, members: list[Member]) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     plain = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1, "<unk>": 2}, unk_token="<unk>"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>")
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>"
+    )
     rows = {
         "input_ids": [chat.ids.tolist() for chat, _ in members],
         "completion_mask": [[0] * (len(chat.ids) - chat.num_answer) + [1] * chat.num_answer for chat, _ in members],
@@ -141,7 +143,8 @@ def _trl_step(model: Any, members: list[Member]) -> Any:
     def step() -> float:
         loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=None)
         loss.backward()
-        return loss.item()
+        value: float = loss.item()
+        return value
 
     print(f"# trl: {total} tokens, {supervised} supervised, keys {sorted(batch)}", file=sys.stderr)
     return step

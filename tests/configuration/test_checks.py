@@ -235,10 +235,10 @@ def test_what_an_export_writes_is_what_the_scenario_has(format: str, tmp_path: P
 def test_an_export_into_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").touch()
     typed = (*EXPORTING, "export.format=messages", f"export.path={tmp_path}")
-    assert re.fullmatch(r"export\.path = \S+: is not empty; give a new or empty folder", *problems(*typed))
-    assert re.fullmatch(
-        r"export\.path = \S+/kept\.txt: is a file; give .*", *problems(*typed[:-1], f"{typed[-1]}/kept.txt")
-    )
+    [line] = problems(*typed)
+    assert re.fullmatch(r"export\.path = \S+: is not empty; give a new or empty folder", line)
+    [line] = problems(*typed[:-1], f"{typed[-1]}/kept.txt")
+    assert re.fullmatch(r"export\.path = \S+/kept\.txt: is a file; give .*", line)
     settle(compose_jobs([*typed[:-1], f"{typed[-1]}/new"]))
 
 

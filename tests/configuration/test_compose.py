@@ -29,7 +29,7 @@ GROUP_FILES = sorted(path for root in (CONF, SWEEPS) for path in root.glob("*/**
 """Every option of a group; ``_shared`` is a part of others."""
 MODELS = sorted(path.stem for path in CONF.glob("model/[!_]*.yaml"))
 SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/[!_]*.yaml"))
-HELPS = ([], ["teacher.model=served"], ["data_mix=base"], ["stages=[build]"])
+HELPS: tuple[list[str], ...] = ([], ["teacher.model=served"], ["data_mix=base"], ["stages=[build]"])
 """What some options need beside them: a server names its model itself, and a benchmark alone trains nothing."""
 
 

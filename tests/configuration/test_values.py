@@ -17,7 +17,7 @@ from longsafety.settings import Settings
 
 def settled(*arguments: str, multirun: bool = False, notes: list[str] | None = None) -> list[Settings]:
     jobs = compose_jobs(["scale=smoke", *arguments], multirun=multirun)
-    return settle(jobs, [].append if notes is None else notes.append)
+    return settle(jobs, ([] if notes is None else notes).append)
 
 
 def problem(*arguments: str, multirun: bool = False) -> str:

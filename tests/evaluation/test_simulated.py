@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from longsafety.evaluation.scores.compare import compare
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.headline import findings
+from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
@@ -97,12 +98,11 @@ MODELS: dict[str, Choose] = {"refuses": refuses, "knows": knows, "guesses": gues
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory: pytest.TempPathFactory) -> list[Arm]:
     found = []
+    encoder = cast(ChatEncoder, Characters())
     evaluation = Evaluation(scorers=["letter", "likelihood"], orders="cyclic", wordings=2)
     for name, choose in MODELS.items():
         folder = tmp_path_factory.mktemp(name)
-        collect_answers(
-            ITEMS, Stub(choose), Characters(), evaluation, max_tokens=2048, folder=folder, progress=lambda: None
-        )  # type: ignore[arg-type]
+        collect_answers(ITEMS, Stub(choose), encoder, evaluation, max_tokens=2048, folder=folder, progress=lambda: None)
         found.append(Arm(name, read_answers(folder / ANSWERS)))
     return found
 
@@ -172,7 +172,7 @@ def test_a_model_that_always_says_a_is_detected(compared: Comparison, behind: Bi
 def test_wordings_disagree_where_the_model_guesses(behind: BiasTables) -> None:
     table = behind.wordings.set_index("arm")
     assert table["n"].tolist() == [2 * PAIRS] * 4
-    assert (table.loc["knows", "spread"], table.loc["knows", "same"]) == (pytest.approx(0), 1)
+    assert table.loc["knows", "spread"] == pytest.approx(0) and table.loc["knows", "same"] == 1
     assert table.loc["guesses", "same"] == pytest.approx((1 / 4 + 1 / 3) / 2, abs=0.03)
 
 
@@ -187,10 +187,11 @@ def test_bins_count_every_item_once(behind: BiasTables) -> None:
 
 def test_differences_are_tested_by_document(compared: Comparison) -> None:
     paired = compared.paired.set_index(["arm", "scorer", "metric", "task"])
-    row = paired.loc[("knows", "likelihood", "safe_response", "all")]
+    rows = paired.to_dict("index")
+    row = rows["knows", "likelihood", "safe_response", "all"]
     assert (row["n"], row["sources"]) == (PAIRS, PAIRS // 2)
     assert row["low"] < 0.75 < row["high"] and row["p_adjusted"] < 1e-9 and row["p_equivalent"] > 0.99
-    same = paired.loc[("says_a", "letter", "safe_response", "all")]
+    same = rows["says_a", "letter", "safe_response", "all"]
     assert same["p_value"] > 0.01 and same["p_equivalent"] < 0.01 and 0 < same["detectable"] < 0.05
     adjusted = paired["p_adjusted"] >= paired["p_value"]
     assert adjusted.all()

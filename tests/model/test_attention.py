@@ -114,10 +114,10 @@ def test_at_the_rows_that_are_read(name: str, block: int, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", TRIES)
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_without_gradients_it_is_merged_from_parts(name: str, kind: torch.dtype) -> None:
-    made = [tensor.detach().to(kind) for tensor in tensors(TRIES[name])]
-    with_mask, _ = trie_attention(Layer(), *made, None, nodes=TRIES[name], scaling=0.3)
+    query, key, value = (tensor.detach().to(kind) for tensor in tensors(TRIES[name]))
+    with_mask, _ = trie_attention(Layer(), query, key, value, None, nodes=TRIES[name], scaling=0.3)
     with torch.no_grad():
-        merged, _ = trie_attention(Layer(), *made, None, nodes=TRIES[name], scaling=0.3)
+        merged, _ = trie_attention(Layer(), query, key, value, None, nodes=TRIES[name], scaling=0.3)
     tolerance = 1e-5 if kind == torch.float32 else 2e-2
     assert_alike([with_mask], [merged], tolerance=tolerance)
     assert not (any(node.ancestors for node in TRIES[name]) and torch.equal(with_mask, merged))
@@ -180,12 +180,10 @@ def test_varlen_is_called_with_the_chats_bounds(monkeypatch: pytest.MonkeyPatch)
     def pretended(q: Any, k: Any, v: Any, at: Any, same: Any, longest: int, _: int, **options: Any) -> torch.Tensor:
         assert at is same and at.dtype == torch.int32 and longest == int(at.diff().max())
         assert options.pop("window_size") == (-1, 0)  # causal
-        chats = [
-            torch.nn.functional.scaled_dot_product_attention(
-                *(part[start:stop].transpose(0, 1)[None] for part in (q, k, v)), is_causal=True, **options
-            )
-            for start, stop in zip(at[:-1].tolist(), at[1:].tolist(), strict=True)
-        ]
+        chats = []
+        for start, stop in zip(at[:-1].tolist(), at[1:].tolist(), strict=True):
+            query, key, value = (part[start:stop].transpose(0, 1)[None] for part in (q, k, v))
+            chats.append(torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, **options))
         return torch.cat(chats, dim=2)[0].transpose(0, 1)
 
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", pretended)

@@ -18,7 +18,7 @@ from longsafety.errors import DataError
 from longsafety.model import export as exporting
 from longsafety.model.attention import NAME
 from longsafety.model.export import export_weights
-from longsafety.model.load import load_model, load_tokenizer
+from longsafety.model.load import load_model, load_tokenizer, read_network
 from longsafety.model.lora import add_lora
 from longsafety.settings import Settings
 
@@ -176,7 +176,8 @@ def test_card(make: Make, tmp_path: Path) -> None:
     scores = [{"metric": "SafeResponse", "task": "all", "value": 0.51239, "low": None}]
     export_weights(settings, tmp_path / "weights", folder, facts=FACTS | {"scores": scores, "base_licence": "Llama3.1"})
     card = (folder / "README.md").read_text()
-    header: dict[str, Any] = dict(metadata_load(folder / "README.md"))
+    header = metadata_load(folder / "README.md")
+    assert header is not None
     assert header["license"] == "llama3.1"
     assert "base_model" not in header  # random weights are no repository
     assert header["library_name"] == "transformers"
@@ -199,7 +200,8 @@ def test_card_without_licence_and_scores(make: Make, tmp_path: Path) -> None:
         patched.setattr(exporting, "identity", lambda *_: "Qwen/Qwen2.5-7B@0123")
         card = exporting.render_card(settings, done, FACTS)
     (tmp_path / "README.md").write_text(card)
-    header: dict[str, Any] = dict(metadata_load(tmp_path / "README.md"))
+    header = metadata_load(tmp_path / "README.md")
+    assert header is not None
     assert (header["license"], header["license_name"]) == ("other", "unknown")
     assert header["base_model"] == "Qwen/Qwen2.5-7B"
     assert "governs this model: **unknown**" in card
@@ -237,14 +239,13 @@ def test_other_logits_leave_nothing(make: Make, tmp_path: Path, monkeypatch: pyt
     settings = make(tune)
     trained(settings, tmp_path / "weights")
     name = "adapter/adapter_model.safetensors" if tune == "lora" else "model.safetensors"
-    read = exporting.read_network
 
     def damaged(folder: Path, *rest: Any) -> Any:
-        network = read(folder, *rest)
+        network = read_network(folder, *rest)
         if folder.name.endswith(".partial"):
             path = folder / name
             save_file({key: value + 0.5 for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
-        return read(folder, *rest) if tune == "full" else network
+        return read_network(folder, *rest) if tune == "full" else network
 
     monkeypatch.setattr(exporting, "read_network", damaged)
     with pytest.raises(DataError, match=r"has other logits than the trained model \(they differ by .*nothing was kept"):

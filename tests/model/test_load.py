@@ -16,6 +16,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from transformers import BatchEncoding
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError
@@ -53,6 +54,7 @@ def test_tiny_end_to_end(made: Path) -> None:
     network, again = (load.load_model(model(attention="eager"), made, seed=0) for _ in range(2))
     tokenizer = load.load_tokenizer(model(), made)
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], return_tensors="pt", return_dict=True)
+    assert isinstance(ids, BatchEncoding)
     with torch.inference_mode():
         first, second = network(**ids).logits, again(**ids).logits
     assert torch.equal(first, second)

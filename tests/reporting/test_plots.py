@@ -7,10 +7,12 @@ from typing import Any
 
 import matplotlib.colors as colors
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import ComparisonView
+from longsafety.reporting.scatter import safety_against_compliance
 
 
 def _overlaps(figure: Figure) -> list[tuple[str, str]]:
@@ -22,7 +24,7 @@ def _overlaps(figure: Figure) -> list[tuple[str, str]]:
 
 
 def test_labels_of_seven_arms_do_not_overlap(seven: Any) -> None:
-    figure = plots.safety_against_compliance(ComparisonView(seven))
+    figure = safety_against_compliance(ComparisonView(seven))
     assert figure is not None and _overlaps(figure) == []
 
 
@@ -30,7 +32,7 @@ def test_labels_of_arms_at_one_point_do_not_overlap(seven: Any, comparison_of: A
     same = comparison_of(scorers=("likelihood",))
     shares = same.scores["metric"].isin(["safe_response", "compliance"])
     same.scores.loc[shares, ["value", "low", "high"]] = [1.0, 0.9, 1.0]
-    figure = plots.safety_against_compliance(ComparisonView(same))
+    figure = safety_against_compliance(ComparisonView(same))
     assert figure is not None and _overlaps(figure) == []
     assert {text.get_text() for text in figure.axes[0].texts} == set(seven.scores["arm"])
 
@@ -44,7 +46,7 @@ def test_an_arm_keeps_its_colour_in_all_figures(seven: Any, record_of: Any) -> N
     view = ComparisonView(seven)
     given = style.styles(view)
     assert len(set(given.values())) == 7
-    scatter, loss = plots.safety_against_compliance(view), plots.training_loss([record_of("longsafety")], given)
+    scatter, loss = safety_against_compliance(view), plots.training_loss([record_of("longsafety")], given)
     assert scatter is not None and loss is not None
     for figure in (scatter, loss):
         label = next(text for text in figure.axes[0].texts if text.get_text() == "longsafety")
@@ -57,6 +59,7 @@ def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
     harmful = figure.axes[0]
     widths: dict[float, float] = {}
     for bar in harmful.patches:
+        assert isinstance(bar, Rectangle)
         widths[round(bar.get_y(), 2)] = widths.get(round(bar.get_y(), 2), 0.0) + bar.get_width()
     assert len(widths) == 7 and all(abs(width - 1) < 1e-9 for width in widths.values())
     legend = figure.axes[2].get_legend()

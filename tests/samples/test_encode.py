@@ -198,7 +198,7 @@ def test_a_samples_ids_are_its_prompts_and_its_answers(
     ids, num_answer = encoder.sample_ids(one)
     assert ids[:-num_answer].tolist() == encoder.prompt_ids(context, one.question, history, goal).tolist()
     assert ids[-num_answer:].tolist() == encoder.answer_ids(one.question, one.answer).tolist()
-    assert (ids.dtype, ids.ndim) == (np.int64, 1)
+    assert (ids.dtype, ids.ndim) == (np.dtype(np.int64), 1)
 
 
 def test_answers_end_the_sample_with_their_end_token(tiny_encoder: ChatEncoder) -> None:
@@ -231,7 +231,7 @@ def test_a_copy_in_another_process_encodes_the_same(tiny_encoder: ChatEncoder) -
     import pickle
 
     copied = pickle.loads(pickle.dumps(tiny_encoder))
-    context = [Span(0, 0, 80), " Needle. ", Span(1, 5, 90)]
+    context: list[Segment] = [Span(0, 0, 80), " Needle. ", Span(1, 5, 90)]
     assert copied.prompt_ids(context, "What?").tolist() == tiny_encoder.prompt_ids(context, "What?").tolist()
 
 

@@ -60,7 +60,7 @@ def test_as_many_are_made_as_asked_for_and_each_stands_for_itself(aligned: list[
     for kind, samples in (("long_align", aligned), ("short_safety", short)):
         assert [sample.id for sample in samples] == [f"{kind}-{index:05d}" for index in range(COUNT)]
         assert all(sample.pair_id == sample.id and sample.kind == kind for sample in samples)
-        assert all(sample.roles == sample.choices == sample.order == () for sample in samples)
+        assert all((sample.roles, sample.choices, sample.order) == ((), (), ()) for sample in samples)
 
 
 def test_long_align_asks_for_a_sentence_that_stands_in_the_context_once(
@@ -106,7 +106,7 @@ def test_long_align_has_the_training_length_and_a_depth_of_its_own(aligned: list
         spans = [(at, part) for at, part in enumerate(sample.context) if isinstance(part, Span)]
         before = sum(part.num_tokens for at, part in spans if at < sample.needles[0])
         assert sample.depth == pytest.approx(before / sum(part.num_tokens for _, part in spans))
-        assert 0.08 < sample.depth < 0.92
+        assert sample.depth is not None and 0.08 < sample.depth < 0.92
     assert len({round(sample.depth or 0, 1) for sample in aligned}) > 5
 
 

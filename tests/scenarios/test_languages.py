@@ -104,7 +104,7 @@ def crossed(
 ) -> dict[tuple[str, str], tuple[Builder, list[Sample]]]:
     """(language of the questions, of the contexts) → the builder and its harmful items."""
     tasks = dict.fromkeys(TASKS_HERE, TaskCounts(train=0, bench=4))
-    made = {}
+    made: dict[tuple[str, str], tuple[Builder, list[Sample]]] = {}
     for language, context_language in product(LANGUAGES, LANGUAGES):
         scenario = Scenario(name="s", tasks=tasks, language=language, context_language=context_language)
         crosses = language != context_language

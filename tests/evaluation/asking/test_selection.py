@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -104,7 +104,10 @@ def test_items_without_options_need_a_scorer_that_reads_none() -> None:
     [("likelihood", False, None), ("letter", True, 1), ("generate", True, 90), ("open", False, 70)],
 )
 def test_room_is_left_for_the_options_and_the_reply(
-    tiny_encoder: ChatEncoder, scorer: str, shown: bool, reply: int | None
+    tiny_encoder: ChatEncoder,
+    scorer: Literal["likelihood", "letter", "generate", "open"],
+    shown: bool,
+    reply: int | None,
 ) -> None:
     """The longest prompt and what comes behind it decide: the last token that fits does, one less does not."""
     one = item(1, choices=((" river" * 400,), ("b",)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -38,7 +38,8 @@ def test_letters_follow_the_order_of_the_options() -> None:
 def test_every_order_of_the_options_is_shown_once_the_seeded_one_first(
     tiny_encoder: ChatEncoder, tmp_path: Path
 ) -> None:
-    for kind, count in (("one", 1), ("cyclic", 4), ("all", 24)):
+    counts: dict[Literal["one", "cyclic", "all"], int] = {"one": 1, "cyclic": 4, "all": 24}
+    for kind, count in counts.items():
         evaluation = Evaluation(scorers=["likelihood", "letter"], orders=kind)
         one = ITEMS[0]
         found = option_orders(one, kind)

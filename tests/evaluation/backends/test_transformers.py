@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from longsafety.evaluation.asking.backend import Question
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.model.load import load_model
 from longsafety.settings import Model
+
+Forward = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,13 @@ def test_feed_forward_parts_in_chunks_give_the_same_and_are_put_back(
     seen: list[int] = []
     kinds = {type(layer.mlp) for layer in network.model.layers}
     for kind in kinds:
-        plain = kind.forward
-        monkeypatch.setattr(kind, "forward", lambda part, x, plain=plain: seen.append(x.shape[1]) or plain(part, x))
+        plain: Forward = kind.forward
+
+        def noted(part: torch.nn.Module, x: torch.Tensor, plain: Forward = plain) -> torch.Tensor:
+            seen.append(x.shape[1])
+            return plain(part, x)
+
+        monkeypatch.setattr(kind, "forward", noted)
     monkeypatch.setattr(backend_module, "_FEED_FORWARD", 7)
     chunked = backend.loglikelihoods(questions)
     np.testing.assert_allclose(np.concatenate(chunked), np.concatenate(whole), atol=1e-5, rtol=0)

@@ -24,7 +24,7 @@ from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.compare import compare
 from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.samples.encode import ChatEncoder
-from longsafety.samples.recipe import Sample, Span
+from longsafety.samples.recipe import Goal, Sample, Span
 from longsafety.settings import Evaluation
 from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
 from tests.evaluation.open_replies.judge_server import Server, fair, labels, rates
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_phrase")
 def item(number: int, kind: str, **changes: Any) -> Sample:
     name = f"T-{number}"
     roles = BENIGN_ROLES if kind.startswith("benign") else HARMFUL_ROLES
-    values = {
+    values: dict[str, Any] = {
         "id": name if kind == "harmful" else f"{name}-{kind}", "pair_id": name, "task": "T", "scenario": "QH",
         "kind": kind, "category": "c", "seed_id": "s", "licence": "MIT", "answer": "unused", "num_tokens": 40,
         "context": () if kind == "short" else (Span(number, 0, 30),), "question": f"What about {kind} {number}?",
@@ -77,10 +77,11 @@ def test_the_bare_question_is_shown_on_both_sides_of_a_context(tiny_encoder: Cha
     backend = Backend(tiny_encoder.tokenizer)
     evaluation = OPEN.model_copy(update={"open_prompts": "both", "max_open_tokens": 7})
     collect_answers(items, backend, tiny_encoder, evaluation, max_tokens=256, folder=tmp_path, progress=lambda: None)
+    goals: tuple[Goal, ...] = ("after", "before")
     expected = [
         tiny_encoder.prompt_text(one.context, one.question, (), goal)
         for one in items
-        for goal in (["after", "before"] if one.context else ["after"])
+        for goal in (goals if one.context else goals[:1])
     ]
     assert backend.prompts == expected
     assert backend.limits == {7}
@@ -193,8 +194,8 @@ def test_another_judge_needs_no_new_replies(place: Any, tmp_path: Path, monkeypa
     for other in ([], [judge, "evaluation.judge.model=two"], [judge, "evaluation.judge.retries=9"]):
         assert made(*other)[0] == answers
         assert made(*other)[1] != run
-    for other in ("evaluation.max_open_tokens=7", "evaluation.open_prompts=both"):
-        assert made(judge, other)[0] != answers
+    for changed in ("evaluation.max_open_tokens=7", "evaluation.open_prompts=both"):
+        assert made(judge, changed)[0] != answers
     labels(tmp_path, [{"reply": "No.", "refusal": True}])
     assert made(judge)[0] == answers
     assert made(judge)[1] != run

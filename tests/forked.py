@@ -1,0 +1,59 @@
+"""Runs commands in forks of one process that has imported their libraries: each start costs seconds otherwise.
+
+The commands and their workers are processes as ever, with arguments, environment, output and exit status of their own.
+That they also start from nothing is shown by the tests that kill them, by ``test_command`` and by ``test_wheel``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import lightning  # noqa: F401  these four are what takes long
+import matplotlib.pyplot  # noqa: F401
+import mlflow.tracking  # noqa: F401
+import peft  # noqa: F401
+
+from longsafety.__main__ import main
+from longsafety.pipeline import launch, worker
+
+
+def command(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    """``python -m longsafety`` with its output in files ``stdout`` and ``stderr`` of ``folder``; ends the process."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        file = os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdout, sys.stderr = open(1, "w", encoding="utf-8"), open(2, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    sys.argv = ["longsafety", *arguments]
+    launch._worker = _forked_worker
+    _end_with(main)
+
+
+def _forked_worker(what: str, *folders: Path) -> int:
+    """Stands for the start of a worker's process: a fork, whose status is returned."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        _end_with(lambda: worker.main([what, *map(str, folders)]))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _end_with(run: Callable[[], int | None]) -> None:
+    """Ends this process with the status of ``run``, as an interpreter would."""
+    status: object = 1
+    try:
+        status = run()
+    except SystemExit as error:
+        status = error.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
