@@ -20,7 +20,7 @@ import pytest
 
 import longsafety
 from longsafety.model import tiny
-from longsafety.model.load import load_tokenizer
+from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
 from longsafety.samples.encode import ChatEncoder

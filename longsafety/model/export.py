@@ -16,9 +16,10 @@ from longsafety.environment import environment
 from longsafety.errors import DataError, first_line
 from longsafety.files import whole_folder
 from longsafety.formats.export import folder_problem
-from longsafety.model.load import load_model, load_tokenizer, read_network
+from longsafety.model.load import load_model, read_network
 from longsafety.model.smollm2 import REPOSITORY
 from longsafety.model.source import identity
+from longsafety.model.tokenizer import load_tokenizer
 from longsafety.settings import Model, Settings
 
 ADAPTER, CARD = "adapter", "README.md"

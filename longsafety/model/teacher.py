@@ -36,7 +36,7 @@ class TransformersTeacher(CachedTeacher):
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from longsafety.model.load import load_tokenizer
+        from longsafety.model.tokenizer import load_tokenizer
 
         return load_tokenizer(self._source, self.cache)
 

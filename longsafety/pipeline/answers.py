@@ -16,7 +16,7 @@ from longsafety.evaluation.backends.server import ServerBackend
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.backends.vllm import VllmBackend
 from longsafety.model.device import chosen_precision, use_threads
-from longsafety.model.load import template_hash
+from longsafety.model.tokenizer import template_hash
 from longsafety.pipeline.asked import asked, fitting
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.network import check_template, network

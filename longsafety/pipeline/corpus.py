@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from longsafety.corpus.corpus import read_documents
-from longsafety.model.load import load_tokenizer
+from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
 from longsafety.samples.encode import ChatEncoder

@@ -5,7 +5,8 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from longsafety.errors import ConfigError
-from longsafety.model.load import load_model, template_hash
+from longsafety.model.load import load_model
+from longsafety.model.tokenizer import template_hash
 from longsafety.model.trained import WEIGHTS, load_trained
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.run import Run, read_json

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from longsafety.data.length_table import length_rows
 from longsafety.data.tokens import TokenRows
-from longsafety.model.load import template_hash
+from longsafety.model.tokenizer import template_hash
 from longsafety.model.train import ROWS, encode, prepared, train
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix

@@ -17,9 +17,12 @@ from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
 from longsafety.ranks import end_with_parent, first_rank
 
+LOGGED_AT_ONCE_SECONDS = 60
+"""A run that took longer is logged when it ends; a shorter one with its sweep, because MLflow takes seconds to import."""
+
 
 def run(folder: Path, sweep: Path | None = None) -> None:
-    """Executes a run and logs it to its sweep; a rank other than the first only trains."""
+    """Executes a run, and logs a long one to its sweep; a rank other than the first only trains."""
     found = Run.load(folder)
     if not first_rank():
         if found.settings.trains:
@@ -28,7 +31,7 @@ def run(folder: Path, sweep: Path | None = None) -> None:
             join(found)
         return
     execute(found)
-    if sweep is not None and found.settings.tracks:
+    if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
         from longsafety.pipeline.compare import track
 
         track(folder, sweep)

@@ -18,8 +18,9 @@ from longsafety.errors import DataError
 from longsafety.model import export as exporting
 from longsafety.model.attention import NAME
 from longsafety.model.export import export_weights
-from longsafety.model.load import load_model, load_tokenizer, read_network
+from longsafety.model.load import load_model, read_network
 from longsafety.model.lora import add_lora
+from longsafety.model.tokenizer import load_tokenizer
 from longsafety.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from longsafety.errors import ConfigError
-from longsafety.model.load import template_hash
+from longsafety.model.tokenizer import template_hash
 from longsafety.pipeline.corpus import tokenizer
 
 if TYPE_CHECKING:

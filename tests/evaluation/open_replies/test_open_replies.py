@@ -19,7 +19,7 @@ from longsafety.evaluation.asking.backend import TokenBackend
 from longsafety.evaluation.asking.trials import question_sides
 from longsafety.evaluation.backends.transformers import TransformersBackend
 from longsafety.evaluation.open_replies.verdicts import VERDICTS, give_verdicts, judge_request
-from longsafety.model.load import load_tokenizer
+from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.compare import compare
 from longsafety.pipeline.run import SWEEP, TABLE

@@ -102,7 +102,8 @@ def test_a_local_task_runs_and_is_reported(place: Place, task_file: Path) -> Non
 
 def test_a_limit_and_unavailable_tasks(task_file: Path, tiny_cache: Path, tiny_model: Any) -> None:
     pytest.importorskip("lm_eval")
-    from longsafety.model.load import load_model, load_tokenizer
+    from longsafety.model.load import load_model
+    from longsafety.model.tokenizer import load_tokenizer
 
     network, tokenizer = load_model(tiny_model, tiny_cache, seed=0), load_tokenizer(tiny_model, tiny_cache)
 

@@ -1,0 +1,60 @@
+"""From ``settings.Model`` to its tokenizer, without its network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from longsafety import settings
+from longsafety.errors import DataError, first_line
+from longsafety.model import tiny
+from longsafety.model.source import read_json, source_folder
+
+
+def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
+    """The model's fast tokenizer, with a chat template and a pad token (the end token where it has none)."""
+    folder = tiny.tokenizer_folder(cache) if model.source == "tiny" else source_folder(model, cache, weights=False)
+    check_architecture(folder)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # a damaged tokenizer file raises nearly anything
+        raise DataError(f"{folder}: its tokenizer cannot be read ({first_line(error)}); restore its files") from error
+    if not tokenizer.chat_template:
+        raise DataError(
+            f"{folder}: model path without a chat template; chats are rendered with the model's own template: "
+            f"give an instruction-tuned model that has one, or add a chat_template.jinja to the folder"
+        )
+    if not tokenizer.is_fast:
+        raise DataError(f"{folder}: its tokenizer is not a fast one; add the tokenizer.json that a fast one needs")
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise DataError(f"{folder}: its tokenizer has no end token; name an eos_token in tokenizer_config.json")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def template_hash(tokenizer: Any) -> str:
+    """Twelve hex digits of the chat template (of all, where a tokenizer has several by name)."""
+    template = tokenizer.chat_template
+    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_architecture(folder: Path) -> None:
+    """Refuses a model whose architecture transformers lacks: code that a model brings along is never executed."""
+    path = folder / "config.json"
+    if not path.is_file():  # tiny's tokenizer
+        return
+    kind = read_json(path).get("model_type")
+    if kind not in transformers.CONFIG_MAPPING:
+        raise DataError(
+            f"{path}: transformers {transformers.__version__} has no architecture {kind!r}, and code that a model "
+            f"brings along is not executed; give a model that transformers knows, or convert it to such a one"
+        )
