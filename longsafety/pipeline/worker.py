@@ -18,7 +18,7 @@ from longsafety.pipeline.run import Run
 from longsafety.ranks import end_with_parent, first_rank
 
 LOGGED_AT_ONCE_SECONDS = 60
-"""A run that took longer is logged when it ends; a shorter one with its sweep, because MLflow takes seconds to import."""
+"""A run that took longer is logged when it ends, a shorter one with its sweep: MLflow takes seconds to import."""
 
 
 def run(folder: Path, sweep: Path | None = None) -> None:
