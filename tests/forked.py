@@ -18,7 +18,8 @@ import mlflow.tracking  # noqa: F401
 import peft  # noqa: F401
 
 from longsafety.__main__ import main
-from longsafety.pipeline import launch, worker
+from longsafety.pipeline import worker
+from longsafety.pipeline.workers import Workers
 
 
 def command(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
@@ -31,11 +32,11 @@ def command(arguments: Sequence[str], environment: Mapping[str, str], folder: st
         os.close(file)
     sys.stdout, sys.stderr = open(1, "w", encoding="utf-8"), open(2, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
     sys.argv = ["longsafety", *arguments]
-    launch._worker = _forked_worker
+    Workers.run = _forked_worker  # type: ignore[method-assign, assignment]
     _end_with(main)
 
 
-def _forked_worker(what: str, *folders: Path) -> int:
+def _forked_worker(workers: Workers, what: str, *folders: Path) -> int:
     """Stands for the start of a worker's process: a fork, whose status is returned."""
     sys.stdout.flush()
     child = os.fork()

@@ -10,12 +10,14 @@ import ast
 import gc
 import hashlib
 import importlib.metadata
+import os
 import platform
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from longsafety.corpus.prose import PLAIN_WORD, listed, prose_paragraphs
 
@@ -81,32 +83,44 @@ def _articles() -> Iterator[tuple[str, str, list[str]]]:
 
     for name, text in sorted(topics.items()):
         yield f"python/{name}", text.split("\n", 1)[0].replace('"', ""), list(prose_paragraphs(text, indented=True))
-    for distribution in DISTRIBUTIONS:
-        for path, source in _sources(distribution):
-            tree = _parse(source)
-            module = path.with_suffix("").as_posix().removesuffix("/__init__")
-            paragraphs = [p for docstring in _docstrings(tree) for p in prose_paragraphs(docstring)]
-            yield f"{distribution}/{module.replace('/', '.')}", _title(tree, module), paragraphs
+    files = [(f"{name}/{path}", str(path.locate())) for name in DISTRIBUTIONS for path in _files(name)]
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:  # most of the time is Python's parser's
+        for article in pool.map(_article, *zip(*files, strict=True), chunksize=16):
+            if article is not None:
+                yield article
 
 
-def _sources(distribution: str) -> Iterator[tuple[PurePosixPath, str]]:
+def _files(distribution: str) -> list[importlib.metadata.PackagePath]:
+    """The modules of an installed distribution that may hold prose."""
     try:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:
-        return
-    for path in sorted(file for file in files if file.suffix == ".py"):
-        if any(part in _SKIPPED_FOLDERS or _is_private(part) for part in path.parts[:-1]):
-            continue
-        if path.as_posix().startswith(_SKIPPED_PREFIXES) or _SKIPPED_FILE.search(path.name):
-            continue
-        try:
-            source = path.locate().read_bytes().decode("utf-8")  # type: ignore[attr-defined]
-        except (OSError, UnicodeDecodeError):
-            continue
-        documented = sum(map(len, source.split('"""')[1::2])) + sum(map(len, source.split("'''")[1::2]))
-        worth_parsing = documented >= max(_MIN_DOCUMENTED_CHARS, _MIN_DOCUMENTED_SHARE * len(source))
-        if worth_parsing and "generated" not in source[:300].lower():
-            yield path, source
+        return []
+    return [
+        path
+        for path in sorted(file for file in files if file.suffix == ".py")
+        if not any(part in _SKIPPED_FOLDERS or _is_private(part) for part in path.parts[:-1])
+        and not path.as_posix().startswith(_SKIPPED_PREFIXES)
+        and not _SKIPPED_FILE.search(path.name)
+    ]
+
+
+def _article(name: str, path: str) -> tuple[str, str, list[str]] | None:
+    """(id, title, paragraphs) of the module ``distribution/path``; None where its docstrings are not worth parsing."""
+    try:
+        source = Path(path).read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    documented = sum(map(len, source.split('"""')[1::2])) + sum(map(len, source.split("'''")[1::2]))
+    if documented < max(_MIN_DOCUMENTED_CHARS, _MIN_DOCUMENTED_SHARE * len(source)):
+        return None
+    if "generated" in source[:300].lower():
+        return None
+    tree = _parse(source)
+    distribution, _, file = name.partition("/")
+    module = file.removesuffix(".py").removesuffix("/__init__")
+    paragraphs = [paragraph for docstring in _docstrings(tree) for paragraph in prose_paragraphs(docstring)]
+    return f"{distribution}/{module.replace('/', '.')}", _title(tree, module), paragraphs
 
 
 def _parse(source: str) -> ast.Module:

@@ -46,7 +46,20 @@ STAGES = (
     "capability",
 )
 """Files of ``pipeline/`` that have an address of their own, by which others depend on them."""
-RUNNERS = ("run", "reuse", "addresses", "pipeline", "scores", "record", "show", "export", "compare", "launch", "worker")
+RUNNERS = (
+    "run",
+    "reuse",
+    "addresses",
+    "pipeline",
+    "scores",
+    "record",
+    "show",
+    "export",
+    "compare",
+    "launch",
+    "worker",
+    "workers",
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,12 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from longsafety.environment import worker_environment
 from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.model.kernels import missing_packages
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
+from longsafety.pipeline.workers import Workers, can_fork
 from longsafety.planning.tables import plan_tables
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
@@ -36,7 +35,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if first.stages == ["plan"]:
         return _show_plans(jobs)
     if not first_rank():
-        return next((code for code in (_worker("run", Run.freeze(job).folder) for job in jobs) if code), 0)
+        with Workers(fork=False) as workers:
+            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in jobs) if code), 0)
     writable(Path(first.paths.outputs))
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
         check_tracker(first.tracking, Path(first.paths.outputs))
@@ -45,11 +45,17 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if problems := [problem for run in runs if not run.done and (problem := _export_problem(run))]:
         raise ConfigError(problems)
     sweep = _freeze_sweep(runs, command)
+    with Workers(fork=all(can_fork(run.settings) for run in runs)) as workers:
+        return _execute(runs, sweep, workers) or _show(runs, sweep, workers)
+
+
+def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
+    """Executes the runs that are not finished, up to the first that fails. Returns its exit status, or 0."""
     for number, run in enumerate(runs, 1):
         if _finished(run):
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {title(run.settings)}", flush=True)
-        code = _worker("run", run.folder, sweep)
+        code = workers.run("run", run.folder, sweep)
         if code:
             done = sum(item.done for item in runs)
             print(
@@ -58,7 +64,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
                 file=sys.stderr,
             )
             return code
-    return _show(runs, sweep)
+    return 0
 
 
 def title(settings: Settings) -> str:
@@ -114,7 +120,7 @@ def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
     return folder
 
 
-def _show(runs: Sequence[Run], sweep: Path) -> int:
+def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
     """Prints what the finished runs have made, after their comparison where they are scored."""
     first = runs[0].settings
     if first.only_builds:
@@ -129,13 +135,13 @@ def _show(runs: Sequence[Run], sweep: Path) -> int:
             print(f"scores   {run.folder / 'scores.csv'}")
         if len(runs) == 1 and "report" not in first.stages:
             return 0
-    return _compare(first, sweep) if "score" in first.stages else 0
+    return _compare(first, sweep, workers) if "score" in first.stages else 0
 
 
-def _compare(first: Settings, folder: Path) -> int:
+def _compare(first: Settings, folder: Path, workers: Workers) -> int:
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
     if not done.exists():
-        code = _worker("compare", folder)
+        code = workers.run("compare", folder)
         if code:
             return code
         done.touch()
@@ -155,8 +161,3 @@ def _show_plans(jobs: Sequence[Settings]) -> int:
         console.print(part)
         console.print()
     return 0
-
-
-def _worker(what: str, *folders: Path) -> int:
-    command = [sys.executable, "-m", "longsafety.pipeline.worker", what, *map(str, folders)]
-    return subprocess.run(command, check=False, env=worker_environment()).returncode

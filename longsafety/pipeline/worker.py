@@ -3,6 +3,7 @@
 python -m longsafety.pipeline.worker run <folder with settings.yaml> [<folder with sweep.yaml>]
 python -m longsafety.pipeline.worker compare <folder with sweep.yaml>
 python -m longsafety.pipeline.worker ask <folder with settings.yaml> <folder with a share> <parent process>
+python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses> <parent process>
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from longsafety.environment import quiet
 from longsafety.errors import LongSafetyError
 from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.workers import serve
 from longsafety.ranks import end_with_parent, first_rank
 
 LOGGED_AT_ONCE_SECONDS = 60
@@ -54,9 +56,12 @@ def ask(folder: Path, share: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Executes ``arguments`` and returns the exit status: 2 for a mistake outside the program, 130 when interrupted."""
     what, folder, *rest = arguments
-    if what == "ask":
+    if what in ("ask", "serve"):
         end_with_parent(int(rest[1]))  # before the imports, which may take long
     quiet()
+    if what == "serve":
+        serve(int(folder), int(rest[0]), main)
+        return 0
     try:
         if what == "run":
             run(Path(folder), *map(Path, rest))
