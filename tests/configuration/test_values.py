@@ -201,7 +201,7 @@ def test_lengths_describe_themselves() -> None:
         for more in (["length.factor=2"], ["length=16k", "length.lengths=[4096,16384]"], ["length=paper"])
     )
     assert (str(one.length.bench_lengths), str(one.length.training_lengths)) == ("512", "256")
-    assert str(several.length.bench_lengths) == "4096, 16384"
+    assert str(several.length.bench_lengths) == "4,096 and 16,384"
     assert str(spread.length.bench_lengths) == "41,900 on average, at most 130,816"
     assert (several.length.bench_lengths.average, spread.length.training_lengths.average) == (10240, 40900)
 

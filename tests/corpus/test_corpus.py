@@ -163,7 +163,7 @@ def test_a_hub_name_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == [("owner/name", "v2")]
 
 
-@pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all", "book.txt", "a/b/c", ""])
+@pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all", "book.txt", "a/b/c"])
 def test_a_missing_path(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"corpus\.source"):

@@ -71,7 +71,7 @@ def test_a_curve_of_open_replies_goes_by_the_detector(
 
 
 def test_the_best_needs_a_curve() -> None:
-    with pytest.raises(ConfigError, match=r"training.keep = best: no curve tells which is; set training.curve_every"):
+    with pytest.raises(ConfigError, match=r"training.keep = best: needs the safety curve; set training.curve_every"):
         settle(compose_jobs(["scale=smoke", "training.keep=best"]))
 
 

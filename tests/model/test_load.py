@@ -23,6 +23,7 @@ from longsafety.errors import ConfigError, DataError
 from longsafety.model import load, smollm2, tiny
 from longsafety.model.lora import add_lora
 from longsafety.model.source import identity
+from longsafety.model.tokenizer import load_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -52,7 +53,7 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_tiny_end_to_end(made: Path) -> None:
     network, again = (load.load_model(model(attention="eager"), made, seed=0) for _ in range(2))
-    tokenizer = load.load_tokenizer(model(), made)
+    tokenizer = load_tokenizer(model(), made)
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], return_tensors="pt", return_dict=True)
     assert isinstance(ids, BatchEncoding)
     with torch.inference_mode():
@@ -128,7 +129,7 @@ def test_weights_that_would_stay_random(folder: Path, tmp_path: Path) -> None:
 def test_damaged_files(folder: Path, tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("[]")
     with pytest.raises(DataError, match=r"local: its tokenizer cannot be read \(.+\)"):
-        load.load_tokenizer(model(folder), tmp_path)
+        load_tokenizer(model(folder), tmp_path)
     (folder / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(DataError, match=r"local: its model cannot be read \(.+\)"):
         load.load_model(model(folder), tmp_path, seed=0)
@@ -140,7 +141,7 @@ def test_damaged_files(folder: Path, tmp_path: Path) -> None:
 def test_code_of_a_model_is_not_executed(folder: Path, tmp_path: Path) -> None:
     (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: ...\n")
     edit_json(folder / "config.json", lambda c: c.update(model_type="theirs", auto_map={"AutoConfig": "code.C"}))
-    for attempt in (load.load_tokenizer, lambda m, cache: load.load_model(m, cache, seed=0)):
+    for attempt in (load_tokenizer, lambda m, cache: load.load_model(m, cache, seed=0)):
         with pytest.raises(DataError, match=r"no architecture 'theirs', and code .* is not executed"):
             attempt(model(folder), tmp_path)
     edit_json(folder / "config.json", lambda c: c.update(model_type="llama"))
@@ -151,16 +152,16 @@ def test_code_of_a_model_is_not_executed(folder: Path, tmp_path: Path) -> None:
 def test_no_chat_template(folder: Path, tmp_path: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(DataError, match=r"local: model path without a chat template; .* add a chat_template\.jinja"):
-        load.load_tokenizer(model(folder), tmp_path)
+        load_tokenizer(model(folder), tmp_path)
 
 
 def test_pad_token_is_the_end_token_where_there_is_none(folder: Path, tmp_path: Path) -> None:
     edit_json(folder / "tokenizer_config.json", lambda c: c.pop("pad_token"))
-    tokenizer = load.load_tokenizer(model(folder), tmp_path)
+    tokenizer = load_tokenizer(model(folder), tmp_path)
     assert tokenizer.pad_token == tokenizer.eos_token == "<|im_end|>"
     edit_json(folder / "tokenizer_config.json", lambda c: c.pop("eos_token"))
     with pytest.raises(DataError, match=r"has no end token; name an eos_token in tokenizer_config\.json"):
-        load.load_tokenizer(model(folder), tmp_path)
+        load_tokenizer(model(folder), tmp_path)
 
 
 @pytest.mark.parametrize("source", ["/nowhere/model", "./model", "a/b/c"])
@@ -172,7 +173,7 @@ def test_no_such_folder(source: str, tmp_path: Path) -> None:
 def test_hub_name_offline(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for attempt in (identity, load.load_tokenizer, lambda m, cache: load.load_model(m, cache, seed=0)):
+    for attempt in (identity, load_tokenizer, lambda m, cache: load.load_model(m, cache, seed=0)):
         with pytest.raises(
             DataError, match=r"model\.source = 'owner/name': neither .* \(owner/name: the .*Offline.*\)"
         ):
@@ -186,7 +187,7 @@ def test_hub_name_offline(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_pat
     assert identity(model("owner/name", revision=COMMIT), tmp_path) == f"owner/name@{COMMIT}"
     load.load_model(model("owner/name"), tmp_path, seed=0)
     (snapshot / "model.safetensors").unlink()
-    load.load_tokenizer(model("owner/name"), tmp_path)
+    load_tokenizer(model("owner/name"), tmp_path)
     with pytest.raises(DataError, match=r"model\.source = 'owner/name'.*OfflineModeIsEnabled"):
         load.load_model(model("owner/name"), tmp_path, seed=0)
 
@@ -207,7 +208,7 @@ def test_smollm2_is_resolved_once(monkeypatch: pytest.MonkeyPatch, folder: Path,
     monkeypatch.setattr(smollm2, "fill_from_hub", fill)
     cache = tmp_path / "cache"
     assert identity(model("smollm2"), cache) == f"smollm2-135m-instruct:hub:{COMMIT}"
-    load.load_tokenizer(model("smollm2"), cache)
+    load_tokenizer(model("smollm2"), cache)
     load.load_model(model("smollm2"), cache, seed=0)
     assert len(calls) == 1
 

@@ -290,6 +290,7 @@ def test_the_fingerprint_follows_the_shipped_items_that_stand_in(
 ) -> None:
     before = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
     monkeypatch.setattr("longsafety.scenarios.seeds.shipped._files", lambda language: [rows])
+    monkeypatch.setattr("longsafety.scenarios.seeds.shipped._FOLDER", rows.parent)
     after = [seeds_fingerprint(source) for source in (str(rows), "shipped")]
     assert len({*before, *after}) == 4
 
