@@ -20,10 +20,8 @@ from longsafety.model.tokenizer import template_hash
 from longsafety.pipeline.asked import asked, fitting
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.network import check_template, network
-from longsafety.pipeline.run import Run, write_json
+from longsafety.pipeline.run import FACTS, Run, write_json
 from longsafety.pipeline.samples import bench_encoder
-
-FACTS = "evaluation.json"
 
 
 def answers(run: Run) -> Path:

@@ -13,9 +13,7 @@ from longsafety.evaluation.suites.names import IN_CONTEXT, harness_suites
 from longsafety.model.device import chosen_precision, use_threads
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.network import network
-from longsafety.pipeline.run import Run
-
-CAPABILITY = "capability.parquet"
+from longsafety.pipeline.run import CAPABILITY, Run
 
 
 def capability(run: Run) -> Path:

@@ -17,7 +17,7 @@ from longsafety.model.export import export_weights
 from longsafety.model.trained import SUMMARY, WEIGHTS
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts, tokenizer
-from longsafety.pipeline.run import Run, read_json
+from longsafety.pipeline.run import MIX, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.reporting.audit_view import check_rows
 from longsafety.samples.encode import ChatEncoder
@@ -76,7 +76,7 @@ def export_model(run: Run) -> None:
         kept / WEIGHTS,
         Path(str(settings.export.path)),
         facts={
-            "mix": read_json(kept / "mix.json"),
+            "mix": read_json(kept / MIX),
             "training": read_json(kept / SUMMARY),
             "scores": scores or None,
             "base_licence": settings.model.licence,

@@ -9,9 +9,7 @@ from longsafety.model.load import load_model
 from longsafety.model.tokenizer import template_hash
 from longsafety.model.trained import WEIGHTS, load_trained
 from longsafety.pipeline.corpus import tokenizer
-from longsafety.pipeline.run import Run, read_json
-
-TEMPLATE = "chat_template.json"
+from longsafety.pipeline.run import TEMPLATE, Run, read_json
 
 
 def network(run: Run) -> PreTrainedModel:

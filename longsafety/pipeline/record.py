@@ -10,7 +10,7 @@ import pandas as pd
 from longsafety.environment import environment
 from longsafety.model.trained import CURVE, HISTORY, SUMMARY, read_rows
 from longsafety.pipeline.corpus import corpus
-from longsafety.pipeline.run import Run, read_json
+from longsafety.pipeline.run import CAPABILITY, MIX, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, bench_encoder, benchmark
 from longsafety.pipeline.seeds import COUNTS
 from longsafety.reporting.record import Example, RunRecord
@@ -35,7 +35,7 @@ def record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
     return replace(
         found,
         counts=counts,
-        mix=read_json(weights / "mix.json"),
+        mix=read_json(weights / MIX),
         training={**read_json(weights / SUMMARY), **_reused(run)},
         history=read_rows(weights / HISTORY),
         curve=read_rows(weights / CURVE),
@@ -89,6 +89,6 @@ def _reused(run: Run) -> dict[str, str]:
 
 
 def _suites(run: Run) -> list[dict[str, Any]]:
-    path = run.folder / "capability.parquet"
+    path = run.folder / CAPABILITY
     table = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

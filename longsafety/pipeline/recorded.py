@@ -8,7 +8,7 @@ from longsafety.errors import print_left_out
 from longsafety.evaluation.answers import ANSWERS, write_answers
 from longsafety.evaluation.official.read import read_official
 from longsafety.formats.public import read_public
-from longsafety.pipeline.run import Run, write_json
+from longsafety.pipeline.run import FACTS, Run, write_json
 
 
 def recorded(run: Run) -> Path:
@@ -25,7 +25,7 @@ def recorded(run: Run) -> Path:
         print_left_out(read.bad)
         write_answers(read.rows, folder / ANSWERS)
         facts = {"items": len(read.rows), "answers": len(read.rows), "recorded": read.counts, "bad": read.bad}
-        write_json(folder / "evaluation.json", facts)
+        write_json(folder / FACTS, facts)
 
     return run.stage("answers", make)
 

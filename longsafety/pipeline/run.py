@@ -23,6 +23,8 @@ from longsafety.stages import Store, folder_name, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
 DONE, TABLE = "done", "table.txt"
+MIX, TEMPLATE, FACTS, CAPABILITY = "mix.json", "chat_template.json", "evaluation.json", "capability.parquet"
+"""Files of the stages weights (two), answers and capability."""
 T = TypeVar("T")
 
 

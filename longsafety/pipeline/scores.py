@@ -23,13 +23,13 @@ from longsafety.evaluation.scorers import SHOWS_OPTIONS
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
 from longsafety.pipeline.record import plain_record, record
-from longsafety.pipeline.run import TABLE, Run, read_json
+from longsafety.pipeline.run import CAPABILITY, FACTS, TABLE, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, benchmark
 from longsafety.reporting.totals_view import totals_table
 from longsafety.reporting.verdict_view import verdict_line
 from longsafety.samples.recipe import SampleFile, read_samples
 
-CAPABILITY, OFFICIAL = "capability.parquet", "official"
+OFFICIAL = "official"
 
 
 def scores(run: Run) -> None:
@@ -39,7 +39,7 @@ def scores(run: Run) -> None:
     """
     folder = run.need("answers", "add evaluate to stages")
     settings, evaluation = run.settings, run.settings.evaluation
-    facts, answers = read_json(folder / "evaluation.json"), read_answers(folder / ANSWERS)
+    facts, answers = read_json(folder / FACTS), read_answers(folder / ANSWERS)
     opened = bool((answers["scorer"] == "open").any())
     if opened:
         answers, facts["open"] = verdicts(run, answers)

@@ -15,14 +15,12 @@ from longsafety.model.train import ROWS, encode, prepared, train
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix
 from longsafety.pipeline.reuse import ARM, arm
-from longsafety.pipeline.run import Run, write_json
+from longsafety.pipeline.run import MIX, TEMPLATE, Run, write_json
 from longsafety.ranks import end_with_parent, together
 from longsafety.reporting.tables import lengths_table, mix_table
 
 if TYPE_CHECKING:
     from longsafety.evaluation.curve import Curve
-
-MIX, TEMPLATE = "mix.json", "chat_template.json"
 
 
 def weights(run: Run) -> Path:
