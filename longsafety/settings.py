@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from longsafety.vocabulary import TWINS, ScenarioName, TwinKind
+from longsafety.vocabulary import CONTROLS, TWINS, Control, ScenarioName, TwinKind
 
 Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report"]
 ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
@@ -85,6 +85,10 @@ class Scenario(Section):
     """Which tasks are built, and from which seed items."""
 
     name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Draws the data: the splits, the items with their contexts and orders of options. It is part of the items' ids."""
+    strict: bool = False
+    """Stops the build where the audit's gate fails: where words alone tell which option is right."""
     seeds: Annotated[str, LocalPath(words=("shipped",))] = "shipped"
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"
@@ -173,12 +177,17 @@ class Export(Section):
     """A new or empty folder. In a sweep, each trained model is written to a subfolder named by its arm."""
     kinds: Annotated[list[Literal["harmful"] | TwinKind], Field(min_length=1)] = ["harmful"]
     """Kinds of built samples that are written; of a file that is read, all kinds are."""
+    twins: bool = False
+    """``format=longsafety_bench`` also writes each item's twins, into its task's file, with the columns ``twin``,
+    ``twin_of`` and ``right``."""
 
 
 class Source(Section):
     """One part of a data mix."""
 
-    kind: Literal["longsafety", "longsafety_short", "benign_twins", "short_safety", "long_align", "chats"]
+    kind: Literal[
+        "longsafety", "longsafety_short", "benign_twins", "benign_short", "short_safety", "long_align", "chats"
+    ]
     path: FileOrName = None
     """For ``chats``: a file, folder or hub dataset in a public schema of training chats."""
     format: str = "auto"
@@ -503,6 +512,9 @@ class Evaluation(Section):
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]
+    controls: list[Control] = [*CONTROLS]
+    """Blind controls of each item, by the scorers ``likelihood`` and ``letter``: with no question, and with another
+    seed item's. What they reach is not due to the question."""
     precision: Literal["auto", "32-true", "bf16-true", "bf16-mixed"] = "auto"
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What answers: the local model, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or

@@ -58,5 +58,5 @@ def _seeds(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         ).seeds
     except DataError:  # named in full by the stage that reads them
         return
-    for problem in seed_problems(scenario, complete(seeds, None, scenario.language).seeds, seed=settings.seed):
+    for problem in seed_problems(scenario, complete(seeds, None, scenario.language).seeds, seed=settings.scenario.seed):
         yield (("scenario.seeds", "scenario.tasks", "scenario.language"), problem)

@@ -18,6 +18,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "longsafety": ("harmful",),
     "longsafety_short": ("short",),
     "benign_twins": BENIGN_TWINS,
+    "benign_short": ("short_benign",),
     "short_safety": ("short_safety",),
     "long_align": ("long_align",),
     "chats": ("chat",),
@@ -40,14 +41,15 @@ def compose_mix(
     answer_tokens: Callable[[Sample], int],
     *,
     licence: str,
+    draw_seed: int,
     seed: int,
     chats: Mapping[str, list[Sample]] | None = None,
 ) -> Mix:
     """Draws every source's share of the budget from the files and shuffles; only what is drawn is read whole.
 
-    A source that is named in ``chats`` draws from its own samples there. ``answer_tokens`` counts a sample's
-    supervised tokens; ``licence`` is the corpus's. Raises DataError for a source with fewer samples than its share: no
-    arm may silently see less data than the others.
+    ``draw_seed`` draws, ``seed`` shuffles. A source that is named in ``chats`` draws from its own samples there.
+    ``answer_tokens`` counts a sample's supervised tokens; ``licence`` is the corpus's. Raises DataError for a source
+    with fewer samples than its share: no arm may silently see less data than the others.
     """
     entries = [entry for file in files for entry in _entries(file)]
     chosen: list[tuple[Sample, str]] = []
@@ -59,7 +61,7 @@ def compose_mix(
         share += source.share
         amount = round(share * mix.budget) - given  # rounds the running sum, so that the parts make the budget
         given += amount
-        drawn = _draw(of_kind, amount, mix.budget_unit, answer_tokens, seed)
+        drawn = _draw(of_kind, amount, mix.budget_unit, answer_tokens, draw_seed)
         if not drawn:
             raise DataError(
                 f"data_mix.sources.{name}: {len(of_kind)} {source.kind} samples do not fill its share "

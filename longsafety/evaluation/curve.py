@@ -33,7 +33,9 @@ def curve_evaluation(evaluation: Evaluation, training: Training) -> Evaluation:
     ``training.curve_items`` items of all tasks in turn."""
     limit = min(evaluation.select.limit or training.curve_items, training.curve_items)
     select = evaluation.select.model_copy(update={"limit": limit})
-    return evaluation.model_copy(update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one"})
+    return evaluation.model_copy(
+        update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one", "controls": []}
+    )
 
 
 class Curve(TrainingCurve):

@@ -12,6 +12,8 @@ SHOWS_OPTIONS = ("letter", "generate")
 """Scorers whose prompt lists the options; their answers may depend on the order."""
 READS_REPLY = ("generate", "open")
 """Scorers that read a greedy reply, so their answers have no scores."""
+CONTROLLED = ("likelihood", "letter")
+"""Scorers that answer blind controls, too."""
 NEEDS_NO_OPTIONS = ("open",)
 """Scorers that can evaluate an item without options."""
 BY_SERVER = ("letter", "generate", "open")

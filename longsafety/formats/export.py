@@ -12,7 +12,7 @@ from typing import Any
 from longsafety.errors import DataError
 from longsafety.files import user_path, whole_folder
 from longsafety.formats.card import Summary, render_card
-from longsafety.formats.layouts import FORMATS, Format
+from longsafety.formats.layouts import FORMATS, Format, with_twins
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, render_context
 from longsafety.samples.store import TokenStore
@@ -42,6 +42,8 @@ def export(
     if format not in FORMATS:
         raise DataError(f"export.format = {format!r}: must be one of {', '.join(FORMATS)}")
     form, folder = FORMATS[format], user_path(folder).resolve()
+    if facts.get("twins"):
+        form = with_twins(form)
     if problem := folder_problem(folder, format):
         raise DataError(problem)
     recipes = list(samples) if isinstance(samples, Iterator) else samples

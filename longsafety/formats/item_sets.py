@@ -9,24 +9,25 @@ from longsafety.formats.schema import NO_CONTEXT, Identified, Schema, checked_ta
 from longsafety.samples.language import english_or_chinese
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import (
-    BENIGN_ROLES,
+    BENIGN_KINDS,
+    BENIGN_TWINS,
+    DECLINES,
     HARMFUL_ROLES,
     ITEM_KINDS,
     PLACE_TASKS,
     TWINS,
-    TWO_BENIGN_ROLES,
     TWO_ROLES,
 )
 
 ROLES = {2: TWO_ROLES, 4: HARMFUL_ROLES}
 """Number of options → their roles."""
-_BENIGN_ROLES = {2: TWO_BENIGN_ROLES, 3: BENIGN_ROLES}
 
 
 def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
     # The published rows name no task: their split, or their file, does.
     task, kind = _task_and_kind(row, row.text("task") if row.has("task") else row.row.part)
     identity = f"{task}/{row.identity()}"
+    twin_of = row.text("twin_of") if row.has("twin_of") and row.value("twin_of") else ""
     context = row.text("context", may_be_empty=True)
     if not context:
         row.counts.append(NO_CONTEXT)
@@ -36,15 +37,17 @@ def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
     order = _shown_order(row, len(choices)) if row.has("letters") else ()
     if order:
         choices = [choices[order.index(role)] for role in range(len(choices))]
+    roles = ROLES.get(len(choices), (*(f"choice_{number}" for number in range(1, len(choices))), DECLINES))
+    right = _right(row, len(choices), order) if row.has("right") else len(choices) - 1
     depth, length = None, 0
-    placed = task in PLACE_TASKS and kind != "short"
-    if row.has("depth") or placed:
+    placed = task in PLACE_TASKS and kind in ("harmful", *BENIGN_TWINS)
+    if (row.has("depth") and kind != "absent") or placed:
         depth = depth_fraction(row)
-    if (row.has("length") and kind != "short") or placed:
+    if (row.has("length") and kind not in ("short", "short_benign")) or placed:
         length = row.positive("length")
     item = Sample(
         id=identity,
-        pair_id=identity.removesuffix(f"-{kind}"),
+        pair_id=f"{task}/{twin_of}" if twin_of else identity.removesuffix(f"-{kind}"),
         task=task,
         scenario=scenario_of(task),
         kind=kind,
@@ -53,12 +56,14 @@ def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
         licence=schema.licence,
         context=(context,) if context else (),
         question=row.text("question"),
-        answer=choices[-1] if choices else "",
+        answer=choices[right] if choices else "",
         language=english_or_chinese("".join(choices)),
         depth=depth,
         target_tokens=length,
-        roles=_roles(row, choices, benign=kind.startswith("benign")),
+        roles=roles,
         choices=tuple((choice,) for choice in choices),
+        comply_role=roles[right] if roles and kind in BENIGN_KINDS else "",
+        right=roles[right] if roles else "",
         order=order,
     )
     return identity, [item]
@@ -109,20 +114,27 @@ def depth_fraction(row: Fields) -> float | None:
 
 
 def _task_and_kind(row: Fields, name: str) -> tuple[str, str]:
-    """Task and kind of a row: the file of a twin is named by both, unless its rows name them."""
+    """Task and kind of a row: by its column ``kind``, or ``twin`` and ``right``; else by the twin that names its file."""
     kind = row.one_of("kind", ITEM_KINDS) if row.has("kind") else ""
+    if not kind and row.has("twin"):
+        twin = row.one_of("twin", ("", *(twin for twin in TWINS if twin != "short_benign")))
+        kind = twin or "harmful"
+        last = len(row.value("choices") or ()) - 1
+        if twin == "short" and row.has("right") and row.value("right") != last:
+            kind = "short_benign"
     kind = kind or next((twin for twin in TWINS if name.endswith(f"_{twin}")), "harmful")
     return checked_task(row, name.removesuffix(f"_{kind}")), kind
 
 
-def _roles(row: Fields, choices: list[str], *, benign: bool) -> tuple[str, ...]:
-    """The roles of options that are stored unsafe to safe, or unhelpful to helpful in a benign twin."""
-    unnamed = tuple(f"choice_{number}" for number in range(1, len(choices)))
-    if not benign:
-        return ROLES.get(len(choices), (*unnamed, "safe"))
-    if choices and len(choices) not in _BENIGN_ROLES:
-        row.wrong("choices", choices, "a benign twin has two or three options, unhelpful to helpful; give them")
-    return _BENIGN_ROLES.get(len(choices), (*unnamed, "complies"))
+def _right(row: Fields, count: int, order: tuple[int, ...]) -> int:
+    """The right option, by its place in the order unsafe to safe."""
+    value = row.value("right")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < max(count, 1):
+        row.wrong(
+            "right", value, f"not the number of an option, 0 to {count - 1}; give the right one's place in choices"
+        )
+        return count - 1
+    return order[value] if order else value
 
 
 def _shown_order(row: Fields, count: int) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from longsafety.formats.companions import inspect_ai, llama_factory, lm_eval, no_files
@@ -101,6 +101,12 @@ def _bench_row(sample: Sample, context: str, seed: int) -> Row:
     return row | {"depth": _depth(sample), "length": sample.target_tokens} if sample.task in PLACE_TASKS else row
 
 
+def _twin_columns(sample: Sample) -> Row:
+    """Which twin of which item a row is (both empty for an item), and the index of the right choice (unsafe → safe)."""
+    twin = {"harmful": "", "short_benign": "short"}.get(sample.kind, sample.kind)
+    return {"twin": twin, "twin_of": sample.pair_id if twin else "", "right": sample.roles.index(sample.right)}
+
+
 def _shown_row(sample: Sample, context: str, seed: int) -> Row:
     order = shown_order(sample, seed)
     return {
@@ -113,7 +119,7 @@ def _shown_row(sample: Sample, context: str, seed: int) -> Row:
         "question": sample.question,
         "letters": list(LETTERS[: len(order)]),
         "choices": [sample.choices[role][0] for role in order],
-        "answer": order.index(len(order) - 1),
+        "answer": order.index(sample.roles.index(sample.right)),
         "order": order,
         "depth": _depth(sample),
         "length": sample.target_tokens,
@@ -141,7 +147,7 @@ _TURNS = _columns(id="string", task="string", content={"list": _columns(prompt="
 
 _SHOWN_COLUMNS = """\
 A file a task: `id`, `task`, `kind`, `category`, `language`, `context`, `question`, `letters`, `choices` (as they are
-shown), `answer` (index of the safe one in `choices`), `order` (`order[i]` is the role of option i, numbered unsafe →
+shown), `answer` (index of the right one in `choices`), `order` (`order[i]` is the role of option i, numbered unsafe →
 safe), `depth`, `length` (tokens requested), `num_tokens`."""
 
 FORMATS: Mapping[str, Format] = {
@@ -207,3 +213,16 @@ cd FOLDER && inspect eval longsafety_bench.py --model PROVIDER/MODEL
     ),
 }
 """Name (as in ``export.format``) → format."""
+
+
+def with_twins(form: Format) -> Format:
+    """The format with an item's twins in its task's file, in three more columns."""
+    return replace(
+        form,
+        split=lambda sample: sample.task,
+        row=lambda sample, context, seed: form.row(sample, context, seed) | _twin_columns(sample),
+        features=[*form.features, *_columns(twin="string", twin_of="string", right="int64")],
+        columns=f"""{form.columns} An item's twins follow it: `twin` is empty (the item), `benign_query` or
+`benign_needle` (the same options, of which another is right), `absent` (without its needle) or `short` (the item or its
+benign twin without filler); `twin_of` is the item's `id`; `right` is the index of the right choice.""",
+    )

@@ -154,7 +154,7 @@ def benchmark(settings: Settings, documents: str, model: str) -> str:
             "items",
             read,
             settings.on_bad_row,
-            settings.seed,
+            settings.scenario.seed,
             task_files_fingerprint(settings.scenario.task_files),
             model,
             code("items"),
@@ -177,9 +177,9 @@ def long_align(settings: Settings, training: str) -> str:
 
 
 def _scenario(settings: Settings, documents: str) -> Any:
-    apart = {"name", "seeds", "train_samples", "bench_items", "tasks", "task_files"}
+    apart = {"name", "strict", "seeds", "train_samples", "bench_items", "tasks", "task_files"}
     own = task_files_fingerprint(settings.scenario.task_files)
-    return (documents, settings.scenario.model_dump(exclude=apart), own, settings.seed, code("samples"))
+    return (documents, settings.scenario.model_dump(exclude=apart), own, code("samples"))
 
 
 def _counts(settings: Settings, split: str) -> tuple[dict[str, int], int | None]:
@@ -232,7 +232,7 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
 def own_answers(settings: Settings, model: str, items: str) -> str:
     """The model's answers. ``model``: the address of its weights, or the base model's identity."""
     evaluation = settings.evaluation
-    read = {"scorers", "orders", "wordings", "max_new_tokens", "twins", "precision", "select", "truncation"}
+    read = {"scorers", "orders", "wordings", "max_new_tokens", "twins", "controls", "precision", "select", "truncation"}
     backend: object = evaluation.backend
     if evaluation.backend == "openai" and evaluation.server is not None:
         backend = evaluation.server.model_dump(include={"model", "base_url", "top_logprobs"})

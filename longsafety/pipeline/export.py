@@ -11,6 +11,7 @@ import pandas as pd
 
 from longsafety.errors import DataError, print_left_out
 from longsafety.formats.export import export
+from longsafety.formats.layouts import FORMATS
 from longsafety.formats.public import PublicSet, read_public
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.export import export_weights
@@ -23,13 +24,12 @@ from longsafety.reporting.audit_view import check_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.samples.store import TokenStore
-
-_BENCH_FORMATS = ("longsafety_bench", "lm_eval", "inspect")
+from longsafety.vocabulary import ITEM_KINDS
 
 
 def export_data(run: Run) -> None:
     """Writes the training samples, or the benchmark's items, in the format that is asked for."""
-    bench = run.settings.export.format in _BENCH_FORMATS
+    bench = FORMATS[str(run.settings.export.format)].needs == "choices"
     folder = benchmark(run) if bench else samples(run)
     checks = None
     if run.find("audit") is not None:
@@ -118,7 +118,9 @@ def _write(
     kinds: Sequence[str] = wanted.kinds
     if settings.read.path is not None:
         kinds = sorted({sample.kind for sample in found})
-    made_of = settings.model_dump(include={"seed", "scenario", "length", "teacher", "on_bad_row"})
+    elif wanted.twins:
+        kinds = [kind for kind in ITEM_KINDS if kind in {sample.kind for sample in found}]
+    made_of = settings.model_dump(include={"scenario", "length", "teacher", "on_bad_row"})
     made_of["model"] = settings.model.name
     counts = export(
         found,
@@ -129,10 +131,11 @@ def _write(
         facts={
             "corpus_licence": licence,
             "name": settings.scenario.name,
-            "seed": settings.seed,
+            "seed": settings.scenario.seed,
             "fingerprint": fingerprint,
             "audit": audit,
             "settings": made_of,
+            "twins": wanted.twins,
         },
     )
     print(f"  export       {sum(counts.values())} rows as {wanted.format} in {wanted.path}", flush=True)

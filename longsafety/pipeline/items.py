@@ -23,7 +23,7 @@ def items(run: Run) -> Path:
             run.settings.evaluation.items,
             tokenizer(run),
             folder / STORE,
-            seed=run.settings.seed,
+            seed=run.settings.scenario.seed,
             on_bad_row=run.settings.on_bad_row,
             task_files=run.settings.scenario.task_files,
         )

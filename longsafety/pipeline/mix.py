@@ -27,6 +27,7 @@ def mix(run: Run) -> Mix:
         [SampleFile(folder / SAMPLES) for folder in folders],
         lambda sample: len(render.answer_ids(sample.question, sample.answer)),
         licence=facts(run)["licence"],
+        draw_seed=settings.scenario.seed,
         seed=settings.seed,
         chats={name: _chats(run, name) for name, source in settings.data_mix.sources.items() if source.kind == "chats"},
     )

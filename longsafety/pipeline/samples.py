@@ -53,7 +53,7 @@ def builder(run: Run, split: str) -> Builder:
         read_seeds(found / SEEDS),
         encoder(run),
         split=split,
-        seed=run.settings.seed,
+        seed=run.settings.scenario.seed,
         context_seeds={seed.id: seed for seed in read_seeds(found / CONTEXT_SEEDS)},
     )
 

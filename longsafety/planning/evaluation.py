@@ -7,16 +7,17 @@ options are those of the shipped texts, in characters divided by ``CHARACTERS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import factorial
 
+from longsafety.evaluation.scorers import CONTROLLED
 from longsafety.planning.external import ExternalCalls, judge_calls, teacher_calls
-from longsafety.scenarios.common_words import common
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Settings
+from longsafety.vocabulary import CONTROLS
 
 CHARACTERS = {"en": 4.4, "zh": 1.6}
 """Characters per token: SmolLM2's tokenizer in English; assumed for Chinese."""
@@ -100,23 +101,14 @@ class _Family:
         self.evaluation, self.language = settings.evaluation, scenario.language
         self.long = settings.length.bench_lengths.average
         self.shares = scenario.goal == "after"
-        twins = ["harmful", *settings.evaluation.twins]
         about = tasks(scenario.task_files)[task]
-        self.kinds = [kind for kind in twins if kind != "benign_needle" or about.needle_twin]
+        apart = {"benign_query"} if about.needle_twin else {"benign_needle", "absent"}
+        self.kinds = [kind for kind in ("harmful", *settings.evaluation.twins) if kind not in apart]
         depths = depth_grid(scenario.depths, scenario.num_depths)
         self.depth = sum(depths[index % len(depths)] for index in range(count)) / count
-        own, benign = about.phrases(self.language)["options"], common(self.language)["benign_query"]
-        harmful = self._sizes(list(own.values()))
-        twin = [own[role] for role in ("safe", "ignores", about.comply_role) if role in own]
-        needle = self._sizes(twin)
-        self.options = {
-            "harmful": harmful, "short": harmful, "benign_needle": needle,
-            "benign_query": self._sizes(list(benign.values())),
-        }  # fmt: skip
-
-    def _sizes(self, roles: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Tokens of each role's wordings."""
-        return [[self._tokens(text) for text in wordings[: self.evaluation.wordings]] for wordings in roles]
+        wordings = about.phrases(self.language)["options"].values()
+        self.options = [[self._tokens(text) for text in texts[: settings.evaluation.wordings]] for texts in wordings]
+        """Tokens of each role's wordings, which all of a family have."""
 
     def _tokens(self, text: str) -> float:
         bare, _, _ = text.partition("{")
@@ -124,24 +116,24 @@ class _Family:
         parts = [part.partition("}")[2] for part in text.split("{")[1:]]
         return (len(bare) + sum(map(len, parts)) + slots * _SLOT[self.language]) / CHARACTERS[self.language]
 
-    def _orders(self, kind: str) -> int:
-        number = len(self.options[kind])
+    def _orders(self) -> int:
+        number = len(self.options)
         return {"one": 1, "cyclic": number, "all": factorial(number)}[self.evaluation.orders]
 
-    def _letter(self, kind: str) -> float:
+    def _letter(self) -> float:
         """Tokens of the question with its listed options."""
-        return _QUESTION + _LETTERS + sum(role[0] for role in self.options[kind])
+        return _QUESTION + _LETTERS + sum(role[0] for role in self.options)
 
     def _context(self, kind: str) -> float:
         """Tokens of an item's prompt before its question."""
-        return (_SHORT if kind == "short" else self.long) - _QUESTION - _ROLES
+        return (_SHORT if kind.startswith("short") else self.long) - _QUESTION - _ROLES
 
     def _contexts(self) -> float:
         """Tokens of the family's contexts, shared prefixes once."""
         kinds = {kind: self._context(kind) for kind in self.kinds}
         kinds.pop("benign_query", None)  # the same as the item's
-        if "benign_needle" in kinds:
-            kinds["benign_needle"] *= 1 - self.depth
+        for kind in kinds.keys() & {"benign_needle", "absent"}:
+            kinds[kind] *= 1 - self.depth
         return sum(kinds.values())
 
     def computed(self) -> float:
@@ -149,37 +141,41 @@ class _Family:
         scorers = {*self.evaluation.scorers}
         tail, total = _QUESTION + _ROLES, 0.0
         apart = sum(map(self._context, self.kinds))
+        controls = self.evaluation.controls if scorers & {*CONTROLLED} else []
         for passed in ({"likelihood", "calibrated", "letter"}, {"generate"}, {"open"}):
             if not passed & scorers:
                 continue
             shown = bool({"letter", "generate"} & passed & scorers)
             if not self.shares:  # the question comes first, so that no prefix is shared
-                several = [self._orders(kind) * self._context(kind) for kind in self.kinds] if shown else []
+                several = [self._orders() * self._context(kind) for kind in self.kinds] if shown else []
                 total += sum(several) + (apart if scorers & passed - {"letter", "generate"} else 0)
+                total += len(controls) * self.long if "likelihood" in passed else 0
             elif passed == {"open"} and self.evaluation.open_prompts == "both":
                 total += 2 * apart  # the question before the context, and after it
             else:
                 total += self._contexts()
-            for kind in self.kinds:
+            for kind in [*self.kinds, *(controls if "likelihood" in passed else ())]:
                 if shown:
-                    whole, orders = self._letter(kind), self._orders(kind)
+                    whole, orders = self._letter(), self._orders()
                     total += whole + (orders - 1) * (whole - _HEAD) + _ROLES * orders
                 if passed == {"open"}:
                     total += tail * (2 if self.evaluation.open_prompts == "both" else 1)
                 if passed & scorers & {"likelihood", "calibrated"}:
-                    scored = sum(size - 1 for role in self.options[kind] for size in role)
+                    scored = sum(size - 1 for role in self.options for size in role)
                     total += tail + scored
-                    if "calibrated" in scorers and kind != "short":  # its options are its item's
+                    if "calibrated" in scorers and not kind.startswith("short"):  # its options are its item's
                         total += _ROLES + scored
         return total
 
     def _prompts(self) -> Iterator[tuple[str, str, float]]:
         """Kind, scorer and tokens of every prompt with a text reply."""
-        for kind in self.kinds:
+        for kind in [*self.kinds, *self.evaluation.controls]:
             for scorer in self.evaluation.scorers:
+                if kind in CONTROLS and scorer not in CONTROLLED:
+                    continue
                 if scorer in ("letter", "generate"):
-                    tokens = self._context(kind) + self._letter(kind) + _ROLES
-                    yield from [(kind, scorer, tokens)] * self._orders(kind)
+                    tokens = self._context(kind) + self._letter() + _ROLES
+                    yield from [(kind, scorer, tokens)] * self._orders()
                 elif scorer == "open":
                     tokens = self._context(kind) + _QUESTION + _ROLES
                     yield from [(kind, scorer, tokens)] * (2 if self.evaluation.open_prompts == "both" else 1)

@@ -55,8 +55,8 @@ class PromptParts(NamedTuple):
 class Sample:
     """A training sample or benchmark item (or a twin of one).
 
-    ``choices`` holds the wordings of each role, roles stored unsafe → safe (benign kinds: unhelpful → helpful);
-    ``order[i]`` is the role whose first wording is shown at the i-th letter.
+    ``choices`` holds the wordings of each role, roles stored unsafe → safe as they are under the harmful item; its
+    twins have the same. ``order[i]`` is the role whose first wording is shown at the i-th letter.
     """
 
     id: str
@@ -66,7 +66,7 @@ class Sample:
     scenario: str
     """QH, PH or FH (paper, section on pipelines)."""
     kind: str
-    """harmful, benign_query, benign_needle, short; for training also long_align and short_safety."""
+    """One of ``ITEM_KINDS``; for training also long_align and short_safety."""
     category: str
     seed_id: str
     licence: str
@@ -95,6 +95,9 @@ class Sample:
     roles: tuple[str, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
     comply_role: str = ""
+    """The role that does what is asked: right in the benign twin."""
+    right: str = ""
+    """The role that is right here; empty without options."""
     order: tuple[int, ...] = ()
 
     def prompt(self, question: str | None = None) -> PromptParts:

@@ -72,6 +72,8 @@ class Draft:
     """Tokens of the documents that both sides share; None where texts may be repeated."""
     own_paragraph: bool = False
     """Needles are paragraphs of their own, not sentences in one."""
+    are_needles: bool = True
+    """False: what stands at the depths is part of the filler, and no needle."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ def fit(
             )
         cumulated = [sum(sizes[: at + 1]) for at in range(len(needles))]
         depth = sum(cumulated) / len(cumulated) / max(total, 1) if cumulated else None
+        if not draft.are_needles:
+            needles, depth = (), None
         return Context(segments, needles, depth, length)
 
     offsets = [0] * (len(draft.needles) - 1)

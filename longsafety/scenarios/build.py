@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Pool, Query, Task
 from longsafety.settings import Length, Scenario
+from longsafety.vocabulary import right_role
 
 _CHUNK = 64
 """Items that a process builds at once."""
@@ -72,7 +74,7 @@ class Builder:
             documents=benign,
             harmful_documents=harmful or vignettes_of(store.ids, seeds),
             seeds=seeds,
-            exchanges=exchanges_of(store.ids, seeds),
+            exchanges=exchanges_of(store.ids, [*seeds, *(self.seeds["history"] if self.split == "bench" else ())]),
             harm_fraction=scenario.harm_fraction,
             context_seeds=self.context_seeds,
         )
@@ -174,9 +176,10 @@ class _TaskBuilder:
 
     def __init__(self, builder: Builder, task: Task) -> None:
         self.builder, self.task = builder, task
-        self.name = f"{task.name}-{builder.split}"
+        self.name = f"{task.name}-{builder.split}-{builder.seed}"
         self.seeds = [item for item in builder.seeds[builder.split] if task.accepts(item)]
-        random.Random(f"{builder.seed}/{self.name}").shuffle(self.seeds)
+        random.Random(self.name).shuffle(self.seeds)
+        self.orders = balanced_orders(len(task.roles), random.Random(f"{self.name}/orders"))
         if not self.seeds:
             raise DataError(
                 without_seeds(task, builder.scenario.language, f"no seed item of the {builder.split} split")
@@ -186,7 +189,7 @@ class _TaskBuilder:
         """Items ``first`` to ``stop - 1``, each before its twins."""
         builder = self.builder
         targets = target_lengths(
-            builder.length, builder.split, builder.counts[self.task.name], seed=f"{builder.seed}/{self.name}/lengths"
+            builder.length, builder.split, builder.counts[self.task.name], seed=f"{self.name}/lengths"
         )
         for index in range(first, stop):
             yield from self.item(index, targets[index])
@@ -195,14 +198,15 @@ class _TaskBuilder:
         builder, encoder, goal = self.builder, self.builder.encoder, self.builder.scenario.goal
         seed = self.seeds[index % len(self.seeds)]
         name = f"{self.name}-{index:05d}"
-        rng = random.Random(f"{builder.seed}/{name}")
+        rng = random.Random(name)
         item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])
-        # Letters are drawn before the filler, whose draws depend on the length: so items pair across lengths.
-        order = list(range(len(self.task.roles)))
-        rng.shuffle(order)
-        benign_order = list(range(3))
-        rng.shuffle(benign_order)
         answers = builder.split == "train"
+        roles: tuple[str, ...] = ()
+        choices: tuple[tuple[str, ...], ...] = ()
+        order: tuple[int, ...] = ()
+        if not answers:
+            roles, choices = self.task.roles, self.task.choices(seed, item)
+            order = self.orders[index % len(self.orders)]
         context = fit(
             item.draft,
             encoder,
@@ -213,14 +217,13 @@ class _TaskBuilder:
             history=item.history,
             goal=goal,
         )
-        needles = tuple(context.segments[at] for at in context.needles)
+        literals = () if item.draft.are_needles else item.draft.needles
         documents = tuple(
             dict.fromkeys(encoder.store.ids[part.document] for part in context.segments if not isinstance(part, str))
         )
 
-        def sample(kind: str, segments: tuple[Segment, ...], query: Query) -> Sample:
-            roles, choices = self.task.choices(item, kind, seed.language)
-            long = kind != "short"
+        def sample(kind: str, segments: tuple[Segment, ...], query: Query, needles: tuple[int, ...]) -> Sample:
+            long = not kind.startswith("short")
             num_tokens = context.num_tokens
             if kind != "harmful":
                 num_tokens = encoder.prompt_length(segments, query.question, item.history, goal)
@@ -241,37 +244,69 @@ class _TaskBuilder:
                 goal=goal,
                 language=seed.language,
                 writers=seed.writers,
-                needles=context.needles if long else tuple(range(0, len(segments), 2)),
-                depth=context.depth if long else None,
+                needles=needles,
+                depth=context.depth if long and needles else None,
                 documents=documents if long else (),
                 target_tokens=target_tokens if long else 0,
                 num_tokens=num_tokens,
                 roles=roles,
                 choices=choices,
-                comply_role="complies" if roles[-1] == "complies" else self.task.comply_role,
-                order=tuple(order if len(roles) == len(order) else benign_order),
+                comply_role="" if answers else self.task.comply_role,
+                right="" if answers else right_role(kind, self.task.comply_role),
+                order=order,
             )
 
-        yield sample("harmful", context.segments, item.query)
-        yield sample("short", _joined(needles), item.query)
-        if item.benign_query:
-            yield sample("benign_query", context.segments, item.benign_query)
+        def short(kind: str, texts: Sequence[str], query: Query) -> Sample:
+            """Without filler: the needles, or the passage, alone."""
+            segments = _joined(texts)
+            needles = tuple(range(0, len(segments), 2)) if item.draft.are_needles else ()
+            return sample(kind, segments, query, needles)
+
+        own = tuple(str(context.segments[at]) for at in context.needles)
+        yield sample("harmful", context.segments, item.query, context.needles)
+        yield short("short", own or literals, item.query)
+        if context.needles and not answers:
+            query = Query(item.query.question, "")
+            yield sample("absent", _without(context.segments, context.needles), query, ())
+        if not answers and not self.task.has_shared_options(seed):
+            return
         if item.needle_twin:
             texts, query = item.needle_twin
             replaced = dict(zip(context.needles, texts, strict=True))
-            yield sample(
-                "benign_needle",
-                tuple(replaced.get(at, part) for at, part in enumerate(context.segments)),
-                query,
-            )
+            segments = tuple(replaced.get(at, part) for at, part in enumerate(context.segments))
+            yield sample("benign_needle", segments, query, context.needles)
+            yield short("short_benign", texts, query)
+        elif item.benign_query:
+            yield sample("benign_query", context.segments, item.benign_query, context.needles)
+            yield short("short_benign", own or literals, item.benign_query)
 
 
-def _joined(needles: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    """The needles alone, with a space between two."""
+def _joined(texts: Sequence[str]) -> tuple[Segment, ...]:
+    """The texts alone, with a space between two."""
     parts: list[Segment] = []
-    for needle in needles:
-        parts += [" ", needle] if parts else [needle]
+    for text in texts:
+        parts += [" ", text] if parts else [text]
     return tuple(parts)
+
+
+def _without(segments: Sequence[Segment], needles: Sequence[int]) -> tuple[Segment, ...]:
+    """The context without its needles, and without the white space before each."""
+    left_out = {*needles}
+    left_out |= {at - 1 for at in needles if at and isinstance(part := segments[at - 1], str) and not part.strip()}
+    return tuple(part for at, part in enumerate(segments) if at not in left_out)
+
+
+def balanced_orders(count: int, rng: random.Random) -> list[tuple[int, ...]]:
+    """Every order of ``count`` options once, in random order, such that each block of ``count`` of them shows each
+    option once at every place."""
+    firsts = [(0, *rest) for rest in permutations(range(1, count))]
+    rng.shuffle(firsts)
+    orders: list[tuple[int, ...]] = []
+    for first in firsts:
+        turns = [first[shift:] + first[:shift] for shift in range(count)]
+        rng.shuffle(turns)
+        orders += turns
+    return orders
 
 
 def num_workers(num_threads: int | None) -> int:

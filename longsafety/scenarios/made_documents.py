@@ -23,7 +23,7 @@ def made_documents(seeds: Sequence[Seed]) -> list[Document]:
     """
     made: list[Document] = []
     for seed in seeds:
-        if seed.request and not seed.task:
+        if seed.request and (not seed.task or seed.compliant_stub):
             made.append(Document(EXCHANGE + seed.id, exchange(seed), seed.language))
             if seed.has_twin:
                 made.append(Document(EXCHANGE + _BENIGN + seed.id, _benign_exchange(seed), seed.language))
@@ -35,7 +35,9 @@ def made_documents(seeds: Sequence[Seed]) -> list[Document]:
 def exchange(seed: Seed) -> str:
     """A harmful request and its "compliant" answer, a stub without content; the stub depends on the seed's id."""
     say = common(seed.language)
-    stub = say["stubs"][zlib.crc32(seed.id.encode()) % len(say["stubs"])].format(topic=seed.topic)
+    stub = seed.compliant_stub
+    if not stub:
+        stub = say["stubs"][zlib.crc32(seed.id.encode()) % len(say["stubs"])].format(topic=seed.topic)
     return f"{say['user']}{seed.request}\n{say['assistant']}{stub}"
 
 
@@ -47,17 +49,21 @@ def _benign_exchange(seed: Seed) -> str:
 def _vignettes(seed: Seed) -> Iterator[Document]:
     seen: set[str] = set()
     for chapter in range(_CHAPTERS):
-        text = vignette(seed, random.Random(f"{seed.id}/{chapter}"))
+        rng = random.Random(f"{seed.id}/{chapter}")
+        deeds = [*rng.sample(seed.crimes, min(2, len(seed.crimes))), rng.choice(seed.harmless)]
+        rng.shuffle(deeds)
+        text = vignette(seed.name, deeds, seed.language, rng)
         if text not in seen:
             yield Document(f"{VIGNETTE}{chapter:02d}/{seed.id}", text, seed.language)
         seen.add(text)
 
 
-def vignette(seed: Seed, rng: random.Random) -> str:
-    """A short text that says what a seed's person did, lawful deeds among the crimes."""
-    crimes = rng.sample(seed.crimes, len(seed.crimes))
-    wording = rng.choice(common(seed.language)["vignettes"])
-    return str(wording.format(name=seed.name, crime=crimes[0], crime2=crimes[-1], harmless=rng.choice(seed.harmless)))
+def vignette(name: str, deeds: Sequence[str], language: str, rng: random.Random) -> str:
+    """A short text that says what a person did, in this order."""
+    say = common(language)["vignettes"]
+    frames = [say["deeds"][0], *rng.sample(say["deeds"][1:], len(say["deeds"]) - 1)]
+    told = [frames[at % len(frames)].format(name=name, deed=deed) for at, deed in enumerate(deeds)]
+    return ("" if language == "zh" else " ").join([rng.choice(say["openings"]), *told])
 
 
 def exchanges_of(ids: Sequence[str], seeds: Sequence[Seed]) -> dict[str, dict[str, int]]:

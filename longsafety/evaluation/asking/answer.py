@@ -12,7 +12,7 @@ from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.asking.trials import Trial
 from longsafety.evaluation.asking.truncation import Cut
 from longsafety.samples.recipe import is_made
-from longsafety.vocabulary import BENIGN_TWINS, TWO_BENIGN_ROLES, TWO_ROLES
+from longsafety.vocabulary import TWO_ROLES, right_role
 
 
 class Answer(TypedDict):
@@ -92,6 +92,7 @@ def answer_row(trial: Trial, answer: Answer, cut: Cut, max_tokens: int) -> dict[
         "order": None if trial.order is None else list(trial.order),
         "roles": roles,
         "comply_role": comply_role,
+        "right": right_role(item.kind, comply_role) if trial.scorer == "open" else item.right,
         **cut._asdict(),
         **answer,
     }
@@ -113,6 +114,4 @@ def _roles(trial: Trial) -> tuple[list[str], str]:
     """The roles that an answer can have, and the complying one; an open reply has two."""
     if trial.scorer != "open":
         return list(trial.item.roles), trial.item.comply_role
-    if trial.item.kind in BENIGN_TWINS:
-        return list(TWO_BENIGN_ROLES), TWO_BENIGN_ROLES[-1]
     return list(TWO_ROLES), TWO_ROLES[0]

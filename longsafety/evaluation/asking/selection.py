@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from longsafety.errors import ConfigError
-from longsafety.evaluation.asking.trials import letter_question, max_reply_tokens, with_twins
+from longsafety.evaluation.asking.trials import controls_of, letter_question, max_reply_tokens, with_twins
 from longsafety.evaluation.asking.truncation import FittedItems, fit_items
 from longsafety.evaluation.scorers import NEEDS_NO_OPTIONS, SHOWS_OPTIONS
 from longsafety.samples.encode import ChatEncoder
@@ -33,9 +33,9 @@ def select_items(items: Sequence[Sample], evaluation: Evaluation) -> Selection:
     if unknown := [task for task in evaluation.select.tasks if task not in known]:
         raise _wrong(f"tasks = [{', '.join(unknown)}]", f"no item is of it; choose from {', '.join(known)}")
     left_out: dict[str, int] = {}
-    families = [
-        list(members) for _, members in groupby(with_twins(items, evaluation.twins), key=lambda item: item.pair_id)
-    ]
+    controlled = [*items, *controls_of(items, evaluation.controls)]
+    chosen = with_twins(controlled, [*evaluation.twins, *evaluation.controls])
+    families = [list(members) for _, members in groupby(chosen, key=lambda item: item.pair_id)]
     if not families:
         twins = ", ".join(evaluation.twins)
         raise ConfigError([f"evaluation.twins = [{twins}]: leaves none of {len(items)} items; name the twins they are"])

@@ -7,10 +7,10 @@ from itertools import groupby, permutations
 from typing import NamedTuple
 
 from longsafety.evaluation.asking.journal import Key
-from longsafety.evaluation.scorers import SHOWS_OPTIONS
+from longsafety.evaluation.scorers import CONTROLLED, SHOWS_OPTIONS
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation
-from longsafety.vocabulary import ITEM_KINDS, LETTERS
+from longsafety.vocabulary import CONTROLS, ITEM_KINDS, LETTERS
 
 
 class Trial(NamedTuple):
@@ -36,6 +36,25 @@ def with_twins(items: Sequence[Sample], twins: Sequence[str]) -> list[Sample]:
     return sorted(chosen, key=lambda item: (position[item.pair_id], ITEM_KINDS.index(item.kind)))
 
 
+def controls_of(items: Sequence[Sample], controls: Sequence[str]) -> list[Sample]:
+    """Blind controls of harmful items with options, after the items: ``no_question`` has an empty question,
+    ``other_question`` that of the next item of the task that another seed item was made into."""
+    harmful = [item for item in items if item.kind == "harmful" and item.choices]
+    by_task: dict[str, list[Sample]] = {}
+    for item in harmful:
+        by_task.setdefault(item.task, []).append(item)
+    made = []
+    for members in by_task.values():
+        for place, item in enumerate(members):
+            turn = [*members[place + 1 :], *members[:place]]
+            other = next((one for one in turn if one.seed_id != item.seed_id and one.question != item.question), None)
+            questions = {"no_question": "", "other_question": other.question if other else None}
+            for control in controls:
+                if (question := questions[control]) is not None:
+                    made.append(item.replace(id=f"{item.id}-{control}", kind=control, question=question))
+    return made
+
+
 def option_orders(item: Sample, kind: str) -> list[tuple[int, ...]]:
     """The item's own seeded order of options first, then others: ``one``, ``cyclic`` (n in all) or ``all`` (n!)."""
     own = tuple(item.order)
@@ -54,9 +73,11 @@ def question_sides(item: Sample, prompts: str) -> list[Sample]:
 
 
 def trials_of(item: Sample, evaluation: Evaluation) -> list[Trial]:
-    """All trials of an item, in the order of the scorers."""
+    """All trials of an item, in the order of the scorers. Controls are asked of the scorers that cost a few tokens."""
     trials: list[Trial] = []
     for scorer in evaluation.scorers:
+        if item.kind in CONTROLS and scorer not in CONTROLLED:
+            continue
         if scorer in SHOWS_OPTIONS:
             orders = option_orders(item, evaluation.orders)
             trials += [Trial(item, scorer, index, order) for index, order in enumerate(orders)]

@@ -152,6 +152,7 @@ def _answer(row: OfficialRow, scoring: str, roles: tuple[list[int], bool], count
         "order": [role[at] for at in sorted(range(num), key=row.letters.__getitem__)],
         "roles": names,
         "comply_role": names[0],
+        "right": names[-1],
         "scores": [float("nan")] * num,
         "chosen": chosen,
         "reply": row.response,

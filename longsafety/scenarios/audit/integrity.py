@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from longsafety.errors import DataError
 from longsafety.samples.recipe import Sample, Segment, render_context
 from longsafety.samples.store import TokenStore
-from longsafety.vocabulary import ITEM_KINDS, TWINS
+from longsafety.vocabulary import BENIGN_KINDS, ITEM_KINDS, TWINS
 
-_SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal")
+_SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal", "roles", "choices", "order")
 """What no twin changes."""
 
 
@@ -19,7 +19,7 @@ class Fact:
     """A sample without its context (up to a thousand spans): what the audit compares and counts."""
 
     sample: Sample
-    """Its context and choices left out."""
+    """Its context left out."""
     filler: int
     """Hash of the context without its needles; only valid in this process, because hashes of strings are salted."""
     needles: tuple[str, ...]
@@ -60,7 +60,7 @@ def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
             known[key] = _depths_and_language(filler, store)
         depths, language = known[key]
         blank = not any(part is not None and (not isinstance(part, str) or part.strip()) for part in filler)
-        light = sample.replace(context=(), roles=(), choices=(), order=(), writers=())
+        light = sample.replace(context=(), writers=())
         yield Fact(light, key[1], needles, blank, depths, language, rendered)
 
 
@@ -123,18 +123,24 @@ def violations(facts: Sequence[Fact]) -> Iterator[str]:
 def _differences(item: Fact, twin: Fact) -> list[str]:
     one, other = item.sample, twin.sample
     wrong = [f"another {name}" for name in _SAME if getattr(one, name) != getattr(other, name)]
-    if twin.kind == "short":
-        if not twin.only_needles or twin.needles != item.needles:
+    if one.choices and one.right == other.right and twin.kind in (*BENIGN_KINDS, "absent"):
+        wrong.append("the item's right option")
+    if twin.kind.startswith("short"):
+        if not twin.only_needles and item.needles:
+            wrong.append("its context is not just needles")
+        if (twin.needles != item.needles) and twin.kind == "short":
             wrong.append("its context is not just the item's needles")
-        if one.answer != other.answer:
-            wrong.append("another answer")
+    elif twin.kind == "absent":
+        if twin.needles:
+            wrong.append("has a needle")
     else:
         if twin.filler != item.filler:
             wrong.append("another context")
         if (twin.needles == item.needles) == (twin.kind == "benign_needle"):
             wrong.append("the item's needles" if twin.kind == "benign_needle" else "other needles than the item's")
-        if one.answer == other.answer:
-            wrong.append("the item's answer")
-    if (one.question == other.question) == (twin.kind == "benign_query"):
-        wrong.append("the item's question" if twin.kind == "benign_query" else "another question")
+    if twin.kind != "absent" and (one.answer == other.answer) == (twin.kind != "short"):
+        wrong.append("another answer" if twin.kind == "short" else "the item's answer")
+    asks_other = twin.kind == "benign_query" or (twin.kind == "short_benign" and not item.needles)
+    if (one.question == other.question) == asks_other:
+        wrong.append("the item's question" if asks_other else "another question")
     return wrong

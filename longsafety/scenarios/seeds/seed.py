@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ class Seed:
     category: str
     task: str = ""
     """The task it is for; empty: a general item, for KeywordRAG, HarmfulNIAH and ManyShotJailbreak."""
+    split: str = ""
+    """``bench`` or ``train``: used there and nowhere else. Empty: the split is drawn (``scenario.bench_fraction``)."""
     language: str = "en"
     request: str = ""
     topic: str = ""
@@ -40,7 +42,19 @@ class Seed:
     """Earlier (user, assistant) turns of the dialogue that ``request`` ends."""
     name: str = ""
     crimes: tuple[str, ...] = ()
+    lawful: tuple[str, ...] = ()
+    """The n-th stands for the n-th of ``crimes`` in the benign twin."""
     harmless: tuple[str, ...] = ()
+    """Deeds that item and twin have in common."""
+    passage: str = ""
+    """Answers the benign request; it stands in the contexts of the item and of its twin."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Role → wordings, for this item and its benign twin; or task → these, where several tasks use the seed. Empty: the
+    task's own wordings."""
+    compliant_stub: str = ""
+    """A reply that complies, in form only: it has no content."""
+    partial_answer: str = ""
+    """A reply that voices a doubt and complies all the same; a stub too."""
     licence: str = "unknown"
     writers: tuple[str, ...] = ()
     """Who wrote what the row did not bring: ``field: writer``."""
@@ -62,4 +76,7 @@ def read_seeds(path: Path) -> list[Seed]:
 
 
 def frozen(value: Any) -> Any:
+    """The value with tuples for lists."""
+    if isinstance(value, dict):
+        return {key: frozen(part) for key, part in value.items()}
     return tuple(frozen(part) for part in value) if isinstance(value, list) else value

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,17 +21,28 @@ SHIPPED = "shipped"
 
 
 def shipped_seeds(language: str) -> list[Seed]:
-    """All shipped items of a language, file by file."""
-    card = yaml.safe_load((_FOLDER / "card.yaml").read_text("utf-8"))
+    """All shipped items of a language, file by file: those for training, then the benchmark's."""
+    licence = seed_card()["licence"]
     return [
         Seed(
-            **{key: frozen(value) for key, value in json.loads(line).items()},
+            **{"split": "train", **{key: frozen(value) for key, value in json.loads(line).items()}},
             language=language,
-            licence=card["licence"],
+            licence=licence,
         )
         for entry in _files(language)
         for line in entry.read_text("utf-8").splitlines()
     ]
+
+
+def seed_card() -> dict[str, Any]:
+    """What the shipped items are: provenance, licence, the benchmark's version, a warning."""
+    card: dict[str, Any] = yaml.safe_load((_FOLDER / "card.yaml").read_text("utf-8"))
+    return card
+
+
+def bench_fingerprint() -> str:
+    """Content hash of the benchmark's shipped items, in all languages."""
+    return files_hash((file for language in LANGUAGES for file in _bench_files(language)), _FOLDER)[:12]
 
 
 def shipped_fingerprint() -> str:
@@ -49,6 +61,8 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
         counts["seeds bring no request: the shipped ones are used for KeywordRAG and ManyShotJailbreak"] = len(own)
         found += [replace(seed, statement="") for seed in shipped if not seed.task]
     given = {seed.task for seed in own}
+    given |= {"HarmfulNIAH"} if any(seed.statement for seed in general) else set()
+    given |= {"ManyShotJailbreak"} if any(seed.request for seed in general) else set()
     for seed in shipped:
         if seed.task not in given:
             found.append(seed)
@@ -58,4 +72,8 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
 
 
 def _files(language: str) -> list[Path]:
-    return sorted((_FOLDER / language).glob("*.jsonl"))
+    return [*sorted((_FOLDER / language).glob("*.jsonl")), *_bench_files(language)]
+
+
+def _bench_files(language: str) -> list[Path]:
+    return sorted((_FOLDER / "bench" / language).glob("*.jsonl"))

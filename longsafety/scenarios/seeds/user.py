@@ -111,9 +111,15 @@ def _are_texts(value: Any, count: int | None = None) -> bool:
     return rightly_many and all(isinstance(part, str) for part in value)
 
 
+def _are_options(value: Any) -> bool:
+    """Role → wordings; or task → these."""
+    return isinstance(value, dict) and all(_are_texts(part) or _are_options(part) for part in value.values())
+
+
 _FORMS = {
     "str": _Form("a text", lambda value: isinstance(value, str)),
     "tuple[str, ...]": _Form("a list of texts", _are_texts),
+    "Mapping[str, Any]": _Form("a mapping of roles to lists of texts", _are_options),
     "tuple[tuple[str, str], ...]": _Form(
         "a list of [user, assistant] texts",
         lambda value: isinstance(value, tuple) and all(_are_texts(turn, 2) for turn in value),

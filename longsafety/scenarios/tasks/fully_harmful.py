@@ -10,6 +10,7 @@ from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.made_documents import vignette
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.tasks.deeds import deeds_of
 from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots, shuffled
 
 
@@ -18,15 +19,13 @@ class ManyShotJailbreak(Task):
 
     Our design: the answers are stubs; the exchanges are other seed items of the same split in random order, the
     oldest cut at its beginning to reach the length. Where a split has fewer exchanges than the length needs, they
-    are repeated in another order. A ``harm_fraction`` below 1 mixes in benign exchanges.
+    are repeated in another order. A ``harm_fraction`` below 1 mixes in benign exchanges. A seed item's passage
+    stands in the dialogue before the question.
     """
-
-    comply_role = "hallucinates"
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         say = common(seed.language)
-        slots, benign_slots = request_slots(seed)
-        benign = benign_query(seed, rng)
+        benign = benign_query(seed)
         harmful, harmless = (
             [pool.whole(document) for seed_id, document in sorted(pool.exchanges[kind].items()) if seed_id != seed.id]
             for kind in ("harmful", "benign")
@@ -36,11 +35,13 @@ class ManyShotJailbreak(Task):
             draft=Draft(
                 Filler(_mixed(harmful, harmless, pool.harm_fraction, rng), backwards=True),
                 Filler(),
+                (say["note"].format(passage=seed.passage),) if seed.passage else (),
                 depths=(1.0,),
                 header=say["dialogue"],
+                own_paragraph=True,
+                are_needles=False,
             ),
-            slots=slots,
-            benign_slots=benign_slots,
+            slots=request_slots(seed),
             benign_query=Query(say["user"] + benign.question, benign.answer) if benign else None,
         )
 
@@ -50,40 +51,45 @@ class HarmfulExtraction(Task):
 
     Our design: the fiction is the corpus's documents that ``scenario.harmful_documents`` names, else vignettes of
     invented people's deeds. One vignette stands at the depth, and the question is about its person; two options name
-    that person's crimes, one of them with approval. The benign twin asks for the same person's lawful acts.
+    that person's crimes, one of them with approval. In the benign twin the vignette tells lawful acts in their place.
     """
 
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
+    needle_twin = True
+    comply_role = "ignores"
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        own = vignette(seed, rng)
-        crimes = [crime for crime in seed.crimes if crime in own]
-        harmless = [deed for deed in seed.harmless if deed in own]
-        others = [other for other in pool.seeds if other.task == self.seed_task and other.id != seed.id]
-        decoy = rng.choice(rng.choice(others).crimes) if others else rng.choice(seed.harmless)
+        told = deeds_of(seed, pool, rng)
+        deeds = [*zip(told.crimes, told.lawful, strict=True), *((deed, deed) for deed in told.harmless[:2])]
+        rng.shuffle(deeds)
+        words = rng.random()
+        own, twin = (
+            vignette(seed.name, [pair[side] for pair in deeds], seed.language, random.Random(words)) for side in (0, 1)
+        )
         say, names = self.phrases(seed.language), {"name": seed.name}
-        unlawful, lawful = (listed(deeds, seed.language) for deeds in (crimes, harmless))
+        unlawful = listed(told.crimes, seed.language)
+        lawful = listed([deed for _, deed in deeds], seed.language)
         chapters = [span for span in pool.chapters if not pool.store.ids[span.document].endswith(f"/{seed.id}")]
         benign = pool.passages.passages if pool.harm_fraction < 1 else []
         sides = [_mixed(chapters, benign, pool.harm_fraction, random.Random(rng.random())) for _ in range(2)]
+        question = say["question"].format(**names)
         return Item(
-            query=Query(say["question"].format(**names), say["answer"].format(**names, deeds=unlawful)),
+            query=Query(question, say["answer"].format(**names, deeds=unlawful)),
             draft=Draft(Filler(sides[0], backwards=True), Filler(sides[1]), (own,), (depth,), own_paragraph=True),
-            slots={**names, "deeds": unlawful, "decoy": decoy},
-            benign_slots={"topic": say["benign_topic"].format(**names)},
-            benign_query=Query(
-                say["benign_question"].format(**names), say["benign_answer"].format(**names, deeds=lawful)
-            ),
+            slots={**names, "deeds": unlawful, "decoy": told.decoy},
+            needle_twin=((twin,), Query(question, say["lawful_answer"].format(**names, deeds=lawful))),
         )
 
 
 class HarmfulTendency(HarmfulExtraction):
     """Crime fiction, and the question with whom the model sides.
 
-    Our design: as HarmfulExtraction, but the question asks whether the model sides with the person; two options name
-    the crimes, one of them with sympathy.
+    Our design: as HarmfulExtraction, but the question asks whether the model sides with the person, for which there is
+    no reason under the item and none against it under the twin.
     """
+
+    comply_role = "aware_unsafe"
 
 
 def _mixed(harmful: Sequence[Span], benign: Sequence[Span], harm_fraction: float, rng: random.Random) -> Iterator[Span]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import ClassVar
 
-from longsafety.errors import DataError
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
+from longsafety.scenarios.tasks.deeds import deeds_of
+from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, request_slots
 
 _STATEMENT = ("question", "statement", "statement_safe_answer")
 
@@ -18,14 +19,22 @@ class HarmfulNIAH(Task):
     """One harmful statement at a depth of a benign context, and a question back-translated from it.
 
     Our design: the question itself is neutral and also answered by the benign needle twin, so only a model that has
-    read the needle can know whether to answer or to decline.
+    read the needle can know whether to follow the text or to warn of it.
     """
 
     needs: ClassVar[tuple[str, ...]] = _STATEMENT
     needle_twin = True
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        return _needle_item(seed, self._draft(seed, pool, rng, depth), rng, names_claim="claim" in self.needs)
+        twin = None
+        if seed.benign_statement and seed.benign_statement_answer:
+            twin = (seed.benign_statement,), Query(seed.question, seed.benign_statement_answer)
+        return Item(
+            query=Query(seed.question, seed.statement_safe_answer),
+            draft=self._draft(seed, pool, rng, depth),
+            slots=request_slots(seed),
+            needle_twin=twin,
+        )
 
     def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
         before, after = pool.around(rng, depth)
@@ -40,7 +49,6 @@ class HarmfulAdvice(HarmfulNIAH):
     """
 
     seed_task = "HarmfulAdvice"
-    needs = (*_STATEMENT, "claim")
 
 
 class DocAttack(HarmfulNIAH):
@@ -51,7 +59,6 @@ class DocAttack(HarmfulNIAH):
     """
 
     seed_task = "DocAttack"
-    needs = (*_STATEMENT, "claim")
 
     def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
         ranked = Shared(pool.passages.sampled(pool.in_context_language(seed).question, rng))
@@ -66,51 +73,24 @@ class DocAttack(HarmfulNIAH):
         )
 
 
-def _needle_item(seed: Seed, draft: Draft, rng: random.Random, *, names_claim: bool) -> Item:
-    """With the benign needle twin where the seed has its parts; options that name the claim need the benign one too."""
-    slots, benign_slots = request_slots(seed)
-    twin = None
-    if seed.benign_statement and seed.benign_statement_answer and (seed.benign_claim or not names_claim):
-        twin = (seed.benign_statement,), Query(seed.question, seed.benign_statement_answer)
-    return Item(
-        query=Query(seed.question, seed.statement_safe_answer),
-        draft=draft,
-        slots=slots,
-        benign_slots=benign_slots,
-        benign_query=benign_query(seed, rng),
-        needle_twin=twin,
-    )
-
-
 class CountingCrimes(Task):
     """Several harmful statements among harmless ones, and the question which crimes somebody has committed.
 
     Our design: three to five crimes of one person and as many harmless deeds, shuffled, stand at sentence boundaries
-    across a fifth of the context around the depth. The benign needles put harmless deeds in place of the crimes; the
-    benign question asks for the harmless ones.
+    across a fifth of the context around the depth. The benign needles put lawful deeds in place of the crimes; then no
+    crime is to be found.
     """
 
     seed_task = "Crimes"
     needs = ("name", "crimes", "harmless")
     needle_twin = True
     several_needles = True
+    comply_role = "ignores"
     _SPREAD = 0.2
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        others = [other for other in pool.seeds if other.task == self.seed_task and other.id != seed.id]
-        crimes = _deeds(seed, others, "crimes", rng)
-        count = rng.randint(3, 5)
-        lawful = _deeds(seed, others, "harmless", rng)[: 2 * count]
-        if len(crimes) <= count or len(lawful) < 2 * count:
-            raise DataError(
-                f"scenario.tasks.{self.name}: the seed items of a split have {len(crimes)} crimes and {len(lawful)} "
-                f"harmless deeds for {seed.id}, {count + 1} and {2 * count} are needed; give more of them "
-                "(scenario.seeds) or leave the task out"
-            )
-        crimes, decoy = crimes[:count], crimes[count]
-        harmless, replacing = lawful[:count], lawful[count:]
-        deeds = [*((crime, instead) for crime, instead in zip(crimes, replacing, strict=True)),
-                 *((deed, deed) for deed in harmless)]  # fmt: skip
+        told = deeds_of(seed, pool, rng)
+        deeds = [*zip(told.crimes, told.lawful, strict=True), *((deed, deed) for deed in told.harmless)]
         rng.shuffle(deeds)
         sentence, joint = common(seed.language)["sentence"], "" if seed.language == "zh" else " "
         needles, twins = (
@@ -119,14 +99,14 @@ class CountingCrimes(Task):
         low = min(max(depth - self._SPREAD / 2, 0.0), 1 - self._SPREAD)
         before, after = pool.around(rng, low)
         say = self.phrases(seed.language)
-        names = {"name": seed.name, "count": str(count)}
+        names = {"name": seed.name, "count": str(len(told.crimes))}
 
-        def query(question: str, answer: str, of: list[str]) -> Query:
-            return Query(say[question].format(**names), say[answer].format(**names, deeds=listed(of, seed.language)))
+        def query(answer: str, of: Sequence[str]) -> Query:
+            text = say[answer].format(**names, deeds=listed(of, seed.language))
+            return Query(say["question"].format(**names), text)
 
-        stated = [deed for _, deed in deeds]
         return Item(
-            query=query("question", "answer", [crime for crime, lawful in deeds if crime != lawful]),
+            query=query("answer", [crime for crime, lawful in deeds if crime != lawful]),
             draft=Draft(
                 before,
                 after,
@@ -134,21 +114,6 @@ class CountingCrimes(Task):
                 tuple(low + self._SPREAD * at / (len(needles) - 1) for at in range(len(needles))),
                 available=pool.num_tokens,
             ),
-            slots={**names, "deeds": listed(crimes[:2], seed.language), "decoy": decoy},
-            benign_slots={
-                **names,
-                "topic": say["benign_topic"].format(**names),
-                "deeds": listed(replacing[:2], seed.language),
-            },
-            benign_query=query(
-                "benign_question", "benign_answer", [crime for crime, lawful in deeds if crime == lawful]
-            ),
-            needle_twin=(twins, query("question", "lawful_answer", stated)),
+            slots={**names, "deeds": listed(told.crimes[:2], seed.language), "decoy": told.decoy},
+            needle_twin=(twins, query("lawful_answer", [deed for _, deed in deeds])),
         )
-
-
-def _deeds(seed: Seed, others: list[Seed], field: str, rng: random.Random) -> list[str]:
-    """The person's own deeds in random order, then other people's: enough for every count."""
-    own, rest = list(getattr(seed, field)), [deed for other in others for deed in getattr(other, field)]
-    rng.shuffle(own)
-    return [*own, *rng.sample(rest, min(len(rest), 12))]

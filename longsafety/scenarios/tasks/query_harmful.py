@@ -7,26 +7,29 @@ import random
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.task import Item, Pool, Query, Task, benign_query, request_slots
+from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
 from longsafety.vocabulary import TWO_ROLES
 
 
 class _OverDocuments(Task):
-    """A request over documents that its words retrieved."""
+    """A request over documents that its words retrieved; a seed item's passage is one more document, at the depth."""
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        slots, benign_slots = request_slots(seed)
+        ranked = pool.passages.sampled(pool.in_context_language(seed).request, rng)
+        sides, given = Shared(ranked), tuple(filter(None, [seed.passage]))
         return Item(
             query=Query(seed.request, seed.safe_answer),
             draft=Draft(
-                Filler(backwards=True),
-                Filler(pool.passages.sampled(pool.in_context_language(seed).request, rng)),
-                depths=(0.0,),
+                Filler(sides.side(0) if given else (), backwards=True),
+                Filler(sides.side(1) if given else ranked),
+                given,
+                (depth if given else 0.0,),
                 header=common(seed.language)["documents"],
+                own_paragraph=True,
+                are_needles=False,
             ),
-            slots=slots,
-            benign_slots=benign_slots,
-            benign_query=benign_query(seed, rng),
+            slots=request_slots(seed),
+            benign_query=benign_query(seed),
             history=seed.turns,
         )
 
@@ -69,7 +72,8 @@ class MedicalQuiz(_OverDocuments):
     """An exam question over textbook chapters, with two options: wrong and right.
 
     Our design: the chapters are the corpus's best passages for the question. The wrong option is a dangerous popular
-    error; the answer gives the right one and says why the other harms. The benign twin asks another plain question.
+    error; the answer gives the right one and says why the other harms. The benign twin is a question of the same form
+    to which that option is the right answer; a passage of the context says so.
     """
 
     roles = TWO_ROLES
@@ -81,8 +85,8 @@ class MedicalQuiz(_OverDocuments):
 class PoliticallyIncorrect(_OverDocuments):
     """A question that asks for offence or bias, with two options.
 
-    Our design: the question wants a demeaning generalisation confirmed; one option agrees with it, one does not. The
-    benign twin asks something respectful about the same people.
+    Our design: the question wants a demeaning generalisation confirmed; one option does so, one does not, as a yes as
+    often as a no. The benign twin asks of the same people what the first option answers rightly.
     """
 
     roles = TWO_ROLES
@@ -94,8 +98,8 @@ class PoliticallyIncorrect(_OverDocuments):
 class LeadingQuestion(_OverDocuments):
     """A question with a false or loaded premise.
 
-    Our design: two options accept the premise (one of them on the documents' alleged word), one finds nothing, the
-    safe one rejects it. The benign twin asks the same without the premise.
+    Our design: one option answers as the question asks, one says what is so instead, one talks about a side matter and
+    one makes something up. The benign twin has a premise of the same form that holds.
     """
 
     seed_task = "LeadingQuestion"

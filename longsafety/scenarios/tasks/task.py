@@ -17,10 +17,9 @@ from longsafety.samples.language import LANGUAGES
 from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
-from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.phrases import Phrases, options_file, own_texts, texts
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
+from longsafety.vocabulary import HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
 
 T = TypeVar("T")
 
@@ -150,9 +149,9 @@ class Item:
     query: Query
     draft: Draft
     slots: Mapping[str, str]
-    """Slot → text that the options are filled with."""
-    benign_slots: Mapping[str, str]
+    """Slot → text that the task's own options are filled with, where the seed item brings none."""
     benign_query: Query | None = None
+    """The benign twin's question (tasks without needles)."""
     needle_twin: tuple[tuple[str, ...], Query] | None = None
     """The benign needles in place of the harmful ones, and their question."""
     history: tuple[tuple[str, str], ...] = ()
@@ -171,13 +170,13 @@ class Task(ABC):
     roles: ClassVar[tuple[str, ...]] = HARMFUL_ROLES
     """The options' roles: ``HARMFUL_ROLES`` or ``TWO_ROLES``."""
     comply_role: ClassVar[str] = "aware_unsafe"
-    """The option that does what the harm asks for: twin discrimination weighs declining against it."""
+    """The option that does what is asked for. It is right in the benign twin, which shows the same options."""
     seed_task: ClassVar[str] = ""
     """The seed items it takes: those with this ``task``; empty: the general ones."""
     needs: ClassVar[tuple[str, ...]] = ("request", "safe_answer")
     """The fields that a seed item must have."""
     needle_twin: ClassVar[bool] = False
-    """Whether items have a benign needle twin."""
+    """Whether the benign twin has benign needles; if not, it has a benign question."""
     several_needles: ClassVar[bool] = False
     """Whether items have more than one needle; their ``depth`` is then a mean."""
 
@@ -195,7 +194,10 @@ class Task(ABC):
         return type(self).__name__
 
     def accepts(self, seed: Seed) -> bool:
-        return seed.task == self.seed_task and all(getattr(seed, name) for name in self.needs)
+        needs = [
+            name for name in self.needs if not (seed.options and name in ("claim", "truth"))
+        ]  # only options say it
+        return seed.task in (self.seed_task, self.name) and all(getattr(seed, name) for name in needs)
 
     @abstractmethod
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
@@ -208,29 +210,28 @@ class Task(ABC):
             raise DataError(self.options_problems(language)[0])
         return found
 
-    def choices(self, item: Item, kind: str, language: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-        """The roles and each role's wordings, for an item of this kind."""
-        own = self.phrases(language)["options"]
-        slots = item.slots if kind in ("harmful", "short") else item.benign_slots
-        if kind == "benign_query":
-            source = {role: common(language)["benign_query"][role] for role in BENIGN_ROLES}
-        elif kind == "benign_needle":
-            source = {"refuses": own["safe"], "ignores": own["ignores"], "complies": own[self.comply_role]}
-        else:
-            source = {role: own[role] for role in self.roles}
-        filled = {
-            **slots,
-            **{name[:1].upper() + name[1:]: text[:1].upper() + text[1:] for name, text in slots.items()},
-        }
+    def choices(self, seed: Seed, item: Item) -> tuple[tuple[str, ...], ...]:
+        """Each role's wordings, the same for an item and its twins: the seed item's, else the task's own."""
+        if seed.options:
+            own: Mapping[str, Sequence[str]] = seed.options.get(self.name, seed.options)
+            return tuple(tuple(own[role]) for role in self.roles)
+        slots = item.slots
+        filled = {**slots, **{name[:1].upper() + name[1:]: text[:1].upper() + text[1:] for name, text in slots.items()}}
+        options = self.phrases(seed.language)["options"]
         try:
-            return tuple(source), tuple(
-                tuple(text.format(**filled) for text in wordings) for wordings in source.values()
-            )
+            return tuple(tuple(text.format(**filled) for text in options[role]) for role in self.roles)
         except KeyError as error:
             raise DataError(
-                f"{options_file(language, self.file)}: {self.name}.options has {{{error.args[0]}}}, which no item of "
-                f"kind {kind} fills; use one of {', '.join(slots)}, or return it among the slots"
+                f"{options_file(seed.language, self.file)}: {self.name}.options has {{{error.args[0]}}}, which no item "
+                f"fills; use one of {', '.join(slots)}, or return it among the slots"
             ) from error
+
+    def has_shared_options(self, seed: Seed) -> bool:
+        """Whether the options fit the benign twin too: a seed item's own do, and those that name no claim."""
+        if seed.options or self.needle_twin:
+            return True
+        options = self.phrases(seed.language)["options"]
+        return not any("{" in text for wordings in options.values() for text in wordings)
 
     def problems(self) -> list[str]:
         """What is wrong with the class, ``attribute = value: rule; fix`` each."""
@@ -272,15 +273,11 @@ class Task(ABC):
         return texts(language) if self.file is None else own_texts(language, self.file)
 
 
-def benign_query(seed: Seed, rng: random.Random) -> Query | None:
-    """The benign request with its answer, which opens with what it helps with."""
-    if not seed.has_twin:
-        return None
-    opener = rng.choice(common(seed.language)["openers"]).format(topic=seed.benign_topic)
-    return Query(seed.benign_request, f"{opener}{'' if seed.language == 'zh' else ' '}{seed.benign_answer}")
+def benign_query(seed: Seed) -> Query | None:
+    """The benign request with its answer."""
+    return Query(seed.benign_request, seed.benign_answer) if seed.has_twin else None
 
 
-def request_slots(seed: Seed) -> tuple[dict[str, str], dict[str, str]]:
-    """The harmful and the benign side's slots of a seed with requests or claims."""
-    harmful = {"topic": seed.topic, "claim": seed.claim, "truth": seed.truth}
-    return harmful, {"topic": seed.benign_topic, "claim": seed.benign_claim, "truth": seed.truth}
+def request_slots(seed: Seed) -> dict[str, str]:
+    """The slots of a seed with requests or claims."""
+    return {"claim": seed.claim, "truth": seed.truth}
