@@ -526,7 +526,6 @@ class Evaluation(Section):
     server: Server | None = None
     """The server of ``backend=openai``. It applies its own chat template; the local model only provides the tokenizer
     that counts lengths."""
-    bootstrap_samples: PositiveInt = 2000
     equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Arms that differ by less count as equal (two one-sided tests); choose it before the runs."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95

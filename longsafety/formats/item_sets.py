@@ -114,7 +114,7 @@ def depth_fraction(row: Fields) -> float | None:
 
 
 def _task_and_kind(row: Fields, name: str) -> tuple[str, str]:
-    """Task and kind of a row: by its column ``kind``, or ``twin`` and ``right``; else by the twin that names its file."""
+    """Task and kind of a row: by its column ``kind``, or ``twin`` and ``right``; else by its file's name."""
     kind = row.one_of("kind", ITEM_KINDS) if row.has("kind") else ""
     if not kind and row.has("twin"):
         twin = row.one_of("twin", ("", *(twin for twin in TWINS if twin != "short_benign")))

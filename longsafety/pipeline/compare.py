@@ -16,9 +16,9 @@ from longsafety.evaluation.scores.biases import bias_tables
 from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
-from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.reporting.facts import reuse_notes
+from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.report import write_report
@@ -55,15 +55,13 @@ def compare(folder: Path) -> None:
     records = [RunRecord.load(run) for run in sweep.runs]
     settings = records[0].resolved()
     evaluation = settings.evaluation
-    arms = [Arm(record.label, _answers(run, record)) for run, record in zip(sweep.runs, records, strict=True)]
+    arms = _arms(sweep.runs, records)
     comparison = compare_arms(
         arms,
-        baseline=settings.baseline or ("base" if "base" in {record.label for record in records} else None),
+        baseline=settings.baseline or ("base" if "base" in {arm.label for arm in arms} else None),
         scoring=settings.scoring,
         confidence=evaluation.confidence,
-        bootstrap_samples=evaluation.bootstrap_samples,
         equivalence_margin=evaluation.equivalence_margin,
-        seed=settings.seed,
     )
     comparison.save(folder)
     biases = bias_tables(arms, scoring=settings.scoring, confidence=evaluation.confidence)
@@ -71,9 +69,8 @@ def compare(folder: Path) -> None:
     needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):
         needles.to_csv(folder / "needles.csv", index=False)
-    seeds = seed_spread(comparison.scores, {record.label: _family(record) for record in records})
-    if len(seeds):
-        seeds.to_csv(folder / "seeds.csv", index=False, float_format="%.4g")
+    if len(comparison.trainings):
+        comparison.trainings.to_csv(folder / "trainings.csv", index=False, float_format="%.4g")
     _write_table(sweep, comparison, records, settings)
     if "report" not in settings.stages:
         return
@@ -86,7 +83,6 @@ def compare(folder: Path) -> None:
         command=sweep.command,
         needles=needles,
         controls=biases,
-        seeds=seeds,
     )
     if sweep.tracking.enabled:
         if (figure := needle_figure(needles, evaluation.scorers[0])) is not None:
@@ -125,10 +121,14 @@ def _answers(run: Path, record: RunRecord) -> pd.DataFrame:
     return read_answers(judged if judged.is_file() else store.folder("answers", record.stages["answers"]) / ANSWERS)
 
 
-def _family(record: RunRecord) -> tuple[str, str]:
-    """An arm's name without its seed, and the address of the items that it was asked."""
-    words = [word for word in record.label.split(" ") if not word.startswith("seed=")]
-    return " ".join(words), record.stages.get("benchmark", "")
+def _arms(runs: list[Path], records: list[RunRecord]) -> list[Arm]:
+    """The runs' answers, equal ones of an arm once: an untrained model answers the same under every training seed."""
+    arms: dict[tuple[str, str], Arm] = {}
+    for run, record in zip(runs, records, strict=True):
+        key = arm_name(record), record.stages.get("answers", record.key)
+        if key not in arms:
+            arms[key] = Arm(key[0], _answers(run, record), str(record.settings["seed"]))
+    return list(arms.values())
 
 
 def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord], settings: Settings) -> None:

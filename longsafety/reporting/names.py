@@ -14,6 +14,12 @@ def length_name(length: Length) -> str:
     return f"up to {name}" if targets.in_turn or targets.mean is not None else name
 
 
+def arm_name(record: RunRecord) -> str:
+    """What trainings that differ only in their seed have in common."""
+    words = [word for word in record.label.split(" ") if not word.startswith("seed=")]
+    return " ".join(words) or record.name
+
+
 def run_name(record: RunRecord) -> str:
     """The arm and its items' length: ``base at 512``. Answers recorded elsewhere have no known length."""
     settings, label = record.resolved(), record.label or record.name

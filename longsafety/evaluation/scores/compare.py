@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.answers import ITEM
-from longsafety.evaluation.scores.comparison import Arm, Comparison
+from longsafety.evaluation.scores.comparison import TRAININGS, Arm, Comparison
 from longsafety.evaluation.scores.scoring import (
     CELL,
     COUNTED,
+    HEADLINES,
     Scoring,
     confusion,
     outcomes,
@@ -24,18 +25,20 @@ from longsafety.evaluation.scores.scoring import (
 )
 from longsafety.evaluation.scores.statistics import (
     Floats,
-    cluster_bootstrap,
     cluster_error,
+    cluster_interval,
     detectable,
     equivalence,
     false_discovery,
     mcnemar_exact,
+    sign_flip,
+    too_few,
 )
 from longsafety.vocabulary import ALL_TASKS
 
-_COUNTS = ["n", "sources", "gained", "lost"]
+_COUNTS = ["n", "seeds", "gained", "lost"]
 _RESULTS = [
-    *("n", "sources", "difference", "low", "high", "gained", "lost", "p_value", "p_adjusted"),
+    *("n", "seeds", "difference", "low", "high", "gained", "lost", "p_value", "p_adjusted", "p_mcnemar"),
     *("p_equivalent", "detectable"),
 ]
 _SAME = 1e-9
@@ -82,14 +85,12 @@ def compare(
     baseline: str | None,
     scoring: Scoring,
     confidence: float,
-    bootstrap_samples: int,
     equivalence_margin: float,
-    seed: int,
 ) -> Comparison:
     """Scores of all arms, and paired differences on the items that both sides of a comparison answered.
 
-    Arms with the same label are one arm at several lengths. ``baseline`` None: the first arm. ``equivalence_margin``:
-    a smaller difference counts as none.
+    Arms with the same label are one arm, at several lengths or of several trainings; an item's outcome is the mean over
+    the trainings. ``baseline`` None: the first arm. ``equivalence_margin``: a smaller difference counts as none.
 
     Raises:
         ConfigError: ``baseline`` is no arm's label; official scoring without letters.
@@ -100,35 +101,79 @@ def compare(
     baseline = labels[0] if baseline is None else baseline
     if baseline not in labels:
         raise ConfigError([f"baseline = {baseline}: must be the label of an arm; choose one of {', '.join(labels)}"])
-    results = [outcomes(table, scoring) for table in answers.values()]
+    trained = {label: [outcomes(table, scoring) for table in tables.values()] for label, tables in answers.items()}
+    results = [_averaged(tables) for tables in trained.values()]
     joined = _Outcomes.join(results)
     paired, notes = _pair_arms(joined, labels, labels.index(baseline))
     by_length, more_notes = _pair_lengths(joined, labels)
-    test = partial(_test, confidence=confidence, samples=bootstrap_samples, margin=equivalence_margin, seed=seed)
+    test = partial(_test, confidence=confidence, margin=equivalence_margin)
     return Comparison(
         scores=_stack(labels, [score_outcomes(result, confidence=confidence) for result in results]),
         paired=test(paired, ["arm", "against", *CELL]),
         by_length=test(by_length, ["arm", *CELL, "against_max_tokens"]),
-        confusion=_stack(labels, [confusion(table) for table in answers.values()]),
+        confusion=_stack(labels, [_confusion(list(tables.values())) for tables in answers.values()]),
+        trainings=_trainings(trained, confidence),
         baseline=baseline,
         notes=notes + more_notes,
     )
 
 
-def _by_label(arms: Sequence[Arm]) -> dict[str, pd.DataFrame]:
+def _by_label(arms: Sequence[Arm]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Label → training → answers at all lengths."""
     if not arms:
         raise DataError("no arm has answers: there is nothing to compare; run the stage `evaluate` first")
-    parts: dict[str, list[pd.DataFrame]] = {}
+    parts: dict[str, dict[str, list[pd.DataFrame]]] = {}
     for arm in arms:
-        parts.setdefault(arm.label, []).append(arm.answers)
-    joined = {label: pd.concat(tables, ignore_index=True) for label, tables in parts.items()}
-    for label, table in joined.items():
-        twice = table.duplicated([*ITEM, "order_index"])
-        if twice.any():
-            item, scorer, length = table.loc[twice, ITEM].iloc[0]
-            rule = "an arm answers an item once with each scorer and length; give the runs different labels"
-            raise DataError(f"arm '{label}': item '{item}' ({scorer}, max_tokens {length}) is answered twice: {rule}")
+        parts.setdefault(arm.label, {}).setdefault(arm.training, []).append(arm.answers)
+    joined = {
+        label: {name: pd.concat(tables, ignore_index=True) for name, tables in trainings.items()}
+        for label, trainings in parts.items()
+    }
+    for label, trainings in joined.items():
+        for table in trainings.values():
+            twice = table.duplicated([*ITEM, "order_index"])
+            if twice.any():
+                item, scorer, length = table.loc[twice, ITEM].iloc[0]
+                rule = "an arm answers an item once with each scorer and length; give the runs different labels"
+                raise DataError(
+                    f"arm '{label}': item '{item}' ({scorer}, max_tokens {length}) is answered twice: {rule}"
+                )
     return joined
+
+
+def _averaged(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The outcomes of an arm: of each item the mean over the trainings."""
+    if len(trainings) == 1:
+        return trainings[0]
+    together = pd.concat(trainings, ignore_index=True)
+    keys = [name for name in together.columns if name not in ("value", "chance")]
+    return together.groupby(keys, sort=False, dropna=False)[["value", "chance"]].mean().reset_index()
+
+
+def _confusion(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The choices of all trainings together."""
+    tables = [confusion(table) for table in trainings]
+    if len(tables) == 1:
+        return tables[0]
+    together = pd.concat(tables, ignore_index=True)
+    keys = [name for name in together.columns if name != "count"]
+    return together.groupby(keys, sort=False)["count"].sum().reset_index()
+
+
+def _trainings(trained: dict[str, list[pd.DataFrame]], confidence: float) -> pd.DataFrame:
+    """The spread between an arm's trainings."""
+    rows = []
+    for label, tables in trained.items():
+        if len(tables) < 2:
+            continue
+        scored = [score_outcomes(table, confidence=confidence).assign(training=at) for at, table in enumerate(tables)]
+        every = pd.concat(scored, ignore_index=True)
+        whole = every[(every["task"] == ALL_TASKS) & every["metric"].isin(HEADLINES)]
+        for cell, part in whole.groupby(["scorer", "metric", "max_tokens"], sort=False):
+            if len(part) > 1:
+                values = part["value"]
+                rows.append((label, *cell, len(part), values.mean(), values.std(), values.min(), values.max()))
+    return pd.DataFrame(rows, columns=TRAININGS)
 
 
 def _stack(labels: list[str], tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -184,9 +229,7 @@ def _pair_lengths(joined: _Outcomes, labels: list[str]) -> tuple[list[pd.DataFra
     return pairs, notes
 
 
-def _test(
-    pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, samples: int, margin: float, seed: int
-) -> pd.DataFrame:
+def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, margin: float) -> pd.DataFrame:
     """Differences of each cell, and over all tasks, with their intervals and tests."""
     if not pairs:
         whole = {"max_tokens", "against_max_tokens", *_COUNTS}
@@ -201,19 +244,23 @@ def _test(
     rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
     clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
     measured = {
-        cell: (
-            len(part),
-            *cluster_bootstrap(part["sum"], part["size"], samples=samples, confidence=confidence, seed=seed),
-            cluster_error(part["sum"], part["size"]),
-        )
+        cell: _measured(part["sum"].to_numpy(dtype=float), part["size"].to_numpy(), confidence)
         for cell, part in clusters.groupby(level=keys, sort=False)
     }
-    nothing = (0, np.nan, np.nan, np.nan)
+    nothing = (0, np.nan, np.nan, np.nan, np.nan, False)
     of_cells = [measured.get(cell, nothing) for cell in table[keys].itertuples(index=False, name=None)]
-    table[["sources", "low", "high", "error"]] = np.array(of_cells, dtype=float).reshape(-1, 4)
-    table["p_value"] = np.where(table["n"] > 0, mcnemar_exact(table["gained"], table["lost"]), np.nan)
+    table[["seeds", "low", "high", "error", "p_value", "once"]] = np.array(of_cells, dtype=float).reshape(-1, 6)
+    once = (table["once"] > 0) & (table["n"] > 0)
+    table["p_mcnemar"] = np.where(once, mcnemar_exact(table["gained"], table["lost"]), np.nan)
     family = [table["scorer"], table["metric"], table["max_tokens"], table["task"] == ALL_TASKS]
     table["p_adjusted"] = table.groupby(family)["p_value"].transform(false_discovery)
     table["p_equivalent"] = equivalence(table["difference"], table["error"], margin)
     table["detectable"] = detectable(table["error"], confidence=confidence)
     return table.astype(dict.fromkeys(_COUNTS, "int64"))[[*keys, *_RESULTS]]
+
+
+def _measured(sums: Floats, sizes: NDArray[np.int64], confidence: float) -> tuple[float, ...]:
+    """Clusters, interval, error, p-value (nan where no outcome could be significant), whether each stands once."""
+    p_value = np.nan if too_few(len(sums), confidence) else sign_flip(sums)
+    low, high = cluster_interval(sums, sizes, confidence)
+    return len(sums), low, high, cluster_error(sums, sizes), p_value, bool((sizes == 1).all())

@@ -11,7 +11,8 @@ import pandas as pd
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scores.scoring import CELL, HEADLINES
 
-_TABLES = ("scores", "paired", "by_length", "confusion")
+_TABLES = ("scores", "paired", "by_length", "confusion", "trainings")
+TRAININGS = ["arm", "scorer", "metric", "max_tokens", "trainings", "mean", "sd", "least", "most"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Arm:
 
     label: str
     answers: pd.DataFrame
+    training: str = ""
+    """Tells trainings of the same arm apart."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,20 @@ class Comparison:
     """The tables of a comparison. ``difference`` is arm minus against (``by_length``: longer minus shortest)."""
 
     scores: pd.DataFrame
-    """arm, scorer, metric, task, max_tokens, n, value, low, high (Wilson), chance."""
+    """arm, and the columns of :func:`longsafety.evaluation.scores.scoring.score`."""
     paired: pd.DataFrame
-    """arm, against, scorer, metric, task, max_tokens, n, sources (number of the items' sources), difference, low, high
-    (paired bootstrap over the sources), gained (items whose outcome rose), lost (fell), p_value (exact McNemar; for
-    ties and for means over orders of the options the exact sign test, of which McNemar is a case; nan where n is 0),
-    p_adjusted (Benjamini and Hochberg, over arms and tasks; for rows over all tasks, over the arms), p_equivalent (TOST
-    within the margin), detectable (the smallest true difference that is found with 80% power)."""
+    """arm, against, scorer, metric, task, max_tokens, n, seeds (seed items that the pairs were made of), difference,
+    low, high (Student's t over seeds), gained (items whose outcome rose), lost (fell), p_value (sign-flip test over
+    seeds; nan where these are too few), p_adjusted (Benjamini and Hochberg, over arms and tasks; for rows over all
+    tasks, over the arms), p_mcnemar (exact McNemar, where each seed item stands once), p_equivalent (TOST within the
+    margin), detectable (the smallest true difference that is found with 80% power)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
     confusion: pd.DataFrame
-    """arm, scorer, task, max_tokens, kind, role, count."""
+    """arm, scorer, task, max_tokens, kind, role, count (over all trainings)."""
+    trainings: pd.DataFrame
+    """Of arms that were trained several times, over all tasks: ``TRAININGS`` (mean, standard deviation, least and most
+    over the trainings)."""
     baseline: str
     notes: list[str]
     """Answers that could not be paired, a line each."""
@@ -74,8 +80,9 @@ class Comparison:
     def headlines(self) -> pd.DataFrame:
         """The scores of the headline metrics, each with its paired test against the baseline."""
         keys = ["arm", *CELL]
-        names = {"n": "n_paired", "low": "difference_low", "high": "difference_high"}
+        names = {"n": "n_paired", "seeds": "seeds_paired", "low": "difference_low", "high": "difference_high"}
+        names |= {"p_value": "p_difference"}
         scores = self.scores[self.scores["metric"].isin(HEADLINES)]
         return scores.merge(self.paired.rename(columns=names), on=keys, how="left").astype(
-            {"n_paired": "Int64", "gained": "Int64", "lost": "Int64"}
+            {"n_paired": "Int64", "seeds_paired": "Int64", "gained": "Int64", "lost": "Int64"}
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from longsafety.errors import ConfigError
 from longsafety.evaluation.answers import ITEM, UNPARSED, options_of, sources
 from longsafety.evaluation.scorers import READS_REPLY, RECORDED
-from longsafety.evaluation.scores.statistics import wilson
+from longsafety.evaluation.scores.statistics import cluster_interval, clustered_wilson, sign_flip, too_few
 from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, DECLINES
 
 Scoring = Literal["fixed", "official"]
@@ -49,6 +49,8 @@ METRICS = (
 )
 CELL = ["scorer", "metric", "task", "max_tokens"]
 """The columns that identify one score."""
+SCORED = ["n", "seeds", "value", "low", "high", "chance", "p_value"]
+"""The columns that say what it is."""
 
 
 def outcomes(answers: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
@@ -152,20 +154,36 @@ def _of_item(answers: pd.DataFrame, own: str, **values: NDArray[Any]) -> dict[st
 
 
 def score(answers: pd.DataFrame, *, scoring: Scoring, confidence: float) -> pd.DataFrame:
-    """Shares with Wilson intervals: scorer, metric, task (``all``: every item has equal weight), max_tokens, n, value,
-    low, high, chance (nan where guessing has no meaning). The metrics in ``COUNTED`` have rows only where above 0.
+    """Shares with intervals: scorer, metric, task (``all``: every item has equal weight), max_tokens, n, seeds (what
+    the items were made of, the units of the statistics), value, low, high (Wilson for the items that these are worth;
+    Student's t over seeds for differences), chance (nan where guessing has no meaning), p_value (sign-flip test over
+    seeds against the value in ``NULLS``; nan for other metrics, and where the seeds are too few for any outcome to be
+    significant). The metrics in ``COUNTED`` have rows only where above 0.
     """
     return score_outcomes(outcomes(answers, scoring), confidence=confidence)
 
 
 def score_outcomes(table: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     """:func:`score`, from what :func:`outcomes` returned."""
-    cells = with_all_tasks(table.assign(n=1).groupby(CELL, sort=False)[["n", "value", "chance"]].sum(min_count=1))
-    cells = cells[~(cells["metric"].isin(COUNTED) & (cells["value"] == 0))].reset_index(drop=True)
-    cells["low"], cells["high"] = wilson(cells["value"], cells["n"], confidence)
-    cells["value"] /= cells["n"]
-    cells["chance"] /= cells["n"]
-    return cells[[*CELL, "n", "value", "low", "high", "chance"]]
+    by_seed = table.assign(n=1).groupby([*CELL, "source"], sort=False)[["n", "value", "chance"]].sum(min_count=1)
+    clusters = with_all_tasks(by_seed)
+    rows = []
+    for cell, part in clusters.groupby(CELL, sort=False):
+        n, total = part["n"].sum(), part["value"].sum()
+        if not (cell[1] in COUNTED and total == 0):
+            measured = _measured(str(cell[1]), part["value"].to_numpy(), part["n"].to_numpy(), confidence)
+            rows.append(
+                (*cell, n, len(part), total / n, *measured[:2], part["chance"].sum(min_count=1) / n, measured[2])
+            )
+    return pd.DataFrame(rows, columns=[*CELL, *SCORED]).astype({"max_tokens": "int64"})
+
+
+def _measured(metric: str, sums: NDArray[np.float64], sizes: NDArray[np.int64], confidence: float) -> tuple[float, ...]:
+    """Low and high end of the interval, and the p-value against the metric's null."""
+    null = NULLS.get(metric.removesuffix("_short"))
+    interval = cluster_interval if null == 0 else clustered_wilson
+    p_value = np.nan if null is None or too_few(len(sums), confidence) else sign_flip(sums - null * sizes)
+    return (*interval(sums, sizes, confidence), p_value)
 
 
 def with_all_tasks(sums: pd.DataFrame) -> pd.DataFrame:

@@ -1,18 +1,21 @@
-"""Intervals and tests for shares of binary outcomes: thin functions over statsmodels, scipy and numpy.
+"""Intervals and tests for shares of outcomes: thin functions over statsmodels, scipy and numpy.
 
-Items made from one document are not independent, so differences between arms are resampled by document. Wilson
-intervals treat every item as independent, so over the twins of one item they are somewhat too narrow.
+The unit is the cluster: the seed item that items were made of, for items made of one seed item are not independent.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Floats = NDArray[np.float64]
+_SAME = 1e-9
+"""Outcomes may be means over orders of the options or over trainings; they are the same up to rounding."""
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, confidence: float) -> tuple[Floats, Floats]:
@@ -40,40 +43,97 @@ def mcnemar_exact(gained: ArrayLike, lost: ArrayLike) -> Floats:
     return np.asarray(np.minimum(1.0, 2 * binom.cdf(np.minimum(up, down), up + down, 0.5)))[()]
 
 
-def cluster_bootstrap(
-    sums: ArrayLike, sizes: ArrayLike, *, samples: int, confidence: float, seed: int
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean over items in clusters, which are resampled whole.
+def clustered_wilson(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tuple[float, float]:
+    """Wilson interval of the share ``Σ sums / Σ sizes`` of outcomes in clusters, for the items that they are worth.
 
-    ``sums (C,)`` are the clusters' sums and ``sizes (C,)`` their numbers of items; the mean is ``Σ sums / Σ sizes``.
-    nan where C is 0, and one point where all clusters are equal. C draws from C clusters are one multinomial draw of
-    how often each distinct cluster occurs, so the cost does not grow with C and the order does not matter.
+    ``sums (C,)`` and ``sizes (C,)`` as in :func:`cluster_interval`. The items count as ``n / deff``, where the design
+    effect ``deff`` is the cluster-robust variance over the binomial one, at least 1 (Miller 2024, arXiv 2411.00640);
+    where all outcomes are equal, as many as there are clusters. nan without a cluster.
     """
-    both = np.column_stack([np.round(np.asarray(sums, dtype=float), 9), np.asarray(sizes, dtype=float)])
-    if not len(both):
+    total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
+    n = size.sum()
+    if not n:
         return np.nan, np.nan
-    kinds, counts = np.unique(both, axis=0, return_counts=True)
-    if len(kinds) == 1:
-        return (float(kinds[0, 0] / kinds[0, 1]),) * 2
-    draws = np.random.default_rng(seed).multinomial(len(both), counts / len(both), size=samples)
-    low, high = np.quantile(draws @ kinds[:, 0] / (draws @ kinds[:, 1]), [(1 - confidence) / 2, (1 + confidence) / 2])
+    share = total.sum() / n
+    binomial, worth = share * (1 - share) / n, float(len(size))
+    if binomial > 0 and len(size) > 1:
+        worth = n / max(_variance(total, size) / binomial, 1.0)
+    low, high = wilson(share * worth, worth, confidence)
     return float(low), float(high)
 
 
-def cluster_error(sums: ArrayLike, sizes: ArrayLike) -> float:
-    """Standard error of the mean of paired differences in [-1, 1] in clusters (as :func:`cluster_bootstrap`).
+def _variance(total: Floats, size: Floats) -> float:
+    """Cluster-robust variance of ``Σ total / Σ size`` (Liang and Zeger 1986), with two clusters or more."""
+    n = size.sum()
+    residuals = total - total.sum() / n * size
+    return float(len(size) / (len(size) - 1) * (residuals**2).sum() / n**2)
 
-    Cluster-robust (Liang and Zeger 1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least the error with
-    one more item changed each way (Agresti and Min 2005): no change among few items proves little. nan with fewer than
-    two clusters.
+
+def cluster_error(sums: ArrayLike, sizes: ArrayLike) -> float:
+    """Standard error of the mean ``Σ sums / Σ sizes`` of differences in [-1, 1] over items in clusters.
+
+    ``sums (C,)`` are the clusters' sums and ``sizes (C,)`` their numbers of items. Cluster-robust (Liang and Zeger
+    1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least the error with one more item changed each way
+    (Agresti and Min 2005): no change among few items proves little. nan with fewer than two clusters.
     """
     total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
     if len(size) < 2:
         return float("nan")
-    n = size.sum()
-    residuals = total - total.sum() / n * size
-    error = np.sqrt(len(size) / (len(size) - 1) * (residuals**2).sum()) / n
-    return float(max(error, 1 / (n + 2)))
+    return float(max(np.sqrt(_variance(total, size)), 1 / (size.sum() + 2)))
+
+
+def cluster_interval(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tuple[float, float]:
+    """Interval of a mean of differences in [-1, 1] over items in clusters: Student's t with ``C - 1`` degrees of
+    freedom on the cluster-robust error. nan with fewer than two clusters."""
+    total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
+    if len(size) < 2:
+        return np.nan, np.nan
+    mean, reach = total.sum() / size.sum(), t.ppf((1 + confidence) / 2, len(size) - 1) * cluster_error(total, size)
+    return float(max(mean - reach, -1.0)), float(min(mean + reach, 1.0))
+
+
+_EXACT, _DRAWS, _WIDTH = 13, 10_000, 256
+"""Clusters up to which every assignment of signs is tried; draws beyond, kept for so many clusters at once."""
+
+
+def sign_flip(sums: ArrayLike) -> float:
+    """Two-sided p-value of the sign-flip test over clusters: under the null each cluster's sum is as likely ``-x`` as
+    ``x`` (Fisher 1935; for clusters Canay, Romano and Shaikh 2017).
+
+    ``sums (C,)`` are the clusters' sums of differences. Clusters that do not differ carry no information. Exact up to
+    ``_EXACT`` differing clusters, then from ``_DRAWS`` seeded draws, the observed one counted among them. 1 where
+    nothing differs.
+    """
+    moved = np.asarray(sums, dtype=float)
+    moved = moved[np.abs(moved) > _SAME]
+    if not len(moved):
+        return 1.0
+    totals = np.abs(_signs(len(moved)) @ moved)
+    reached = totals >= abs(moved.sum()) - _SAME * len(moved)
+    if len(moved) <= _EXACT:
+        return float(reached.mean())
+    return float((1 + reached.sum()) / (1 + len(totals)))
+
+
+def _signs(count: int) -> Floats:
+    """Assignments of signs to ``count`` clusters, ``[draws, count]``: all, or drawn ones."""
+    return _every_sign(count) if count <= _EXACT else _drawn_signs(-(-count // _WIDTH) * _WIDTH)[:, :count]
+
+
+@cache
+def _every_sign(count: int) -> Floats:
+    numbers = np.arange(2**count)[:, None] >> np.arange(count)[None, :]
+    return np.where(numbers & 1, 1.0, -1.0)
+
+
+@cache
+def _drawn_signs(width: int) -> Floats:
+    return np.random.default_rng(width).choice([-1.0, 1.0], size=(_DRAWS, width))
+
+
+def too_few(clusters: int, confidence: float) -> bool:
+    """Whether no outcome of so many clusters could be significant: the least p-value is ``2^(1 - clusters)``."""
+    return 2.0 ** (1 - clusters) > 1 - confidence
 
 
 def detectable(error: ArrayLike, *, confidence: float, power: float = 0.8) -> Floats:

@@ -194,9 +194,8 @@ class Task(ABC):
         return type(self).__name__
 
     def accepts(self, seed: Seed) -> bool:
-        needs = [
-            name for name in self.needs if not (seed.options and name in ("claim", "truth"))
-        ]  # only options say it
+        said = ("claim", "truth") if seed.options else ()  # only options say these
+        needs = [name for name in self.needs if name not in said]
         return seed.task in (self.seed_task, self.name) and all(getattr(seed, name) for name in needs)
 
     @abstractmethod
