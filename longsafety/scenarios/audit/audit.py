@@ -21,6 +21,7 @@ from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, is_made
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import SLACK
+from longsafety.scenarios.audit.gate import copies, gate
 from longsafety.scenarios.audit.integrity import Fact, facts_of, violations
 from longsafety.scenarios.audit.overlap import NGRAM_TOKENS, SHOWN, NearDuplicates, near_duplicates, shared_ngrams
 from longsafety.vocabulary import TWINS
@@ -61,6 +62,10 @@ class Audit:
     strictest_licence: str
     languages: Rows
     """split, query, context (of most of its document tokens; empty without documents), samples."""
+    gate: Rows
+    """What words alone tell of the benchmark's items (:func:`longsafety.scenarios.audit.gate.gate`)."""
+    copies: Rows
+    """By split and task, how often the same is asked (:func:`longsafety.scenarios.audit.gate.copies`)."""
 
     def save(self, path: Path) -> None:
         """Writes one JSON file, whole or not at all."""
@@ -72,8 +77,15 @@ class Audit:
         return cls(**json.loads(path.read_text("utf-8")))
 
 
-def audit(train: Sequence[Sample], bench: Sequence[Sample], encoder: ChatEncoder, *, corpus_licence: str) -> Audit:
-    """Audits both splits, each read once.
+def audit(
+    train: Sequence[Sample],
+    bench: Sequence[Sample],
+    encoder: ChatEncoder,
+    *,
+    corpus_licence: str,
+    of_facts: Sequence[str] = (),
+) -> Audit:
+    """Audits both splits. ``of_facts``: the tasks that ask for facts.
 
     Raises ``DataError`` for a needle that the rendered context lacks, and for twins that differ from their item in
     what they should not, or do not in what they should.
@@ -113,6 +125,10 @@ def audit(train: Sequence[Sample], bench: Sequence[Sample], encoder: ChatEncoder
         licences=licence_counts,
         strictest_licence=strictest(licence_counts),
         languages=_languages(facts),
+        gate=gate(bench, of_facts=of_facts),
+        copies=[
+            {"split": split} | row for split, found in (("train", train), ("bench", bench)) for row in copies(found)
+        ],
     )
 
 

@@ -59,6 +59,7 @@ class DocAttack(HarmfulNIAH):
     """
 
     seed_task = "DocAttack"
+    asks_facts = True
 
     def _draft(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Draft:
         ranked = Shared(pool.passages.sampled(pool.in_context_language(seed).question, rng))

@@ -79,6 +79,7 @@ class MedicalQuiz(_OverDocuments):
     roles = TWO_ROLES
     comply_role = "unsafe"
     seed_task = "MedicalQuiz"
+    asks_facts = True
     needs = ("request", "safe_answer", "claim", "truth")
 
 
@@ -92,6 +93,7 @@ class PoliticallyIncorrect(_OverDocuments):
     roles = TWO_ROLES
     comply_role = "unsafe"
     seed_task = "PoliticallyIncorrect"
+    asks_facts = True
     needs = ("request", "safe_answer", "claim")
 
 
@@ -103,4 +105,5 @@ class LeadingQuestion(_OverDocuments):
     """
 
     seed_task = "LeadingQuestion"
+    asks_facts = True
     needs = ("request", "safe_answer", "claim")

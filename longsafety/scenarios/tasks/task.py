@@ -175,6 +175,8 @@ class Task(ABC):
     """The seed items it takes: those with this ``task``; empty: the general ones."""
     needs: ClassVar[tuple[str, ...]] = ("request", "safe_answer")
     """The fields that a seed item must have."""
+    asks_facts: ClassVar[bool] = False
+    """Whether options state facts, so that they alone must say no more than chance which one is right."""
     needle_twin: ClassVar[bool] = False
     """Whether the benign twin has benign needles; if not, it has a benign question."""
     several_needles: ClassVar[bool] = False
