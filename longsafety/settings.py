@@ -186,7 +186,14 @@ class Source(Section):
     """One part of a data mix."""
 
     kind: Literal[
-        "longsafety", "longsafety_short", "benign_twins", "benign_short", "short_safety", "long_align", "chats"
+        "longsafety",
+        "longsafety_short",
+        "benign_twins",
+        "benign_short",
+        "short_safety",
+        "long_align",
+        "oracle",
+        "chats",
     ]
     path: FileOrName = None
     """For ``chats``: a file, folder or hub dataset in a public schema of training chats."""
@@ -201,9 +208,11 @@ class DataMix(Section):
 
     name: str
     sources: dict[str, Source] = {}
-    budget: PositiveInt = 64
-    """Supervised samples (or answer tokens) in an epoch of every trained arm."""
-    budget_unit: Literal["samples", "tokens"] = "samples"
+    budget: PositiveInt = 3000
+    """Supervised tokens (those of the answers) in an epoch of every trained arm, to the nearest sample; or samples."""
+    budget_unit: Literal["samples", "tokens"] = "tokens"
+    seed_offset: Annotated[int, Field(ge=0)] = 0
+    """Added to ``seed`` where the arm is trained: a control that trains the same mix under another seed."""
 
 
 class Lora(Section):
@@ -577,8 +586,11 @@ class Settings(Section):
     """Swept key → this run's value; set by the program."""
     baseline: str | None = None
     """The label of the arm that the others are compared with; ``None``: the untrained arm, else the first."""
+    contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
+    """Pairs of arms, by label, whose difference is tested besides those from the baseline: ``[arm, against]``."""
     scale: str
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seeds the training: the order of samples, and new weights. ``scenario.seed`` draws the data."""
     stages: list[Stage] = ["build", "train", "evaluate", "score", "report"]
     scoring: Literal["fixed", "official"] = "fixed"
     corpus: Annotated[Corpus, BeforeValidator(_expand_source)]
@@ -606,6 +618,10 @@ class Settings(Section):
     def trains(self) -> bool:
         """Whether the run needs trained weights."""
         return bool(self.data_mix.sources) and bool({"train", "evaluate"} & {*self.stages})
+
+    @property
+    def training_seed(self) -> int:
+        return self.seed + self.data_mix.seed_offset
 
     @property
     def reads_items(self) -> bool:

@@ -21,6 +21,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "benign_short": ("short_benign",),
     "short_safety": ("short_safety",),
     "long_align": ("long_align",),
+    "oracle": ("oracle",),
     "chats": ("chat",),
 }
 
@@ -75,6 +76,8 @@ def compose_mix(
                 "samples": len(drawn),
                 "tokens": sum(sample.num_tokens for sample in drawn),
                 "supervised_tokens": sum(answer_tokens(sample) for sample in drawn),
+                "seeds": len({sample.seed_id or sample.id for sample in drawn}),
+                "distinct": len({(sample.question, sample.answer, sample.context, sample.history) for sample in drawn}),
                 "share": source.share,
                 "licence": strictest({part for sample in drawn for part in licences(sample, licence).values()}),
                 "fingerprint": _fingerprint(drawn),
@@ -131,10 +134,12 @@ def _draw(
     drawn: list[Sample] = []
     total = 0
     for _, _, entry in ranked:
-        if total >= amount:
-            break
-        drawn.append(entry.sample)
-        total += answer_tokens(drawn[-1])
+        sample = entry.sample
+        size = answer_tokens(sample)
+        if drawn and abs(total + size - amount) > abs(total - amount):  # without it the sum is nearer
+            return drawn
+        drawn.append(sample)
+        total += size
     return drawn if total >= amount else []
 
 

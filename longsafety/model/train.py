@@ -64,14 +64,14 @@ def train(
     training, trainer_settings = settings.training, settings.trainer
     use_threads(trainer_settings.num_threads)
     precision, device = chosen_precision(trainer_settings.precision, trainer_settings.accelerator, trains=True)
-    L.seed_everything(settings.seed, workers=True, verbose=False)
+    L.seed_everything(settings.training_seed, workers=True, verbose=False)
     sharing = trainer_settings.sequence_parallel
     count = ranks(trainer_settings) // sharing
     rows = TokenRows(folder / ROWS)
     chats = [rows[index].ids for index in range(len(rows))]
     answers = rows.num_answers.tolist()
     schedule = Schedule.plan(
-        chats, answers, training, ranks=count, seed=settings.seed, longest=settings.length.training_tokens
+        chats, answers, training, ranks=count, seed=settings.training_seed, longest=settings.length.training_tokens
     )
     found = newest(folder / CHECKPOINTS, settings)
     start = found.step if found else 0

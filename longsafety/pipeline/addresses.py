@@ -204,7 +204,7 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     """A trained arm: its mix, the base model, the recipe; the benchmark too where a safety curve asks it."""
     if (folder := adopted(settings)) is not None:
         return address("reused", folder.name, rows_fingerprint(str(folder / "training.json")))
-    of_kind = {"short_safety": short, "long_align": long}
+    of_kind = {"short_safety": short, "long_align": long, "oracle": items}
     sources = [
         rows_fingerprint(source.path) if source.kind == "chats" else of_kind.get(source.kind, training)
         for source in settings.data_mix.sources.values()
@@ -214,13 +214,14 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
         curve = [items, settings.evaluation.model_dump(exclude={"judge", "processes"}), code("curve")]
     return address(
         sources,
-        settings.data_mix.model_dump(exclude={"name"}),
+        settings.data_mix.model_dump(exclude={"name", "seed_offset"}),
         settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source"}),
         identity(settings.model, Path(settings.paths.cache)),
         settings.training.model_dump(),
         settings.length.rope.model_dump(),
         settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
-        settings.seed,
+        settings.training_seed,
+        settings.scenario.seed,
         curve,
         code("weights"),
     )

@@ -59,6 +59,7 @@ def compare(folder: Path) -> None:
     comparison = compare_arms(
         arms,
         baseline=settings.baseline or ("base" if "base" in {arm.label for arm in arms} else None),
+        contrasts=[pair for pair in settings.contrasts if {*pair} <= {arm.label for arm in arms}],
         scoring=settings.scoring,
         confidence=evaluation.confidence,
         equivalence_margin=evaluation.equivalence_margin,

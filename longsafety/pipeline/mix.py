@@ -8,9 +8,10 @@ from longsafety.formats.public import read_public
 from longsafety.pipeline.baselines import baseline
 from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.run import Run, once
-from longsafety.pipeline.samples import SAMPLES, samples
+from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.scenarios.baselines import BASELINE_KINDS
+from longsafety.vocabulary import BENIGN_TWINS
 
 
 @once
@@ -19,18 +20,34 @@ def mix(run: Run) -> Mix:
     settings = run.settings
     kinds = {source.kind for source in settings.data_mix.sources.values()}
     folders = [baseline(run, kind) for kind in BASELINE_KINDS if kind in kinds]
-    if kinds - {*BASELINE_KINDS, "chats"}:
+    if kinds - {*BASELINE_KINDS, "oracle", "chats"}:
         folders.append(samples(run))
+    files: list[SampleFile | list[Sample]] = [SampleFile(folder / SAMPLES) for folder in folders]
+    if "oracle" in kinds:
+        files.append(_oracle(run))
     render = encoder(run)
     return compose_mix(
         settings.data_mix,
-        [SampleFile(folder / SAMPLES) for folder in folders],
+        files,
         lambda sample: len(render.answer_ids(sample.question, sample.answer)),
         licence=facts(run)["licence"],
         draw_seed=settings.scenario.seed,
-        seed=settings.seed,
+        seed=settings.training_seed,
         chats={name: _chats(run, name) for name, source in settings.data_mix.sources.items() if source.kind == "chats"},
     )
+
+
+def _oracle(run: Run) -> list[Sample]:
+    """The benchmark's items and their benign twins, each with its right option as the answer."""
+    if run.settings.evaluation.items.path is not None:
+        raise DataError(
+            "data_mix.sources: an oracle is trained on the built benchmark; leave evaluation.items out, or the oracle"
+        )
+    return [
+        item.replace(kind="oracle", answer=item.choices[item.roles.index(item.right)][0])
+        for item in SampleFile(benchmark(run) / SAMPLES)
+        if item.kind in ("harmful", *BENIGN_TWINS)
+    ]
 
 
 def _chats(run: Run, name: str) -> list[Sample]:

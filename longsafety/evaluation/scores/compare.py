@@ -83,6 +83,7 @@ def compare(
     arms: Sequence[Arm],
     *,
     baseline: str | None,
+    contrasts: Sequence[Sequence[str]] = (),
     scoring: Scoring,
     confidence: float,
     equivalence_margin: float,
@@ -90,7 +91,8 @@ def compare(
     """Scores of all arms, and paired differences on the items that both sides of a comparison answered.
 
     Arms with the same label are one arm, at several lengths or of several trainings; an item's outcome is the mean over
-    the trainings. ``baseline`` None: the first arm. ``equivalence_margin``: a smaller difference counts as none.
+    the trainings. ``baseline`` None: the first arm. ``contrasts``: other pairs (arm, against) to be tested.
+    ``equivalence_margin``: a smaller difference counts as none.
 
     Raises:
         ConfigError: ``baseline`` is no arm's label; official scoring without letters.
@@ -104,7 +106,15 @@ def compare(
     trained = {label: [outcomes(table, scoring) for table in tables.values()] for label, tables in answers.items()}
     results = [_averaged(tables) for tables in trained.values()]
     joined = _Outcomes.join(results)
-    paired, notes = _pair_arms(joined, labels, labels.index(baseline))
+    tested = [(label, baseline) for label in labels if label != baseline]
+    for arm, against in contrasts:
+        if unknown := [name for name in (arm, against) if name not in labels]:
+            raise ConfigError([
+                f"contrasts = [{arm}, {against}]: {unknown[0]} is the label of no arm; choose from {', '.join(labels)}"
+            ])  # fmt: skip
+        if (arm, against) not in tested:
+            tested.append((arm, against))
+    paired, notes = _pair_arms(joined, labels, tested)
     by_length, more_notes = _pair_lengths(joined, labels)
     test = partial(_test, confidence=confidence, margin=equivalence_margin)
     return Comparison(
@@ -182,22 +192,21 @@ def _stack(labels: list[str], tables: list[pd.DataFrame]) -> pd.DataFrame:
     return stacked
 
 
-def _pair_arms(joined: _Outcomes, labels: list[str], base: int) -> tuple[list[pd.DataFrame], list[str]]:
-    """Pairs every arm with the baseline; a note where their items differ."""
+def _pair_arms(
+    joined: _Outcomes, labels: list[str], tested: Sequence[tuple[str, str]]
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Pairs arms; a note where their items differ."""
     pairs, notes = [], []
     every = np.arange(len(joined.keys))
-    against = joined.values[:, base]
-    for place, label in enumerate(labels):
-        if place == base:
-            continue
-        arm = joined.values[:, place]
+    for label, other in tested:
+        arm, against = (joined.values[:, labels.index(name)] for name in (label, other))
         rows = np.flatnonzero(~np.isnan(arm))
-        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=labels[base]))
-        shared, only_arm, only_base = joined.shared_answers(arm, against, every)
-        if only_arm or only_base:
+        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=other))
+        shared, only_arm, only_other = joined.shared_answers(arm, against, every)
+        if only_arm or only_other:
             notes.append(
-                f"{label} against {labels[base]}: {shared} answers are paired; left out of the pairing are "
-                f"{only_arm} that only {label} has and {only_base} that only {labels[base]} has."
+                f"{label} against {other}: {shared} answers are paired; left out of the pairing are "
+                f"{only_arm} that only {label} has and {only_other} that only {other} has."
             )
     return pairs, notes
 

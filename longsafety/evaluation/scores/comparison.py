@@ -83,6 +83,7 @@ class Comparison:
         names = {"n": "n_paired", "seeds": "seeds_paired", "low": "difference_low", "high": "difference_high"}
         names |= {"p_value": "p_difference"}
         scores = self.scores[self.scores["metric"].isin(HEADLINES)]
-        return scores.merge(self.paired.rename(columns=names), on=keys, how="left").astype(
+        paired = self.paired[self.paired["against"] == self.baseline]
+        return scores.merge(paired.rename(columns=names), on=keys, how="left").astype(
             {"n_paired": "Int64", "seeds_paired": "Int64", "gained": "Int64", "lost": "Int64"}
         )
