@@ -74,7 +74,7 @@ class Builder:
             documents=benign,
             harmful_documents=harmful or vignettes_of(store.ids, seeds),
             seeds=seeds,
-            exchanges=exchanges_of(store.ids, [*seeds, *(self.seeds["history"] if self.split == "bench" else ())]),
+            exchanges=exchanges_of(store.ids, seeds),
             harm_fraction=scenario.harm_fraction,
             context_seeds=self.context_seeds,
         )
@@ -177,7 +177,9 @@ class _TaskBuilder:
     def __init__(self, builder: Builder, task: Task) -> None:
         self.builder, self.task = builder, task
         self.name = f"{task.name}-{builder.split}-{builder.seed}"
-        self.seeds = [item for item in builder.seeds[builder.split] if task.accepts(item)]
+        found = [item for item in builder.seeds[builder.split] if task.accepts(item)]
+        own = [item for item in found if item.options]  # wordings for a task serve only where no seed item has its own
+        self.seeds = own if own and builder.split == "bench" else found
         random.Random(self.name).shuffle(self.seeds)
         self.orders = balanced_orders(len(task.roles), random.Random(f"{self.name}/orders"))
         if not self.seeds:

@@ -23,13 +23,12 @@ def split_seeds(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> d
 
 
 def seed_parts(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> dict[str, list[Seed]]:
-    """Disjoint parts ``bench``, ``history``, ``short_safety`` and ``train``, balanced over tasks and categories.
+    """Disjoint parts ``bench``, ``short_safety`` and ``train``, balanced over tasks and categories.
 
-    A seed item's own ``split`` is kept. Of the general ones for training, the benchmark's share is ``history``: no item
-    is made of these, they only fill the dialogues of many-shot items. ``short_safety`` (the short-context arm's own
-    requests) takes a third of the general items that are not the benchmark's.
+    A seed item's own ``split`` is kept. ``short_safety`` (the short-context arm's own requests) takes half of the
+    general items that are not the benchmark's.
     """
-    parts: dict[str, list[Seed]] = {"bench": [], "history": [], "short_safety": [], "train": []}
+    parts: dict[str, list[Seed]] = {"bench": [], "short_safety": [], "train": []}
     categories: dict[tuple[str, str, bool, str], list[Seed]] = defaultdict(list)
     for item in seeds:
         categories[item.task, item.category, bool(item.request), item.split].append(item)
@@ -37,9 +36,9 @@ def seed_parts(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> di
         ordered = sorted(members, key=lambda item: hashlib.sha256(f"{seed}/{item.id}".encode()).hexdigest())
         num_bench = max(round(len(ordered) * bench_fraction), 1 if len(ordered) > 2 else 0)
         if split:
-            num_bench = len(ordered) if split == "bench" else 0 if task else num_bench
-        num_short = 0 if task else round((len(ordered) - num_bench) / 3)
-        parts["history" if split == "train" else "bench"] += ordered[:num_bench]
+            num_bench = len(ordered) if split == "bench" else 0
+        num_short = 0 if task else round((len(ordered) - num_bench) / 2)
+        parts["bench"] += ordered[:num_bench]
         parts["short_safety"] += ordered[num_bench : num_bench + num_short]
         parts["train"] += ordered[num_bench + num_short :]
     return parts

@@ -58,7 +58,7 @@ def clustered_wilson(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tu
     binomial, worth = share * (1 - share) / n, float(len(size))
     if binomial > 0 and len(size) > 1:
         worth = n / max(_variance(total, size) / binomial, 1.0)
-    low, high = wilson(share * worth, worth, confidence)
+    low, high = wilson(min(share, 1.0) * worth, worth, confidence)  # rounding must not leave [0, 1]
     return float(low), float(high)
 
 

@@ -21,17 +21,18 @@ SHIPPED = "shipped"
 
 
 def shipped_seeds(language: str) -> list[Seed]:
-    """All shipped items of a language, file by file: those for training, then the benchmark's."""
+    """All shipped items of a language, file by file: those for training, then the benchmark's.
+
+    Items for a task of which the benchmark has its own are for training only.
+    """
     licence = seed_card()["licence"]
-    return [
-        Seed(
-            **{"split": "train", **{key: frozen(value) for key, value in json.loads(line).items()}},
-            language=language,
-            licence=licence,
-        )
+    seeds = [
+        Seed(**{key: frozen(value) for key, value in json.loads(line).items()}, language=language, licence=licence)
         for entry in _files(language)
         for line in entry.read_text("utf-8").splitlines()
     ]
+    benched = {seed.task for seed in seeds if seed.split == "bench"}
+    return [replace(seed, split="train") if seed.task in benched and not seed.split else seed for seed in seeds]
 
 
 def seed_card() -> dict[str, Any]:
