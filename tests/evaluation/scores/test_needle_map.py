@@ -16,7 +16,8 @@ def answer(number: int, depth: float | None, found: bool, **changes: Any) -> dic
     roles = ["hallucinates", "ignores", "aware_unsafe", "safe"]
     return {
         "item_id": f"i{number}", "pair_id": f"p{number}", "task": "HarmfulNIAH", "scenario": "PH",
-        "kind": "benign_needle", "category": "c", "seed_id": f"s{number}", "document_id": None, "max_tokens": 512, "num_tokens": 500, "depth": depth,
+        "kind": "benign_needle", "category": "c", "seed_id": f"s{number}", "document_id": None, "max_tokens": 512,
+        "num_tokens": 500, "depth": depth,
         "cut_tokens": 0, "needle_kept": True, "scorer": "likelihood", "order_index": 0, "roles": roles,
         "scores": [-1.0, -1.0, -0.5, -1.0], "wording_scores": None, "comply_role": "aware_unsafe", "order": None,
         "right": "aware_unsafe",

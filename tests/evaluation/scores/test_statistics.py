@@ -69,7 +69,7 @@ def brute_force(sums: list[float]) -> float:
 
 @pytest.mark.parametrize(
     "sums",
-    [[1.0], [1.0] * 6, [1, 1, 1, -1, 1, 1], [2, -1, 0.5, 3, 1], [0.25, 0.75, -0.5, 1, 1, 1, 2.5], [-3, 1, -2, -2]],
+    [[1.0], [1.0] * 6, [1, 1, 1, -1, 1, 1], [2, -1, 0.5, 3, 1], [0.25, 0.75, -0.5, 1, 1, 2.5], [-3, 1, -2, -2]],
 )
 def test_sign_flip_tries_every_assignment_of_signs(sums: list[float]) -> None:
     assert sign_flip(sums) == pytest.approx(brute_force(sums))
