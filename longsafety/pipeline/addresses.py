@@ -39,6 +39,7 @@ STAGES = (
     "items",
     "baselines",
     "audit",
+    "gate",
     "weights",
     "curve",
     "answers",
@@ -74,6 +75,7 @@ class Addresses:
     short_safety: str = ""
     long_align: str = ""
     audit: str = ""
+    gate: str = ""
     weights: str = ""
     """Empty for the untrained arm."""
     answers: str = ""
@@ -103,6 +105,7 @@ def addresses(settings: Settings) -> Addresses:
     trained = weights(settings, training, short, long, items) if settings.data_mix.sources else ""
     answers = own_answers(settings, trained or model, items)
     suites = capability(settings, trained or model) if settings.evaluation.capability else ""
+    words = address(items, code("gate"))
     return Addresses(
         seeds=seed_items,
         corpus=documents,
@@ -111,10 +114,11 @@ def addresses(settings: Settings) -> Addresses:
         short_safety=short,
         long_align=long,
         audit=address(training, items, code("audit")),
+        gate=words,
         weights=trained,
         answers=answers,
         capability=suites,
-        run=run(settings, answers, suites, training, long),
+        run=run(settings, answers, suites, training, long, words),
     )
 
 
