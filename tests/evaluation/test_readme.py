@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from longsafety.evaluation.scores.seed_spread import seed_spread
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
@@ -18,7 +19,6 @@ from longsafety.evaluation.scores.compare import compare
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.evaluation.scores.scoring import METRICS, score
-from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.evaluation.scores.totals import totals
 from longsafety.reporting.comparison_view import TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
