@@ -130,7 +130,7 @@ def seeds(settings: Settings) -> str:
     scenario = settings.scenario
     return address(
         seeds_fingerprint(scenario.seeds),
-        own_tasks(scenario) if scenario.seeds != SHIPPED else [],
+        (own_tasks(scenario), task_files_fingerprint(scenario.task_files)) if scenario.seeds != SHIPPED else [],
         (scenario.language, scenario.context_language),
         settings.on_bad_row,
         _teacher(settings),

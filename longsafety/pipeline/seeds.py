@@ -11,6 +11,7 @@ from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.load import load_seeds, own_tasks
 from longsafety.scenarios.seeds.seed import write_seeds
 from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_seeds
+from longsafety.scenarios.tasks.registry import option_roles
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.scenarios.teacher.teacher import Teacher
 
@@ -29,7 +30,11 @@ def seeds(run: Run) -> Path:
     def make(folder: Path) -> None:
         scenario = run.settings.scenario
         found = load_seeds(
-            scenario.seeds, scenario.language, on_bad_row=run.settings.on_bad_row, own_tasks=own_tasks(scenario)
+            scenario.seeds,
+            scenario.language,
+            on_bad_row=run.settings.on_bad_row,
+            own_tasks=own_tasks(scenario),
+            roles=option_roles(scenario.task_files),
         )
         done = complete(found.seeds, teacher(run), scenario.language)
         print_left_out(found.bad)
