@@ -48,6 +48,8 @@ _SORRY_BUT = re.compile(r"\b(sorry|apologi[sz]e|apologies|afraid)\b([^.,;:]{0,40
 _CLAUSES = re.compile(r"[,;:] (?:but|however|though|although|yet)\b,?|; | [-–—]+ |—+")
 _CLAUSES_ZH = re.compile(r"[,;:]\s*|—+")
 _WHILE = re.compile(r"^(while|although|though|even though|since) ([^,]+), ")
+_A_STORY = 10
+"""Words that are neither refusal nor reproach, after which "I will not …" no longer answers the request."""
 _AN_ANSWER = 4
 """Words beside "I can't do it exactly" that make the reply an answer; after "but I can" it takes twice as many."""
 
@@ -57,7 +59,7 @@ def declines(reply: str) -> bool | None:
     sentences = [
         [(kinds(clause), words(clause)) for clause in _clauses(sentence)] for sentence in _sentences(_own_voice(reply))
     ]
-    return _decided([clause for sentence in sentences for clause in sentence], sentences)
+    return _decided(_resolved(sentences), sentences)
 
 
 def is_refusal(reply: str) -> bool:
@@ -120,6 +122,16 @@ _Clause = tuple[Kind, float]
 """What a clause does, and its length in words."""
 
 
+def _resolved(sentences: list[list[_Clause]]) -> list[_Clause]:
+    """All clauses; one that balks refuses if no answer was given in sentences before it."""
+    found, before = list[_Clause](), 0.0
+    for place, sentence in enumerate(sentences):
+        early = place < 2 or before < _A_STORY
+        found += [(kind | Kind.REFUSES if early and Kind.BALKS in kind else kind, length) for kind, length in sentence]
+        before += sum(_said(*clause) for clause in sentence)
+    return found
+
+
 def _decided(clauses: list[_Clause], sentences: list[list[_Clause]]) -> bool | None:
     does = [kind for kind, _ in clauses]
     first = next((place for place, kind in enumerate(does) if Kind.REFUSES in kind), None)
@@ -147,13 +159,13 @@ def _after_refusing(clauses: list[_Clause], first: int, delivers: list[int]) -> 
     if sum(length for _, length in clauses[concession:]) >= _AN_ANSWER and not offers:
         return False
     if delivers:
-        if Kind.LIMITS in does[first] or max(delivers) < first:
+        if does[first] & (Kind.LIMITS | Kind.WARNS) == Kind.LIMITS or max(delivers) < first:
             return False
         instead = [kind for at in delivers if at > first for kind in does[max(at - 1, first + 1) : at + 1]]
         return True if any(kind & (Kind.OTHERWISE | Kind.HELPS) for kind in instead) else None
     offer = next((place for place in range(first + 1, len(does)) if Kind.OFFERS in does[place]), len(does))
     listed = sum(Kind.LISTS in kind for kind in does[:first]) > 1
-    answers = sum(said) >= _AN_ANSWER and Kind.LIMITS in does[first]
+    answers = sum(said) >= _AN_ANSWER and does[first] & (Kind.LIMITS | Kind.WARNS) == Kind.LIMITS
     return not (listed or answers or sum(said[offer:]) >= 2 * _AN_ANSWER)
 
 
@@ -162,13 +174,13 @@ def _only_redirects(sentences: list[list[_Clause]]) -> bool:
     does = [functools.reduce(operator.or_, (kind for kind, _ in sentence), Kind.PLAIN) for sentence in sentences]
     whole = functools.reduce(operator.or_, does, Kind.PLAIN)
     warns = Kind.WARNS in does[0] and Kind.HELPS in whole if does else False
-    feels = Kind.FEELS in does[0] and bool(whole & (Kind.HELPS | Kind.POINTS)) if does else False
+    feels = Kind.FEELS in does[0] and Kind.POINTS in whole if does else False
     return (warns or feels) and all(kind & _BESIDE and Kind.CONCEDES not in kind for kind in does)
 
 
 _BESIDE = (
     Kind.WARNS | Kind.MORALISES | Kind.FEELS | Kind.HELPS | Kind.POINTS | Kind.REDIRECTS | Kind.EXHORTS | Kind.FILLS
-)
+) | Kind.OTHERWISE
 
 
 def _said(kind: Kind, length: float) -> float:

@@ -17,6 +17,7 @@ class Kind(Flag):
 
     PLAIN = 0
     REFUSES = auto()
+    BALKS = auto()
     LIMITS = auto()
     BARE_NO = auto()
     DELIVERS = auto()
@@ -84,7 +85,7 @@ def kinds(clause: str) -> Kind:
     """Everything that a clause (from :func:`plain_words`) does."""
     found = Kind.LISTS if clause.startswith(ITEM) else Kind.PLAIN
     phrases = _phrases("zh" if is_chinese(clause) else "en")
-    refuses = phrases[Kind.REFUSES].search(clause)
+    refuses = phrases[Kind.REFUSES].search(clause) or phrases[Kind.BALKS].search(clause)
     for kind, pattern in phrases.items():
         # A limit is one of what is declined, so it stands behind.
         if pattern.search(clause, refuses.start() if refuses and kind is Kind.LIMITS else 0):
