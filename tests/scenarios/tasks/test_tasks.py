@@ -17,7 +17,7 @@ from longsafety.scenarios.build import Builder, build
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
+from longsafety.vocabulary import HARMFUL_ROLES, TWO_ROLES
 
 PAPER = {
     "QH": {"KeywordRAG", "LawQA", "SafeMTLong", "MedicalQuiz", "PoliticallyIncorrect", "LeadingQuestion"},
@@ -25,7 +25,7 @@ PAPER = {
     "FH": {"ManyShotJailbreak", "HarmfulExtraction", "HarmfulTendency"},
 }
 TWO_OPTIONS = {"MedicalQuiz", "PoliticallyIncorrect"}
-NEEDLE_TWINS = {"HarmfulNIAH", "CountingCrimes", "DocAttack", "HarmfulAdvice"}
+NEEDLE_TWINS = PAPER["PH"] | {"HarmfulExtraction", "HarmfulTendency"}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 LANGUAGES = ["en", "zh"]
 EVERY_TASK = pytest.mark.parametrize("name", sorted(TASKS))
@@ -82,38 +82,32 @@ def test_the_tasks_are_the_papers() -> None:
 def test_every_seed_item_makes_a_well_worded_item(
     make: Make, seeds_in: dict[str, list[Seed]], name: str, language: str
 ) -> None:
-    """Roles unsafe → safe, three distinct wordings each, nothing left to fill; for every kind of twin."""
+    """Roles unsafe → safe, distinct wordings, nothing left to fill; and one benign twin."""
     task, builder = TASKS[name], make(name, language)
     usable = [seed for seed in seeds_in[language] if task.accepts(seed)]
     assert len(usable) >= 32
     for seed in usable:
         item = task.item(seed, builder.pool, random.Random(seed.id), 0.5)
-        queries = {"harmful": item.query, "short": item.query}
+        queries = [item.query]
         if name in NEEDLE_TWINS:
-            assert item.needle_twin is not None
-            queries["benign_needle"] = item.needle_twin[1]
+            assert item.needle_twin is not None and item.benign_query is None
+            queries.append(item.needle_twin[1])
             assert len(item.needle_twin[0]) == len(item.draft.needles)
             assert item.needle_twin[0] != item.draft.needles
             assert all(filled(text) and in_language(text, language) for text in item.needle_twin[0])
         else:
-            assert item.needle_twin is None
-        assert item.benign_query is not None
-        queries["benign_query"] = item.benign_query
+            assert item.needle_twin is None and item.benign_query is not None
+            queries.append(item.benign_query)
         assert all(filled(text) and in_language(text, language) for text in item.draft.needles)
-        for kind, query in queries.items():
-            assert filled(query.question) and filled(query.answer), (seed.id, kind)
+        for query in queries:
+            assert filled(query.question) and filled(query.answer), seed.id
             assert in_language(query.question, language) and in_language(query.answer, language)
-            roles, choices = task.choices(item, kind, language)
-            if kind.startswith("benign"):
-                assert roles == BENIGN_ROLES
-            else:
-                assert roles == (TWO_ROLES if name in TWO_OPTIONS else HARMFUL_ROLES)
-                assert roles[-1] == "safe"
-            texts = [text for wordings in choices for text in wordings]
-            assert [len(wordings) for wordings in choices] == [3] * len(roles)
-            assert len(set(texts)) == len(texts), (seed.id, kind)
-            assert all(filled(text) and in_language(text, language) for text in texts), (seed.id, kind)
-            assert all(text[-1] in ".!?。" and (language == "zh" or text[0].isupper()) for text in texts)
+        assert task.roles == (TWO_ROLES if name in TWO_OPTIONS else HARMFUL_ROLES)
+        choices = task.choices(seed, item)
+        texts = [text for wordings in choices for text in wordings]
+        assert [len(wordings) >= (2 if seed.options else 3) for wordings in choices] == [True] * len(task.roles)
+        assert len({*texts}) == len(texts), seed.id
+        assert all(filled(text) and in_language(text, language) for text in texts), seed.id
 
 
 @BOTH
