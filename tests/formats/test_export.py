@@ -188,7 +188,7 @@ def test_lm_eval_tasks_point_to_the_safe_option(encoder: Any, tmp_path: Path, mo
     samples = [
         sample(),
         sample("MedicalQuiz"),
-        sample(kind="benign_query", choices=tuple(("x",) for _ in "abc"), order=()),
+        sample(kind="benign_query", choices=tuple(("x",) for _ in "abcd"), order=()),
     ]
     export(samples, encoder, format="lm_eval", folder=tmp_path / "out", kinds=["harmful", "benign_query"], facts=FACTS)
     files = {path.stem: yaml.load(path.read_text("utf-8"), _Loader) for path in (tmp_path / "out").glob("*.yaml")}
@@ -401,7 +401,7 @@ def test_twins_are_read_back_as_they_were_written(encoder: Any, tmp_path: Path) 
     export(samples, encoder, format="longsafety_bench", folder=tmp_path / "out", kinds=kinds, facts=facts)
     found = read_public(str(tmp_path / "out"))
     assert (found.schema, found.bad) == ("longsafety_bench", [])
-    names = ("task", "kind", "right", "question", "target_tokens")
+    names = ("task", "kind", "right", "question")
     read_back = [tuple(getattr(one, name) for name in names) for one in found.samples]
     assert read_back == [tuple(getattr(one, name) for name in names) for one in samples]
     for one, other in zip(found.samples, samples, strict=True):
