@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from longsafety.errors import print_left_out
+from longsafety.pipeline.addresses import seed_roles
 from longsafety.pipeline.run import Run, once, write_json
 from longsafety.pipeline.teacher import open_teacher
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.load import load_seeds, own_tasks
 from longsafety.scenarios.seeds.seed import write_seeds
 from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_seeds
-from longsafety.scenarios.tasks.registry import option_roles
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.scenarios.teacher.teacher import Teacher
 
@@ -34,7 +34,7 @@ def seeds(run: Run) -> Path:
             scenario.language,
             on_bad_row=run.settings.on_bad_row,
             own_tasks=own_tasks(scenario),
-            roles=option_roles(scenario.task_files),
+            roles=seed_roles(run.settings),
         )
         done = complete(found.seeds, teacher(run), scenario.language)
         print_left_out(found.bad)

@@ -269,7 +269,7 @@ class _TaskBuilder:
         own = tuple(str(context.segments[at]) for at in context.needles)
         yield sample("harmful", context.segments, item.query, context.needles)
         yield short("short", own or literals, item.query)
-        if context.needles and not answers:
+        if self.task.needle_twin and not answers:
             query = Query(item.query.question, "")
             yield sample("absent", _without(context.segments, context.needles), query, ())
         if not answers and not self.task.has_shared_options(seed):

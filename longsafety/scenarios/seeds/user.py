@@ -74,7 +74,7 @@ def distinct(seeds: list[Seed], counts: Counter[str]) -> list[Seed]:
 
 def _user_seed(row: Row, language: str, tasks: Collection[str], roles: Roles) -> Seed:
     """The seed of a row in our layout; ValueError where it lacks what it is made of, or has a value of a wrong type."""
-    values = {key: value for key, value in row.values.items() if value not in (None, "", [])}
+    values = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
     keys = [key for key in REQUEST_KEYS if key != "question" or "statement" not in values]
     key = next((key for key in keys if isinstance(values.get(key), str) and values[key].strip()), None)
     if key is not None:
