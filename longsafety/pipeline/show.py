@@ -17,7 +17,7 @@ from longsafety.scenarios.audit.gate import needle_texts
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Task
-from longsafety.vocabulary import BENIGN_TWINS
+from longsafety.vocabulary import BENIGN_TWINS, UNSAFE_ROLES
 
 GALLERY = "gallery.html"
 _EXCERPT = 240
@@ -64,6 +64,7 @@ def _entries(run: Run) -> list[Entry]:
 
 def _entry(task: Task, shown: list[Sample], counts: dict[str, int], store: TokenStore) -> Entry:
     item, twin = shown[0], next((sample for sample in shown if sample.kind in BENIGN_TWINS), None)
+    options = [(role, wordings[0]) for role, wordings in zip(item.roles, item.choices, strict=True)]
     documented = " ".join((type(task).__doc__ or "").replace("``", "").split())
     paper, _, design = documented.partition("Our design: ")
     first = item.needles[0] if item.needles else None
@@ -83,11 +84,11 @@ def _entry(task: Task, shown: list[Sample], counts: dict[str, int], store: Token
         language=item.language,
         question=item.question,
         safe_answer=item.answer,
-        unsafe_answer=item.choices[item.roles.index(item.comply_role)][0],
+        unsafe_answer=next((text for role, text in reversed(options) if role in UNSAFE_ROLES), ""),
         needle_texts=needle_texts(item),
         context_excerpt=excerpt,
         bar=_bar(item, store),
-        options=[(role, wordings[0]) for role, wordings in zip(item.roles, item.choices, strict=True)],
+        options=options,
         right=item.right,
         twin=None if twin is None else Twin(twin.kind, twin.question, twin.answer, twin.right, needle_texts(twin)),
     )

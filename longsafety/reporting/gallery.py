@@ -64,6 +64,7 @@ class Entry:
     question: str
     safe_answer: str
     unsafe_answer: str
+    """Empty for a training sample, which has no options."""
     needle_texts: Sequence[str] = ()
     context_excerpt: tuple[str, str] = ("", "")
     """The context before and after the first needle; without a needle, its beginning and end."""
@@ -135,7 +136,7 @@ def redacted(entry: Entry) -> Entry:
         context_excerpt=(masked(before), masked(after)) if in_the_open else (marker if before or after else "", ""),
         options=[(role, marker if role in UNSAFE_ROLES else masked(text)) for role, text in entry.options],
         safe_answer=masked(entry.safe_answer),
-        unsafe_answer=marker,
+        unsafe_answer=marker if entry.unsafe_answer else "",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE
 from longsafety.samples.store import Document
-from longsafety.scenarios.common_words import common
+from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.seeds.seed import Seed
 
 _CHAPTERS = 12
@@ -59,10 +59,11 @@ def _vignettes(seed: Seed) -> Iterator[Document]:
 
 
 def vignette(name: str, deeds: Sequence[str], language: str, rng: random.Random) -> str:
-    """A short text that says what a person did, in this order."""
+    """A short text that says what a person did, in this order, two deeds a sentence."""
     say = common(language)["vignettes"]
     frames = [say["deeds"][0], *rng.sample(say["deeds"][1:], len(say["deeds"]) - 1)]
-    told = [frames[at % len(frames)].format(name=name, deed=deed) for at, deed in enumerate(deeds)]
+    pairs = [listed(deeds[at : at + 2], language) for at in range(0, len(deeds), 2)]
+    told = [frames[at % len(frames)].format(name=name, deed=deed) for at, deed in enumerate(pairs)]
     return ("" if language == "zh" else " ").join([rng.choice(say["openings"]), *told])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.pipeline import make_union
 
 from longsafety.samples.language import UNSPACED
 from longsafety.samples.recipe import Sample
@@ -168,14 +168,13 @@ def _needles(pair: _Pair) -> tuple[str, str] | None:
     return pair.needles
 
 
-def _model() -> Any:
-    """A bag of words and of parts of words."""
+def _features(texts: Sequence[str]) -> Any:
+    """A bag of words and of parts of words, ``[texts, features]``. It is weighted without labels, over all texts."""
     words = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
-    features = make_union(
+    return make_union(
         TfidfVectorizer(ngram_range=(1, 2), token_pattern=words, sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True),
-    )
-    return make_pipeline(features, LogisticRegression(C=10.0, max_iter=2000))
+    ).fit_transform(texts)
 
 
 def _folds(seeds: Sequence[str]) -> list[NDArray[np.bool_]]:
@@ -186,9 +185,15 @@ def _folds(seeds: Sequence[str]) -> list[NDArray[np.bool_]]:
     return [fold == number for number in range(FOLDS) if (fold == number).any()]
 
 
-def _trained(texts: list[str], labels: list[int]) -> Callable[[Sequence[str]], Floats]:
-    model = _model().fit(texts, labels)
-    return lambda found: np.asarray(model.decision_function(list(found)), dtype=float)
+def _unseen(texts: Sequence[str], labels: Sequence[int], seeds: Sequence[str]) -> Floats:
+    """How much each text looks like those of label 1, to a logistic regression on the other folds' seed items."""
+    features, wanted = _features(texts), np.asarray(labels)
+    found = np.zeros(len(texts))
+    for out in _folds(seeds):
+        if len(set(wanted[~out])) == 2:
+            model = LogisticRegression(C=10.0, max_iter=2000, solver="liblinear").fit(features[~out], wanted[~out])
+            found[out] = model.decision_function(features[out])
+    return found
 
 
 def _told_apart(
@@ -223,40 +228,28 @@ def _above(one: float, other: float) -> float:
 
 def _apart(pairs: Sequence[_Pair], sides: Callable[[_Pair], tuple[str, str] | None]) -> Floats:
     """1 where the harmful side is found, 0.5 where both sides look the same."""
-    texts = [sides(pair) or ("", "") for pair in pairs]
-    hits = np.full(len(pairs), 0.5)
-    for out in _folds([pair.seed for pair in pairs]):
-        kept = [text for text, held in zip(texts, out, strict=True) if not held]
-        if not kept:
-            continue
-        score = _trained([side for text in kept for side in text], [1, 0] * len(kept))
-        for at in np.flatnonzero(out):
-            harmful, benign = score(texts[at])
-            hits[at] = _above(harmful, benign)
-    return hits
+    texts = [text for pair in pairs for text in sides(pair) or ("", "")]
+    scores = _unseen(texts, [1, 0] * len(pairs), [pair.seed for pair in pairs for _ in range(2)]).reshape(-1, 2)
+    return np.array([_above(harmful, benign) for harmful, benign in scores])
 
 
 def _options_only(pairs: Sequence[_Pair]) -> Floats:
     """Whether the option that looks right is the item's, is both the item's and the twin's, and is harm-aware
     ``[pairs, 3]``. The policy is trained on what is right in items; what it picks does not depend on the question."""
+    texts: list[str] = []
+    labels: list[int] = []
+    seeds: list[str] = []
+    for pair in pairs:
+        for role, wordings in enumerate(pair.options):
+            texts += wordings
+            labels += [int(role == pair.right[0])] * len(wordings)
+            seeds += [pair.seed] * len(wordings)
+    scores = iter(_unseen(texts, labels, seeds).tolist())
     found = np.zeros((len(pairs), 3))
-    for out in _folds([pair.seed for pair in pairs]):
-        kept = [pair for pair, held in zip(pairs, out, strict=True) if not held]
-        texts = [text for pair in kept for wordings in pair.options for text in wordings]
-        labels = [
-            int(role == pair.right[0]) for pair in kept for role, wordings in enumerate(pair.options) for _ in wordings
-        ]
-        if len(set(labels)) < 2:
-            continue
-        score = _trained(texts, labels)
-        for at in np.flatnonzero(out):
-            pair = pairs[int(at)]
-            picked = int(np.argmax([score(wordings).mean() for wordings in pair.options]))
-            found[at] = (
-                picked == pair.right[0],
-                pair.right[0] == pair.right[1] == picked,
-                picked >= len(pair.options) // 2,
-            )
+    for at, pair in enumerate(pairs):
+        looks = [np.mean([next(scores) for _ in wordings]) for wordings in pair.options]
+        picked, (item, twin) = int(np.argmax(looks)), pair.right
+        found[at] = picked == item, item == twin == picked, picked >= len(pair.options) // 2
     return found
 
 
