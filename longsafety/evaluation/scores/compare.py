@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.comparison import TRAININGS, Arm, Comparison
+from longsafety.evaluation.scores.controls import control_table
 from longsafety.evaluation.scores.pairing import NAMED, Outcomes, pair_arms, pair_lengths
 from longsafety.evaluation.scores.scoring import (
     CELL,
@@ -87,6 +88,7 @@ def compare(
         by_length=test(by_length, ["arm", *CELL, "against_max_tokens"]),
         confusion=_stack(labels, [_confusion(list(tables.values())) for tables in answers.values()]),
         trainings=_trainings(trained, confidence),
+        controls=control_table(dict(zip(labels, results, strict=True)), confidence=confidence),
         baseline=baseline,
         notes=notes + more_notes,
     )

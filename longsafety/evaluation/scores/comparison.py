@@ -11,7 +11,7 @@ import pandas as pd
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scores.scoring import CELL, HEADLINES
 
-_TABLES = ("scores", "paired", "by_length", "confusion", "trainings")
+_TABLES = ("scores", "paired", "by_length", "confusion", "trainings", "controls")
 TRAININGS = ["arm", "scorer", "metric", "max_tokens", "trainings", "mean", "sd", "least", "most"]
 
 
@@ -45,6 +45,8 @@ class Comparison:
     trainings: pd.DataFrame
     """Of arms that were trained several times, over all tasks: ``TRAININGS`` (mean, standard deviation, least and most
     over the trainings)."""
+    controls: pd.DataFrame
+    """Each arm against its own blind controls: ``longsafety.evaluation.scores.controls.CONTROLS``."""
     baseline: str
     notes: list[str]
     """Answers that could not be paired, a line each."""
