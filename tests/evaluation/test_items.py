@@ -152,7 +152,7 @@ def test_the_command_evaluates_items_of_a_file(place: Place, tmp_path: Path) -> 
     rows = [item(number, context=place.prose(number)[:2800]) for number in range(4)]
     folder = write(tmp_path / "bench", "DocAttack.jsonl", *rows)
     write(folder, "Ours.jsonl", item(9, choices=["a", "b", "c"]))
-    arguments = ["data_mix=base", "length=1k", f"evaluation.items={folder}"]
+    arguments = ["data_mix=base", "length=1k", f"evaluation.items={folder}", "evaluation.controls=[]"]
     place.execute(*arguments)
     answers = pd.read_parquet(place.stage("answers") / "answers.parquet")
     assert set(answers["item_id"]) == {*(f"DocAttack/{number}" for number in range(4)), "Ours/9"}

@@ -280,7 +280,8 @@ def test_written_answers_give_the_same_scores_when_read(tmp_path: Path, scorer: 
         reply = None if scorer == "letter" else "Sorry." if lost else "ABCD"[one.order.index(chosen)]
         rows.append({
             "item_id": one.id, "pair_id": one.id, "task": one.task, "scenario": "PH", "kind": "harmful", "category": "",
-            "seed_id": "s", "max_tokens": 512, "num_tokens": 500, "depth": 0.25, "scorer": scorer, "order_index": 0,
+            "seed_id": one.id, "right": "safe", "max_tokens": 512,
+            "num_tokens": 500, "depth": 0.25, "scorer": scorer, "order_index": 0,
             "order": list(one.order), "roles": list(one.roles), "comply_role": one.comply_role, "chosen": chosen,
             "scores": [-1.0] * len(one.roles), "margin": 0.5, "reply": reply, "status": "unparsed" if lost else "ok",
         })  # fmt: skip

@@ -51,7 +51,9 @@ def test_orders_twins_and_replies_are_counted(place: Place) -> None:
     letter, cyclic = of("evaluation.scorers=[letter]"), of("evaluation.scorers=[letter]", "evaluation.orders=cyclic")
     assert letter < cyclic < 2 * letter  # another order repeats the options, not the context
     alone = of("evaluation.scorers=[letter]", "evaluation.twins=[]")
-    assert alone < letter < 2 * alone
+    assert alone < letter < 3 * alone  # a needle's twins share only what stands before it
+    blind = of("evaluation.scorers=[letter]", "evaluation.controls=[]")
+    assert blind < letter < 1.5 * blind  # controls repeat the options behind a context that is computed already
     assert of("evaluation.scorers=[open]", "evaluation.open_prompts=both") > 3 * of("evaluation.scorers=[open]") // 2
     before = of("evaluation.scorers=[letter]", "scenario.goal=before")
     assert before > 3 * letter // 2  # each twin has its question first, so nothing is shared
@@ -62,15 +64,13 @@ def test_orders_twins_and_replies_are_counted(place: Place) -> None:
 
 
 def test_a_server_is_sent_every_prompt_whole(place: Place) -> None:
-    made = evaluation_cost(
-        place.settings(*COMMAND, "evaluation.scorers=[letter]", "evaluation.twins=[benign_query]", *SERVER)
-    )
-    assert made.computed == 0 and made.replies == 13 * 2 * 32
-    assert 26 * 768 < made.sent < 26 * (768 + 256)
+    made = evaluation_cost(place.settings(*COMMAND, "evaluation.scorers=[letter]", "evaluation.twins=[]", *SERVER))
+    assert made.computed == 0 and made.replies == 13 * 3 * 32  # an item and its two controls
+    assert 39 * 768 < made.sent < 39 * (768 + 256)
 
 
 def test_a_judge_has_bounds_and_a_budget(place: Place) -> None:
-    judged = ["evaluation.scorers=[open]", "evaluation.twins=[benign_query]", "evaluation.open_prompts=both", *JUDGE]
+    judged = ["evaluation.scorers=[open]", "evaluation.twins=[short]", "evaluation.open_prompts=both", *JUDGE]
     [calls] = evaluation_cost(place.settings(*COMMAND, *judged, "evaluation.judge.budget_tokens=1000")).external
     labelled = LABELLED.read_bytes().splitlines()
     assert (calls.who, calls.calls, calls.budget) == ("judge j", 13 * 2 * 2 + len(labelled), 1000)
