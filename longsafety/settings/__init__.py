@@ -11,6 +11,7 @@ from longsafety.settings.section import FileOrName, Fraction, LocalPath, Positiv
 from longsafety.settings.training import DataMix, Source, Trainer, Training, Zero
 
 __all__ = [
+    "OPTION_ROOM_TOKENS",
     "Corpus",
     "DataMix",
     "Endpoint",
@@ -25,7 +26,6 @@ __all__ = [
     "LocalPath",
     "Lora",
     "Model",
-    "OPTION_ROOM_TOKENS",
     "Paths",
     "PositiveInt",
     "Read",
