@@ -192,14 +192,15 @@ class ComparisonView:
         return any(self.share(arm, metric, length) for arm, length in self.rows())
 
     def controls(self, task: str = ALL_TASKS) -> list[dict[str, Any]]:
-        """The arms against their blind controls, a row a control (``evaluation.scores.controls.CONTROLS``)."""
+        """Rows of ``evaluation.scores.controls.CONTROLS``: the arms against their blind controls, by metric."""
         frame = self.comparison.controls
         rows = frame[(frame["scorer"] == self.scorer) & (frame["task"] == task)].to_dict("records")
-        return [
+        found = [
             {str(name): value for name, value in row.items()}
             | {name: _number(row[name]) for name in ("p_value", "p_adjusted")}
             for row in rows
         ]
+        return sorted(found, key=lambda row: list(TITLES).index(row["metric"]))
 
     def confusion(self, kinds: Sequence[str]) -> dict[tuple[str, int], dict[str, int]]:
         """(arm, length) → role → number of answers, over these kinds and all tasks."""

@@ -50,13 +50,18 @@ def differences(view: ComparisonView, length: int, clear: Collection[tuple[str, 
             named = listed([TITLES[metric] for metric in TESTED if view.has(metric)])
             text = f"Nothing differs significantly from {view.baseline}, neither in {named.replace(' and ', ' nor ')}"
             found.append(Finding("warning", f"{text} ({how})."))
-    texts = []
+    texts, same = [], []
     for arm, against in view.contrasts:
         tested = [(m, paired) for m in TESTED if (paired := view.contrast(arm, against, m, length))]
-        kept = [(metric, paired) for metric, paired in tested if (arm, against, metric) in clear]
-        said = listed([change(metric, paired) for metric, paired in kept or tested[:1]]) if tested else ""
-        texts += [f"{arm} against {against}: {said if kept else f'nothing significant ({said})'}"] if said else []
-    return [*found, Finding("result", f"Contrasts: {'; '.join(texts)}.")] if texts else found
+        if kept := [(metric, paired) for metric, paired in tested if (arm, against, metric) in clear]:
+            texts.append(f"{arm} against {against}: {listed([change(metric, paired) for metric, paired in kept])}")
+        elif tested:
+            same.append(f"{arm} against {against} ({change(*tested[0])})")
+    if texts:
+        found.append(Finding("result", f"Significant contrasts: {'; '.join(texts)}."))
+    if same:
+        found.append(Finding("warning", f"Contrasts in which nothing is significant: {'; '.join(same)}."))
+    return found
 
 
 def change(metric: str, paired: Paired) -> str:
@@ -80,13 +85,15 @@ def blind(view: ComparisonView, length: int, alpha: float) -> list[Finding]:
         return [Finding("result", "Every score is significantly above its blind controls.")]
     parts = []
     for metric, arms in below.items():
+        every = sorted({name for names in arms.values() for name in names})
         by_controls: dict[str, list[str]] = {}
         for arm, names in arms.items():
-            by_controls.setdefault(", ".join(names), []).append(arm)
+            by_controls.setdefault("" if len(names) == len(every) else ", ".join(names), []).append(arm)
         where = [
-            f"{'every arm' if len(names) == len(tested[metric]) > 1 else listed(names)} ({missing})"
+            f"{'every arm' if len(names) == len(tested[metric]) > 1 else listed(names)}"
+            + (f" (only {missing})" if missing else "")
             for missing, names in by_controls.items()
         ]
-        parts.append(f"{TITLES[metric]} in {listed(where)}")
-    text = "Not significantly above its blind control: " + "; ".join(parts)
+        parts.append(f"{TITLES[metric]} in {listed(where)} ({', '.join(every)})")
+    text = "Not significantly above its blind controls: " + "; ".join(parts)
     return [Finding("warning", f"{text}. There the score says what the arm prefers, not what it read.")]

@@ -18,7 +18,7 @@ from longsafety.reporting.comparison_view import (
     ComparisonView,
     Share,
 )
-from longsafety.reporting.differences import blind, change, differences
+from longsafety.reporting.differences import blind, change, differences, pairs_tested
 from longsafety.reporting.differences import tests as tests_of_differences
 from longsafety.reporting.finding import Finding, listed, significant
 from longsafety.reporting.gate_view import Words
@@ -138,8 +138,9 @@ def _best(view: ComparisonView, arms: Sequence[_Arm], length: int, at: str) -> l
     if equal := [arm.name for arm in ranked[1:] if arm.balance == best.balance]:
         text += f" Equally balanced: {listed(equal)}."
     elif second.balance > 0:
-        text += f" Next is {second.name} ({decimals(second.safe.value)} and {decimals(second.complies.value)}); "
-        text += "the two were not tested against each other."
+        text += f" Next is {second.name} ({decimals(second.safe.value)} and {decimals(second.complies.value)})"
+        tested = {(best.name, second.name), (second.name, best.name)} & {*pairs_tested(view)}
+        text += "." if tested else "; the two were not tested against each other."
     return [Finding("result", text)]
 
 

@@ -54,10 +54,8 @@ def sides(
         if (share := view.share(name, DIFFERENCE, length))
     ]
     if not arms:
-        text = (
-            "No pair of item and benign twin was scored: nothing here says whether an arm tells harm from what looks "
-        )
-        return [Finding("warning", f"{text}like it.")]
+        text = "No pair of item and benign twin was scored: nothing here says whether an arm tells them apart."
+        return [Finding("warning", text)]
     return [_choices(view, arms, length, at, clear), *_preferences(arms, clear, words, confidence)]
 
 

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.null [DRAWS]
 
 The items have the structure of the 1,201-item benchmark: ten tasks with the paper's numbers of items, 40 seed items a
-task (the three tasks about crimes share 60). Each arm, and each side of a pair, has an answer for every seed item; it is
-as often as not a common one. An item's answer is its seed item's with probability √.7, else its own, so that outcomes
+task (the three tasks about crimes share 60). Each arm, and each side of a pair, has an answer for every seed item; half
+of these are common ones. An item's answer is its seed item's with probability √.7, else its own, so that outcomes
 have an intraclass correlation of .7. All arms and all sides follow one law, so no test has anything to find. A true
 effect makes all items of some seed items right.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longsafety.evaluation.scores.shares import interval
-from longsafety.evaluation.scores.statistics import Floats, mcnemar_exact, sign_flip
+from longsafety.evaluation.scores.statistics import Floats, cluster_error, equivalence, mcnemar_exact, sign_flip
 from longsafety.vocabulary import PAPER_TASKS
 
 CRIMES = ("HarmfulExtraction", "HarmfulTendency", "CountingCrimes")
@@ -118,8 +118,10 @@ class Rates:
     sign_flip: float
     interval: float
     """The interval leaves out the null."""
+    equivalent: float
+    """The two one-sided tests find the difference within ±.05."""
     mcnemar: float
-    """Of arms; nan where an item's difference is none of −1, 0 and 1, or a seed item stands more than once."""
+    """Of two arms; nan where an item's difference is none of −1, 0 and 1, or a seed item stands more than once."""
 
 
 def rates(structure: Structure, *, draws: int, effect: float = 0.0, seed: int = 0, cells: str = "") -> list[Rates]:
@@ -138,15 +140,17 @@ def _rates(test: str, cell: str, seeds: NDArray[np.int64], values: Floats) -> Ra
     sums = values @ (cluster[:, None] == np.arange(len(sizes)))
     metric, one = test.split(",")[0], test.endswith(".5")
     flipped = np.mean([sign_flip(row) < LEVEL for row in sums])
-    left_out = 0.0
+    left_out = equal = 0.0
     for row in sums:
         # The share itself has Wilson's interval; differences have Student's.
         low, high = interval(metric if one else "pair_difference", row + one * 0.5 * sizes, sizes, 1 - LEVEL)
         left_out += (low > one * 0.5) + (high < one * 0.5)
+        error = cluster_error(row, sizes)
+        equal += float(equivalence(row.sum() / sizes.sum(), error, 0.05, clusters=len(sizes))) < LEVEL
     once = "arm against" in test and bool((sizes == 1).all()) and bool(np.isin(values, (-1, 0, 1)).all())
     exact = np.mean(mcnemar_exact((values > 0).sum(1), (values < 0).sum(1)) < LEVEL) if once else np.nan
     differing = (np.abs(sums) > 1e-9).sum(axis=1).mean()
-    return Rates(test, cell, float(differing), float(flipped), left_out / len(sums), float(exact))
+    return Rates(test, cell, float(differing), float(flipped), left_out / len(sums), equal / len(sums), float(exact))
 
 
 def main(draws: int) -> None:
@@ -172,10 +176,11 @@ def main(draws: int) -> None:
                  *rates(structure, draws=draws // 4, effect=effect, seed=1, cells="DocAttack")]
         for effect in (0.05, 0.1, 0.2)
     }  # fmt: skip
-    print("\n| test | cell | power at .05 | .10 | .20 |\n|---|---|---|---|---|")
+    print("\n| test | cell | power at .05 | .10 | .20 | called equal at .05 |\n|---|---|---|---|---|---|")
     for place, row in enumerate(powers[0.05]):
         shown = " | ".join(f"{found[place].sign_flip:.2f}" for found in powers.values())
-        print(f"| {row.test} | {'one task of 40 seed items' if row.cell in COUNTS else row.cell} | {shown} |")
+        cell = "one task of 40 seed items" if row.cell in COUNTS else row.cell
+        print(f"| {row.test} | {cell} | {shown} | {row.equivalent:.3f} |")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class Kind(Flag):
 
     PLAIN = 0
     REFUSES = auto()
+    BALKS = auto()
     LIMITS = auto()
     BARE_NO = auto()
     DELIVERS = auto()
@@ -26,6 +27,12 @@ class Kind(Flag):
     EXHORTS = auto()
     FILLS = auto()
     LISTS = auto()
+    CONCEDES = auto()
+    WARNS = auto()
+    FEELS = auto()
+    HELPS = auto()
+    POINTS = auto()
+    OTHERWISE = auto()
 
 
 ITEM = "‹item›"
@@ -77,8 +84,11 @@ def plain_words(text: str) -> str:
 def kinds(clause: str) -> Kind:
     """Everything that a clause (from :func:`plain_words`) does."""
     found = Kind.LISTS if clause.startswith(ITEM) else Kind.PLAIN
-    for kind, pattern in _phrases("zh" if is_chinese(clause) else "en").items():
-        if pattern.search(clause):
+    phrases = _phrases("zh" if is_chinese(clause) else "en")
+    refuses = phrases[Kind.REFUSES].search(clause) or phrases[Kind.BALKS].search(clause)
+    for kind, pattern in phrases.items():
+        # A limit is one of what is declined, so it stands behind.
+        if pattern.search(clause, refuses.start() if refuses and kind is Kind.LIMITS else 0):
             found |= kind
     return found
 
