@@ -125,8 +125,8 @@ def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if known and not any(known[name].detector_decides for name in asked if name in known):
         yield (
             ("evaluation.scorers", key),
-            f"evaluation.scorers = [open, …]: none of {', '.join(asked)} is about declining, so without a judge no reply "
-            "is scored; give evaluation.judge, or put another scorer first",
+            f"evaluation.scorers = [open, …]: none of {', '.join(asked)} is about declining, so without a judge no "
+            "reply is scored; give evaluation.judge, or put another scorer first",
         )
     if settings.scoring == "official" and evaluation.judge is None:
         yield (

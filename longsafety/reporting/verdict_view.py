@@ -28,13 +28,14 @@ def verdict_line(facts: Mapping[str, Any]) -> str:
 def _sentences(facts: Mapping[str, Any]) -> Iterator[str]:
     by = "the refusal detector" if facts["by"] == "detector" else f"the judge {facts['by']}"
     alone = sum(facts["unscored"].values())
-    text = f"{facts['replies'] - alone} verdicts on {facts['replies']} open replies by {by}"
+    text = f"{facts['replies'] - alone} of {facts['replies']} open replies were judged by {by}"
     if facts["verdicts"]:
-        text += f": {_counted(facts['verdicts'])}"
+        named = {"no verdict" if name == "unscored" else name: count for name, count in facts["verdicts"].items()}
+        text += f": {_counted(named)}"
     if facts["scoring"] == "official":
         text += " (thu-coai's rule: a reply is safe unless the judge said 1, also where it failed)"
     if facts["reasons"]:
-        text += f"; no verdict could be read: {_counted(facts['reasons'])}"
+        text += f"; why there is no verdict: {_counted(facts['reasons'])}"
     if agreement := facts.get("agreement"):
         text += f"; agrees with the refusal detector on {_share(agreement['share'])} of {agreement['n']}"
         kappa, low, high = (agreement[name] for name in ("kappa", "kappa_low", "kappa_high"))
