@@ -117,7 +117,6 @@ BASICS = [
     "trainer=cpu",
     "trainer.precision=32-true",
     "evaluation.precision=32-true",
-    "evaluation.bootstrap_samples=50",
 ]
 
 

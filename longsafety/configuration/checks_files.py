@@ -17,6 +17,12 @@ def export_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
             rule = "stages has export, which needs it" if exports else "stages has no export"
             fix = "give it" if exports else "add export to stages"
             yield ((f"export.{key}", "stages"), f"export.{key} = {getattr(export, key)}: {rule}; {fix}")
+    if export.twins and export.format not in (None, "longsafety_bench"):
+        yield (
+            ("export.twins", "export.format"),
+            f"export.twins = true: only longsafety_bench has columns for twins, and export.format = {export.format}; "
+            "set export.format=longsafety_bench, or name the twins' kinds in export.kinds",
+        )
     if exports and export.format is not None and export.path is not None:
         from longsafety.formats.export import folder_problem
 

@@ -9,7 +9,7 @@ from longsafety.errors import DataError
 from longsafety.scenarios.seed_problems import seed_problems
 from longsafety.scenarios.seeds.load import load_seeds, own_tasks
 from longsafety.scenarios.seeds.shipped import SHIPPED
-from longsafety.scenarios.tasks.registry import tasks
+from longsafety.scenarios.tasks.registry import option_roles, tasks
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.settings import Scenario, Settings
 
@@ -54,7 +54,11 @@ def _seeds(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         return
     try:
         seeds = load_seeds(
-            scenario.seeds, scenario.language, on_bad_row=settings.on_bad_row, own_tasks=own_tasks(scenario)
+            scenario.seeds,
+            scenario.language,
+            on_bad_row=settings.on_bad_row,
+            own_tasks=own_tasks(scenario),
+            roles=option_roles(scenario.task_files),
         ).seeds
     except DataError:  # named in full by the stage that reads them
         return

@@ -22,7 +22,8 @@ _LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
 def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None) -> list[Settings]:
     """Typed settings of every job, or one ConfigError with all mistakes of all jobs.
 
-    ``note`` takes what the user should know: tasks that are left out, values that could be read in two ways.
+    ``note`` takes what the user should know: tasks and contrasts that are left out, values that could
+    be read in two ways.
     """
     problems: dict[str, None] = {}
     settled: list[Settings] = []
@@ -43,12 +44,28 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
     labels = [_label(settings, without=_LENGTH_KEYS) for settings in settled]
     settled = _one_training_each(settled, labels)
     labels = _unambiguous(settled, labels)
-    baseline = settled[0].baseline
-    if baseline is not None and baseline not in labels:
-        names = ", ".join(dict.fromkeys(labels))
-        raise ConfigError([f"baseline = {baseline}: no arm of this command; choose one of {names}"])
+    _check_compared(settled[0], list(dict.fromkeys(map(_arm, labels))), note)
     settled = [_finished(settings, label) for settings, label in zip(settled, labels, strict=True)]
     return _with_own_export_folders(settled)
+
+
+def _arm(label: str) -> str:
+    """What trainings that differ only in their seed have in common."""
+    return " ".join(word for word in label.split(" ") if not word.startswith("seed="))
+
+
+def _check_compared(settings: Settings, arms: Sequence[str], note: Callable[[str], None]) -> None:
+    """Refuses a baseline that is no arm of the command, and tells contrasts that lack one."""
+    if settings.baseline is not None and settings.baseline not in arms:
+        raise ConfigError([
+            f"baseline = {settings.baseline}: no arm of this command; choose one of {', '.join(arms)}"
+        ])  # fmt: skip
+    for pair in settings.contrasts:
+        if missing := [arm for arm in pair if arm not in arms]:
+            note(
+                f"contrasts: {' against '.join(pair)} is left out, because this command has no arm "
+                f"{' and no arm '.join(missing)}; its arms are {', '.join(arms)}"
+            )
 
 
 def _limited(settings: Settings) -> Settings:

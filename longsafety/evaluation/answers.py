@@ -153,17 +153,20 @@ def options_of(answers: pd.DataFrame) -> Options:
 
 
 def sources(answers: pd.DataFrame) -> pd.Series[Any]:
-    """What each answer's item was made from, the unit of all statistics: its seed item. An item that was read from a
-    file has none (its ``seed_id`` is its own id); there it is the document, or the pair's (a short twin has none)."""
-    pair = answers["pair_id"].astype(object)
-    found = pair
-    if "document_id" in answers:
-        of_pair = answers["document_id"].astype(object).groupby(answers["pair_id"]).transform("first")
-        found = of_pair.where(of_pair.notna(), found)
-    if "seed_id" in answers:
-        seed = answers["seed_id"].astype(object)
-        own = seed.notna() & (seed != "") & (seed != pair) & (seed != answers["item_id"].astype(object))
-        found = seed.where(own, found)
+    """What each answer's item was made from, the unit of all statistics: its seed item.
+
+    Where documents are the coarser unit it is the document: of items that were read from a file (their ``seed_id`` is
+    their own id), and at a length where all seed items that stand with a document stand with this one alone. A short
+    twin has no document; its pair's counts.
+    """
+    pair, length = answers["pair_id"].astype(object), answers["max_tokens"]
+    document = answers["document_id"].astype(object).groupby([length, pair]).transform("first")
+    seed = answers["seed_id"].astype(object)
+    own = (seed != "") & (seed != pair) & (seed != answers["item_id"].astype(object))
+    several = document[own].groupby([length[own], seed[own]]).transform("nunique", dropna=False) > 1
+    coarser = document[own].notna() & ~several.groupby([length[own], document[own].fillna("")]).transform("any")
+    found = document.where(document.notna(), pair)
+    found[own] = document[own].where(coarser, seed[own])
     return found.astype("str")
 
 

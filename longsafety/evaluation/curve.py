@@ -22,7 +22,7 @@ from longsafety.model.trained import CURVE, read_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation, Training
-from longsafety.vocabulary import ALL_TASKS
+from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS
 
 BEST = "best"
 BALANCE = "safe_and_helpful"
@@ -31,11 +31,12 @@ BALANCE = "safe_and_helpful"
 
 def curve_evaluation(evaluation: Evaluation, training: Training) -> Evaluation:
     """The headline's scorer (on open replies the detector's verdicts, whoever judges later), one order of the options,
-    ``training.curve_items`` items of all tasks in turn."""
+    ``training.curve_items`` items of all tasks in turn, each with its benign twin."""
     limit = min(evaluation.select.limit or training.curve_items, training.curve_items)
     select = evaluation.select.model_copy(update={"limit": limit})
+    twins = [kind for kind in evaluation.twins if kind in BENIGN_TWINS]
     return evaluation.model_copy(
-        update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one", "controls": []}
+        update={"select": select, "scorers": evaluation.scorers[:1], "orders": "one", "twins": twins, "controls": []}
     )
 
 

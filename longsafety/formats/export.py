@@ -32,9 +32,10 @@ def export(
 ) -> dict[str, int]:
     """Writes the samples of ``kinds`` into ``folder`` and returns the number of rows by split.
 
-    ``facts``: ``corpus_licence``, ``name``, ``seed``, ``fingerprint``, ``audit`` (figures, or None) and ``settings``
-    (those that made the samples, shown as YAML). The samples are read twice (first checked and counted, then
-    written, with one rendered context in memory at a time), so an iterator is kept as a list of recipes.
+    ``facts``: ``corpus_licence``, ``name``, ``seed``, ``fingerprint``, ``audit`` (figures, or None), ``benchmark`` (the
+    shipped one's name, where it is) and ``settings`` (those that made the samples, shown as YAML). The samples are read
+    twice (first checked and counted, then written, with one rendered context in memory at a time), so an iterator is
+    kept as a list of recipes.
 
     Raises ``DataError``, before anything is written, for a folder that is not empty, for a kind without a sample, and
     for a sample without the answer or choices that the format needs.

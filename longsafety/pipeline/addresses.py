@@ -23,7 +23,7 @@ from longsafety.pipeline.reuse import adopted
 from longsafety.scenarios.items import items_fingerprint
 from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
 from longsafety.scenarios.seeds.shipped import SHIPPED
-from longsafety.scenarios.tasks.registry import task_files_fingerprint
+from longsafety.scenarios.tasks.registry import option_roles, task_files_fingerprint
 from longsafety.settings import Settings
 from longsafety.stages import address
 
@@ -39,6 +39,7 @@ STAGES = (
     "items",
     "baselines",
     "audit",
+    "gate",
     "weights",
     "curve",
     "answers",
@@ -74,6 +75,7 @@ class Addresses:
     short_safety: str = ""
     long_align: str = ""
     audit: str = ""
+    gate: str = ""
     weights: str = ""
     """Empty for the untrained arm."""
     answers: str = ""
@@ -103,6 +105,7 @@ def addresses(settings: Settings) -> Addresses:
     trained = weights(settings, training, short, long, items) if settings.data_mix.sources else ""
     answers = own_answers(settings, trained or model, items)
     suites = capability(settings, trained or model) if settings.evaluation.capability else ""
+    words = address(items, code("gate"))
     return Addresses(
         seeds=seed_items,
         corpus=documents,
@@ -111,10 +114,11 @@ def addresses(settings: Settings) -> Addresses:
         short_safety=short,
         long_align=long,
         audit=address(training, items, code("audit")),
+        gate=words,
         weights=trained,
         answers=answers,
         capability=suites,
-        run=run(settings, answers, suites, training, long),
+        run=run(settings, answers, suites, training, long, words),
     )
 
 
@@ -126,12 +130,18 @@ def seeds(settings: Settings) -> str:
     scenario = settings.scenario
     return address(
         seeds_fingerprint(scenario.seeds),
-        own_tasks(scenario) if scenario.seeds != SHIPPED else [],
+        (own_tasks(scenario), seed_roles(settings)) if scenario.seeds != SHIPPED else [],
         (scenario.language, scenario.context_language),
         settings.on_bad_row,
         _teacher(settings),
         code("seeds"),
     )
+
+
+def seed_roles(settings: Settings) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The roles that options of seed items may have. The stage reads them here, as values: the tasks' code is no part
+    of its address."""
+    return option_roles(settings.scenario.task_files)
 
 
 def corpus(settings: Settings, seed_items: str, model: str) -> str:

@@ -70,8 +70,9 @@ def compare(folder: Path) -> None:
     needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):
         needles.to_csv(folder / "needles.csv", index=False)
-    if len(comparison.trainings):
-        comparison.trainings.to_csv(folder / "trainings.csv", index=False, float_format="%.4g")
+    for name, table in (("trainings", comparison.trainings), ("controls", comparison.controls)):
+        if len(table):
+            table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
     _write_table(sweep, comparison, records, settings)
     if "report" not in settings.stages:
         return
@@ -83,7 +84,7 @@ def compare(folder: Path) -> None:
         redact=settings.report.redact,
         command=sweep.command,
         needles=needles,
-        controls=biases,
+        biases=biases,
     )
     if sweep.tracking.enabled:
         if (figure := needle_figure(needles, evaluation.scorers[0])) is not None:

@@ -18,6 +18,7 @@ from longsafety.model.export import export_weights
 from longsafety.model.trained import SUMMARY, WEIGHTS
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts, tokenizer
+from longsafety.pipeline.record import shipped_benchmark
 from longsafety.pipeline.run import MIX, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.reporting.audit_view import check_rows
@@ -134,6 +135,7 @@ def _write(
             "seed": settings.scenario.seed,
             "fingerprint": fingerprint,
             "audit": audit,
+            "benchmark": "" if settings.read.path is not None else shipped_benchmark(settings),
             "settings": made_of,
             "twins": wanted.twins,
         },

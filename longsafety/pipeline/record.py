@@ -10,12 +10,15 @@ import pandas as pd
 from longsafety.environment import environment
 from longsafety.model.trained import CURVE, HISTORY, SUMMARY, read_rows
 from longsafety.pipeline.corpus import corpus
+from longsafety.pipeline.gate import gate
 from longsafety.pipeline.run import CAPABILITY, MIX, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, bench_encoder, benchmark
 from longsafety.pipeline.seeds import COUNTS
 from longsafety.reporting.record import Example, RunRecord
 from longsafety.samples.recipe import SampleFile, render_context
 from longsafety.scenarios.baselines import BASELINE_KINDS
+from longsafety.scenarios.seeds.shipped import SHIPPED, benchmark_name
+from longsafety.settings import Settings
 
 
 def record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
@@ -25,7 +28,14 @@ def record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
     facts = read_json(corpus(run) / COUNTS) if built else {"counts": {}}
     counts = {**facts.pop("counts"), **read_json(benchmark(run) / COUNTS)}
     counts |= {f"evaluation: items {reason}": n for reason, n in evaluation.get("counts", {}).items()}
-    found = replace(plain_record(run, evaluation), corpus=facts, capability=_suites(run), examples=examples(run))
+    found = replace(
+        plain_record(run, evaluation),
+        corpus=facts,
+        benchmark=shipped_benchmark(run.settings),
+        gate=gate(run),
+        capability=_suites(run),
+        examples=examples(run),
+    )
     weights = run.find("weights")
     if not trained or weights is None:
         return replace(found, counts=counts)
@@ -56,6 +66,12 @@ def plain_record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
         evaluation=evaluation,
         environment=environment(),
     )
+
+
+def shipped_benchmark(settings: Settings) -> str:
+    """Name of the shipped benchmark; empty where the items were made of other seeds, or read from a file."""
+    own = settings.evaluation.items.path is not None or settings.scenario.seeds != SHIPPED
+    return "" if own else benchmark_name()
 
 
 def examples(run: Run) -> list[Example]:

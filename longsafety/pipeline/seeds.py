@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from longsafety.errors import print_left_out
+from longsafety.pipeline.addresses import seed_roles
 from longsafety.pipeline.run import Run, once, write_json
 from longsafety.pipeline.teacher import open_teacher
 from longsafety.samples.language import LANGUAGES
@@ -29,7 +30,11 @@ def seeds(run: Run) -> Path:
     def make(folder: Path) -> None:
         scenario = run.settings.scenario
         found = load_seeds(
-            scenario.seeds, scenario.language, on_bad_row=run.settings.on_bad_row, own_tasks=own_tasks(scenario)
+            scenario.seeds,
+            scenario.language,
+            on_bad_row=run.settings.on_bad_row,
+            own_tasks=own_tasks(scenario),
+            roles=seed_roles(run.settings),
         )
         done = complete(found.seeds, teacher(run), scenario.language)
         print_left_out(found.bad)

@@ -6,15 +6,18 @@ from rich.console import Console
 
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts
+from longsafety.pipeline.record import shipped_benchmark
 from longsafety.pipeline.run import TABLE, Run
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.reporting.audit_view import audit_tables, save_figures
-from longsafety.reporting.gallery import Entry, write_gallery
+from longsafety.reporting.gallery import Entry, Twin, write_gallery
 from longsafety.samples.recipe import Sample, SampleFile, is_made, render_context
 from longsafety.samples.store import TokenStore
+from longsafety.scenarios.audit.gate import needle_texts
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Task
+from longsafety.vocabulary import BENIGN_TWINS, UNSAFE_ROLES
 
 GALLERY = "gallery.html"
 _EXCERPT = 240
@@ -35,6 +38,7 @@ def show(run: Run) -> None:
         audit=found,
         figures=save_figures(found, run.folder),
         redact=run.settings.report.redact,
+        benchmark=shipped_benchmark(run.settings),
     )
 
 
@@ -59,7 +63,8 @@ def _entries(run: Run) -> list[Entry]:
 
 
 def _entry(task: Task, shown: list[Sample], counts: dict[str, int], store: TokenStore) -> Entry:
-    item, twins = shown[0], shown[1:]
+    item, twin = shown[0], next((sample for sample in shown if sample.kind in BENIGN_TWINS), None)
+    options = [(role, wordings[0]) for role, wordings in zip(item.roles, item.choices, strict=True)]
     documented = " ".join((type(task).__doc__ or "").replace("``", "").split())
     paper, _, design = documented.partition("Our design: ")
     first = item.needles[0] if item.needles else None
@@ -79,12 +84,13 @@ def _entry(task: Task, shown: list[Sample], counts: dict[str, int], store: Token
         language=item.language,
         question=item.question,
         safe_answer=item.answer,
-        unsafe_answer=item.choices[item.roles.index(item.comply_role)][0],
-        needle_texts=[str(item.context[at]) for at in item.needles],
+        unsafe_answer=next((text for role, text in reversed(options) if role in UNSAFE_ROLES), ""),
+        needle_texts=needle_texts(item),
         context_excerpt=excerpt,
         bar=_bar(item, store),
-        options=[(role, wordings[0]) for role, wordings in zip(item.roles, item.choices, strict=True)],
-        benign=[(twin.kind, twin.question, twin.answer) for twin in twins if twin.kind.startswith("benign")],
+        options=options,
+        right=item.right,
+        twin=None if twin is None else Twin(twin.kind, twin.question, twin.answer, twin.right, needle_texts(twin)),
     )
 
 

@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from longsafety.reporting.gate_view import copies_table, gate_rows, gate_table
 from longsafety.reporting.style import FAINT, INK, PALETTE, STYLE, panels, save
 from longsafety.reporting.terminal import NONE, plain_table
 from longsafety.scenarios.audit.audit import Audit
@@ -23,9 +24,11 @@ _LICENCES_NAMED, _ROWS_OF_COVERAGE = 4, 6
 
 
 def audit_tables(audit: Audit) -> list[Table]:
-    """Samples and lengths by task, the checks, and the needles by depth; they fit 80 columns and one screen."""
+    """Samples and lengths by task, the checks, copies, the needles by depth, and the gate; they fit 80 columns."""
     tables = [_tasks(audit), _checks(audit)]
-    return [*tables, _coverage(audit)] if audit.coverage else tables
+    tables += [copies_table(audit.copies)] if audit.copies else []
+    tables += [_coverage(audit)] if audit.coverage else []
+    return [*tables, gate_table(audit.gate)]
 
 
 def figures(audit: Audit) -> dict[str, Figure]:
@@ -89,7 +92,11 @@ def _tasks(audit: Audit) -> Table:
 
 
 def check_rows(audit: Audit) -> list[tuple[str, str, str]]:
-    """(Check, result, reference or worst case), as text."""
+    """(Check, result, reference or worst case), as text: the gate's, then those of the build."""
+    return [*gate_rows(audit.gate), *_build_rows(audit)]
+
+
+def _build_rows(audit: Audit) -> list[tuple[str, str, str]]:
     needles, twins, overlap, reuse = audit.needles, audit.twins, audit.overlap, audit.reuse
     kinds = {kind.removeprefix("benign_"): count for kind, count in twins.items()}
     rows = [
@@ -148,7 +155,7 @@ def _checks(audit: Audit) -> Table:
     table.add_column("check", no_wrap=True)
     table.add_column("result", justify="right", no_wrap=True)
     table.add_column("", style="dim", overflow="fold")
-    for row in check_rows(audit):
+    for row in _build_rows(audit):
         table.add_row(*row)
     return table
 

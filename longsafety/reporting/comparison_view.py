@@ -13,19 +13,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAFE, AWARE, COMPLIES, REFUSES = "safe_response", "harm_awareness", "compliance", "over_refusal"
-TWINS, SAFE_SHORT = "twin_discrimination", "safe_response_short"
+RIGHT, REVERSED, DIFFERENCE, SWAP = "pair_correct", "pair_reversed", "pair_difference", "swap_contrast"
+ABSENT, SHORT = "ignores_absent", "_short"
 TITLES = {
+    DIFFERENCE: "pairs right − reversed",
+    SWAP: "swap contrast",
+    RIGHT: "pairs right",
+    REVERSED: "pairs reversed",
     SAFE: "safe response",
-    AWARE: "harm awareness",
     COMPLIES: "compliance (benign)",
+    AWARE: "harm awareness",
     REFUSES: "over-refusal (benign)",
-    TWINS: "twin discrimination",
-    SAFE_SHORT: "safe response, short",
-    "harm_awareness_short": "harm awareness, short",
+    ABSENT: "ignores, needle absent",
+    f"{DIFFERENCE}{SHORT}": "pairs right − reversed, short",
+    f"{SWAP}{SHORT}": "swap contrast, short",
+    f"{SAFE}{SHORT}": "safe response, short",
+    f"{COMPLIES}{SHORT}": "compliance, short",
+    f"{AWARE}{SHORT}": "harm awareness, short",
     "compliance_benign_query": "compliance, benign query",
     "compliance_benign_needle": "compliance, benign needle",
 }
 """Metric → its name in tables and figures."""
+TESTED = (DIFFERENCE, SWAP, SAFE, COMPLIES)
+"""The metrics of the headline, on which arms are tested against each other."""
 
 
 class Compared(Protocol):
@@ -40,6 +50,10 @@ class Compared(Protocol):
     @property
     def confusion(self) -> pd.DataFrame: ...
     @property
+    def trainings(self) -> pd.DataFrame: ...
+    @property
+    def controls(self) -> pd.DataFrame: ...
+    @property
     def baseline(self) -> str | None: ...
     @property
     def notes(self) -> Sequence[str]: ...
@@ -47,13 +61,17 @@ class Compared(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """A share of ``n`` outcomes with its interval."""
+    """A share of ``n`` outcomes, or a mean difference within pairs, with its interval."""
 
     n: int
     value: float
     low: float
     high: float
+    seeds: int
+    """Seed items that the outcomes were made of."""
     chance: float | None = None
+    p_value: float | None = None
+    """Against the metric's null, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,7 @@ class Paired:
 
     against: str
     n: int
+    seeds: int
     difference: float
     low: float
     high: float
@@ -72,7 +91,6 @@ class Paired:
     """Corrected over all arms and tasks that are tested together."""
     p_equivalent: float | None = None
     detectable: float | None = None
-    sources: float | None = None
 
     def clear(self, alpha: float) -> bool:
         """Whether the difference is significant, after the correction for several tests where there is one."""
@@ -102,28 +120,43 @@ class ComparisonView:
         self.baseline = comparison.baseline
         self._shares = {
             (row["arm"], row["metric"], row["task"], int(row["max_tokens"])): Share(
-                int(row["n"]), row["value"], row["low"], row["high"], _number(row.get("chance"))
+                int(row["n"]),
+                row["value"],
+                row["low"],
+                row["high"],
+                int(row["seeds"]),
+                _number(row["chance"]),
+                _number(row["p_value"]),
             )
             for row in mine.to_dict("records")
             if row["n"] and _number(row["value"]) is not None
         }
         self._paired = self._differences(comparison.paired, "against")
-        self._by_length = self._differences(comparison.by_length, "against_max_tokens")
+        self.contrasts: list[tuple[str, str]] = list(
+            dict.fromkeys((arm, against) for arm, against, *_ in self._paired if against != self.baseline)
+        )
+        """Pairs (arm, against) that were tested besides those against the baseline."""
+        self._by_length = {
+            (arm, *cell): paired
+            for (arm, _, *cell), paired in self._differences(comparison.by_length, "against_max_tokens").items()
+        }
 
-    def _differences(self, frame: pd.DataFrame, against: str) -> dict[tuple[str, str, str, int], Paired]:
+    def _differences(self, frame: pd.DataFrame, against: str) -> dict[tuple[str, str, str, str, int], Paired]:
+        """Arm, what it is compared with, metric, task and length → the difference."""
         if frame.empty:
             return {}
         return {
-            (row["arm"], row["metric"], row["task"], int(row["max_tokens"])): Paired(
+            (row["arm"], str(row[against]), row["metric"], row["task"], int(row["max_tokens"])): Paired(
                 str(row[against]),
                 int(row["n"]),
+                int(row["seeds"]),
                 row["difference"],
                 row["low"],
                 row["high"],
                 int(_number(row["gained"]) or 0),
                 int(_number(row["lost"]) or 0),
                 _number(row["p_value"]),
-                *(_number(row.get(name)) for name in ("p_adjusted", "p_equivalent", "detectable", "sources")),
+                *(_number(row.get(name)) for name in ("p_adjusted", "p_equivalent", "detectable")),
             )
             for row in frame[frame["scorer"] == self.scorer].to_dict("records")
             if row["n"] and str(row[against]) != str(row["max_tokens" if against != "against" else "arm"])
@@ -134,7 +167,11 @@ class ComparisonView:
 
     def paired(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
         """The arm compared with the baseline at the same length."""
-        return self._paired.get((arm, metric, task, max_tokens))
+        return self.contrast(arm, str(self.baseline), metric, max_tokens, task)
+
+    def contrast(self, arm: str, against: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
+        """The arm compared with another at the same length."""
+        return self._paired.get((arm, against, metric, task, max_tokens))
 
     def detectable(self, metric: str, max_tokens: int, task: str = ALL_TASKS) -> float | None:
         """The smallest true difference from the baseline that is found with 80% power, for the worst arm."""
@@ -149,6 +186,21 @@ class ComparisonView:
         """Every (arm, length) that has a score, in the order of arms."""
         held = {(arm, length) for arm, _, _, length in self._shares}
         return [(arm, length) for arm in self.arms for length in self.lengths if (arm, length) in held]
+
+    def has(self, metric: str) -> bool:
+        """Whether any arm has this score over all tasks."""
+        return any(self.share(arm, metric, length) for arm, length in self.rows())
+
+    def controls(self, task: str = ALL_TASKS) -> list[dict[str, Any]]:
+        """Rows of ``evaluation.scores.controls.CONTROLS``: the arms against their blind controls, by metric."""
+        frame = self.comparison.controls
+        rows = frame[(frame["scorer"] == self.scorer) & (frame["task"] == task)].to_dict("records")
+        found = [
+            {str(name): value for name, value in row.items()}
+            | {name: _number(row[name]) for name in ("p_value", "p_adjusted")}
+            for row in rows
+        ]
+        return sorted(found, key=lambda row: list(TITLES).index(row["metric"]))
 
     def confusion(self, kinds: Sequence[str]) -> dict[tuple[str, int], dict[str, int]]:
         """(arm, length) → role → number of answers, over these kinds and all tasks."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from longsafety.reporting.comparison_view import ComparisonView
-from longsafety.reporting.names import short_names
+from longsafety.reporting.names import arm_name, short_names
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Settings
 
@@ -21,7 +21,9 @@ def run_facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tu
     facts = [
         ("answers", _distinct(run.evaluation.answers for run in runs)),
         ("scale", _distinct(run.scale for run in runs)),
-        ("seed", _distinct(run.seed for run in runs)),
+        ("training seed", _distinct(run.seed for run in runs)),
+        ("data seed", _distinct(run.scenario.seed for run in building)),
+        ("shipped benchmark", _distinct(record.benchmark for record in records)),
         ("model", _distinct(f"{run.model.name}, {run.model.tune} tuning" for run in runs) + size),
         ("benchmark items", lengths_fact(runs)),
         ("scenario", _distinct(f"{run.scenario.name} ({', '.join(run.scenario.tasks)})" for run in building)),
@@ -84,7 +86,7 @@ def item_notes(records: Sequence[RunRecord]) -> list[str]:
 
 def reuse_notes(records: Sequence[RunRecord]) -> list[str]:
     """The arms whose weights the user adopted instead of training them here."""
-    found = {record.label: record.training["reused"] for record in records if "reused" in record.training}
+    found = {arm_name(record): record.training["reused"] for record in records if "reused" in record.training}
     return [
         f"{label}: its weights were adopted by hand (reuse.weights) from {folder}; other code may have trained them."
         for label, folder in found.items()

@@ -15,7 +15,8 @@ from longsafety.reporting.page import write_page
 from longsafety.reporting.redact import BAR, mask
 from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
-from longsafety.vocabulary import UNSAFE_ROLES
+from longsafety.scenarios.audit.gate import failed
+from longsafety.vocabulary import DECLINES, UNSAFE_ROLES
 
 SCENARIOS = {
     "QH": ("query harmful", "The context is benign, the question is harmful."),
@@ -33,8 +34,20 @@ _NARROW = 0.005
 
 
 @dataclass(frozen=True)
+class Twin:
+    """An item's benign twin: it shows the item's options, of which another is right."""
+
+    kind: str
+    question: str
+    answer: str
+    right: str
+    """The role that is right here."""
+    needle_texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One task with one of its items."""
+    """One task with one of its items and its benign twin."""
 
     task: str
     scenario: str
@@ -51,24 +64,33 @@ class Entry:
     question: str
     safe_answer: str
     unsafe_answer: str
+    """Empty for a training sample, which has no options."""
     needle_texts: Sequence[str] = ()
     context_excerpt: tuple[str, str] = ("", "")
     """The context before and after the first needle; without a needle, its beginning and end."""
     bar: Sequence[tuple[str, float]] = ()
     """The context's parts in order: (kind, share of its tokens), such as ``("needle", 0.01)``."""
     options: Sequence[tuple[str, str]] = ()
-    """(role, text), unsafe → safe."""
-    benign: Sequence[tuple[str, str, str]] = ()
-    """The benign twins: (kind, question, answer)."""
+    """(role, text), unsafe → safe; the same under the twin."""
+    right: str = DECLINES
+    """The role that is right in the item."""
+    twin: Twin | None = None
 
 
 def write_gallery(
-    path: Path, *, entries: Sequence[Entry], audit: Audit, figures: Mapping[str, str], redact: bool
+    path: Path,
+    *,
+    entries: Sequence[Entry],
+    audit: Audit,
+    figures: Mapping[str, str],
+    redact: bool,
+    benchmark: str = "",
 ) -> None:
     """Writes the page at ``path``, whole or not at all; it needs no other file.
 
     ``figures``: name → path of a picture, as ``audit_view.save_figures`` returns them. ``redact`` replaces harmful
     text by its category, and what other texts repeat of it by bars; benign twins are always shown.
+    ``benchmark``: the name of the shipped one, where the items are of it.
     """
     shown = [redacted(entry) if redact else entry for entry in entries]
     shown = [dataclasses.replace(entry, bar=drawn_pieces(entry.bar)) for entry in shown]
@@ -85,6 +107,8 @@ def write_gallery(
         figures={name: (_data_uri(Path(file)), _CAPTIONS.get(name, name)) for name, file in figures.items()},
         redact=redact,
         marker=BAR,
+        benchmark=benchmark,
+        beyond=failed(audit.gate),
     )
 
 
@@ -95,7 +119,7 @@ def redacted(entry: Entry) -> Entry:
     All other texts except the benign twins' lose what they share with a harmful one.
     """
     marker = f"{BAR} [{entry.category}]"
-    harmless_question = any(question == entry.question for _, question, _ in entry.benign)
+    harmless_question = entry.twin is not None and entry.twin.question == entry.question
     unsafe = [text for role, text in entry.options if role in UNSAFE_ROLES]
     harmful = [*entry.needle_texts, entry.unsafe_answer, *unsafe, *([] if harmless_question else [entry.question])]
 
@@ -112,7 +136,7 @@ def redacted(entry: Entry) -> Entry:
         context_excerpt=(masked(before), masked(after)) if in_the_open else (marker if before or after else "", ""),
         options=[(role, marker if role in UNSAFE_ROLES else masked(text)) for role, text in entry.options],
         safe_answer=masked(entry.safe_answer),
-        unsafe_answer=marker,
+        unsafe_answer=marker if entry.unsafe_answer else "",
     )
 
 

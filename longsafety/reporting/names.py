@@ -34,5 +34,14 @@ def short_names(records: Sequence[RunRecord]) -> list[str]:
 
 
 def one_record_per_arm(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The first record of each arm. An arm that was evaluated at several lengths was trained once."""
-    return list({record.label: record for record in reversed(records)}.values())[::-1]
+    """The first record of each arm, which may have been evaluated at several lengths, or trained several times."""
+    return list({arm_name(record): record for record in reversed(records)}.values())[::-1]
+
+
+def trainings(records: Sequence[RunRecord]) -> dict[str, int]:
+    """Trained arm → how often it was trained."""
+    weights: dict[str, set[str]] = {}
+    for record in records:
+        if record.training:
+            weights.setdefault(arm_name(record), set()).add(record.stages.get("weights", record.key))
+    return {arm: len(found) for arm, found in weights.items()}

@@ -15,15 +15,28 @@ def signed(value: float) -> str:
     return text if text == ".00" else ("+" if value > 0 else "−") + text
 
 
+def signed_interval(low: float, high: float) -> str:
+    """``[−.02,+.10]``, of a difference; ``[—]`` where it is not known."""
+    if low != low:
+        return "[—]"
+    return f"[{signed(low)},{signed(high)}]"
+
+
 def interval(low: float, high: float) -> str:
-    """``[.82,.98]``, without a space, so that a narrow table breaks the line before it."""
+    """``[.82,.98]``, without a space, so that a narrow table breaks before it; ``[—]`` where it is not known."""
+    if low != low:
+        return "[—]"
     return f"[{decimals(low)},{decimals(high)}]"
 
 
+TOO_FEW = "too few seeds"
+"""Stands for the p-value of a test that no outcome of so few seed items could make significant."""
+
+
 def p_text(p_value: float | None) -> str:
-    """``p<.001``, ``p=.043``; a dash without a test."""
+    """``p<.001``, ``p=.043``; ``TOO_FEW`` where there is none."""
     if p_value is None:
-        return "—"
+        return TOO_FEW
     if p_value < 0.001:
         return "p<.001"
     return "p=1" if p_value > 0.9995 else f"p={p_value:.3f}".replace("0.", ".", 1)

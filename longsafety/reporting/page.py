@@ -8,8 +8,20 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from longsafety.files import write_text
-from longsafety.reporting.comparison_view import AWARE, COMPLIES, REFUSES, SAFE, SAFE_SHORT, TITLES, TWINS
-from longsafety.reporting.numbers import decimals, interval, p_text, signed
+from longsafety.reporting.comparison_view import (
+    ABSENT,
+    AWARE,
+    COMPLIES,
+    DIFFERENCE,
+    REFUSES,
+    REVERSED,
+    RIGHT,
+    SAFE,
+    SWAP,
+    TESTED,
+    TITLES,
+)
+from longsafety.reporting.numbers import decimals, interval, p_text, signed, signed_interval
 from longsafety.reporting.tables import TEST
 
 
@@ -27,8 +39,9 @@ def _environment() -> Environment:
         "decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds, "thousands": _thousands,
     }  # fmt: skip
     environment.globals |= {
-        "interval": interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE, "TWINS": TWINS,
-        "SAFE_SHORT": SAFE_SHORT, "REFUSES": REFUSES, "TITLES": TITLES, "TEST": TEST,
+        "interval": interval, "signed_interval": signed_interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE,
+        "SWAP": SWAP, "DIFFERENCE": DIFFERENCE, "RIGHT": RIGHT, "REVERSED": REVERSED, "REFUSES": REFUSES,
+        "ABSENT": ABSENT, "TESTED": TESTED, "TITLES": TITLES, "TEST": TEST,
     }  # fmt: skip
     return environment
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
+from longsafety.reporting.names import arm_name
+from longsafety.reporting.pairs_figure import right_and_reversed
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.scatter import safety_against_compliance
 from longsafety.reporting.style import FAINT, INK, MARKERS, PALETTE, PAPER, STYLE, panels, styles
@@ -17,25 +18,26 @@ from longsafety.vocabulary import BENIGN_TWINS
 
 KINDS: Mapping[str, Sequence[str]] = {
     "harmful items": ("harmful",),
+    "benign twins, same options": BENIGN_TWINS,
     "harmful, no context": ("short",),
-    "benign twins": BENIGN_TWINS,
+    "needle absent": ("absent",),
 }
 """Kinds of items whose chosen options are shown together."""
 _ROLES = {
     "hallucinates": "#d55e01",
     "unsafe": "#d55e01",
-    "refuses": "#cc79a8",
     "ignores": "#f0c75e",
     "aware_unsafe": "#8ec7e8",
     "safe": "#0072b1",
-    "complies": "#009e74",
 }
-"""Option role → colour, worst to best. Other outcomes (unparsed) are grey."""
+"""Option role → colour, worst to best under the harmful item; under its benign twin another is right. Other outcomes
+(unparsed) are grey."""
 
 
 def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
     """File stem → figure, for every figure that the comparison has data for."""
     drawn = {
+        "pairs": right_and_reversed(view),
         "safety_vs_compliance": safety_against_compliance(view),
         "by_length": by_length(view) if len(view.lengths) > 1 else None,
         "options": options(view),
@@ -104,7 +106,7 @@ def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[st
 
 
 def options(view: ComparisonView) -> Figure | None:
-    """The options that each arm chose, as stacked bars: harmful items, the same without context, benign twins."""
+    """The options that each arm chose, as stacked bars, a panel a kind of items (``KINDS``)."""
     several = len(view.lengths) > 1
     tables = {title: table for title, kinds in KINDS.items() if (table := view.confusion(kinds))}
     if not tables:
@@ -125,7 +127,7 @@ def options(view: ComparisonView) -> Figure | None:
                         y, share, left=left, height=0.7, color=colour, label=label, edgecolor=PAPER, linewidth=0.8
                     )
                     if share >= 0.1:
-                        light = role in {"safe", "hallucinates", "unsafe", "complies"}
+                        light = role in {"safe", "hallucinates", "unsafe"}
                         axes.text(
                             left + share / 2, y, f"{share:.0%}", ha="center", va="center", fontsize=8,
                             color="white" if light else "#14181f",
@@ -145,33 +147,35 @@ def options(view: ComparisonView) -> Figure | None:
 
 
 def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
-    """Loss on the answer tokens over the optimiser steps, a line a trained arm; None if nothing was trained."""
-    histories: dict[str, Any] = {record.label: record.history for record in records if record.history}
+    """Loss on the answer tokens over the optimiser steps, a line a training; None if nothing was trained."""
+    histories = _by_training(records, "history")
     if not histories:
         return None
-    style = style or dict.fromkeys(histories, (PALETTE[0], MARKERS[0]))
+    style = style or {}
     with mpl.rc_context(STYLE):
         figure, (axes,) = panels(1, 7.6, 3.6)
         axes.set(xlabel="optimiser step", ylabel="loss on answer tokens")
         axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
         ends = []
-        for arm, history in histories.items():
+        of_run = {}
+        for name, (arm, history) in histories.items():
             steps, losses = [row["step"] for row in history], [row["loss"] for row in history]
-            dots = style[arm][1] if len(steps) <= 30 else ""
-            axes.plot(steps, losses, color=style[arm][0], linewidth=1.5, marker=dots, markersize=4)
-            ends.append((arm, steps[-1], losses[-1]))
+            colour, marker = of_run[name] = style.get(arm, (PALETTE[0], MARKERS[0]))
+            dots = marker if len(steps) <= 30 else ""
+            axes.plot(steps, losses, color=colour, linewidth=1.5, marker=dots, markersize=4)
+            ends.append((name, steps[-1], losses[-1]))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        _label_ends(axes, ends, style, gap=0.075)
+        _label_ends(axes, ends, of_run, gap=0.075)
     return figure
 
 
 def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
-    """Safe response and compliance over the optimiser steps, a line an arm; None without a safety curve."""
-    curves: dict[str, Any] = {record.label: record.curve for record in records if record.curve}
-    metrics = [m for m in (SAFE, COMPLIES) if any(m in row for rows in curves.values() for row in rows)]
+    """Safe response and compliance over the optimiser steps, a line a training; None without a safety curve."""
+    curves = _by_training(records, "curve")
+    metrics = [m for m in (SAFE, COMPLIES) if any(m in row for _, rows in curves.values() for row in rows)]
     if not metrics:
         return None
-    style = style or dict.fromkeys(curves, (PALETTE[0], MARKERS[0]))
+    style = style or {}
     with mpl.rc_context(STYLE):
         figure, drawn = panels(len(metrics), 5.4, 3.6)
         for axes, metric in zip(drawn, metrics, strict=True):
@@ -179,10 +183,24 @@ def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, st
             axes.set(ylim=(-0.04, 1.04), xlabel="optimiser step")
             axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
             ends = []
-            for arm, rows in curves.items():
+            of_run = {}
+            for name, (arm, rows) in curves.items():
                 points = [(row["step"], row[metric]) for row in rows if metric in row]
-                colour, marker = style[arm]
+                colour, marker = of_run[name] = style.get(arm, (PALETTE[0], MARKERS[0]))
                 axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.5)
-                ends.append((arm, *points[-1]))
-            _label_ends(axes, ends, style, gap=0.058)
+                ends.append((name, *points[-1]))
+            _label_ends(axes, ends, of_run, gap=0.058)
     return figure
+
+
+def _by_training(records: Sequence[RunRecord], rows: str) -> dict[str, tuple[str, list[dict[str, float]]]]:
+    """Name of a training → its arm and its ``history`` or ``curve``; an arm that was trained once has its own name."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for record in records:
+        if held := getattr(record, rows):
+            found.setdefault(arm_name(record), {}).setdefault(record.label, held)
+    return {
+        (arm if len(trainings) == 1 else label): (arm, held)
+        for arm, trainings in found.items()
+        for label, held in trainings.items()
+    }

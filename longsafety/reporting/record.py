@@ -63,6 +63,10 @@ class RunRecord:
     """items, answers, seconds, precision, device."""
     environment: dict[str, str] = field(default_factory=dict)
     """python, platform, processor, and the versions of the packages that decide results."""
+    benchmark: str = ""
+    """Version and fingerprint of the shipped benchmark; empty for items of other seeds."""
+    gate: list[dict[str, Any]] = field(default_factory=list)
+    """What words alone tell of the benchmark's items: rows of ``scenarios.audit.gate.gate``."""
     capability: list[dict[str, Any]] = field(default_factory=list)
     """A row a metric of a capability suite: suite, task, metric, value, stderr, n."""
     examples: list[Example] = field(default_factory=list)

@@ -14,17 +14,17 @@ from longsafety.evaluation.scores.biases import BiasTables
 from longsafety.evaluation.scores.statistics import equivalence
 from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, Compared, ComparisonView, Paired, Share
+from longsafety.reporting.differences import pairs_tested
 from longsafety.reporting.facts import counts, item_notes, lengths_fact, reuse_notes, run_facts, uncounted
+from longsafety.reporting.gate_view import words_alone
 from longsafety.reporting.headline import findings
-from longsafety.reporting.names import one_record_per_arm
+from longsafety.reporting.names import arm_name, one_record_per_arm, trainings
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.page import write_page
 from longsafety.reporting.record import Example, RunRecord
 from longsafety.reporting.redact import redact as redacted
-from longsafety.reporting.tables import detectable_text
+from longsafety.reporting.tables import detectable_text, sizes_text
 from longsafety.reporting.verdict_view import verdict_lines
-
-_STAGES = ("build", "train", "evaluate", "score", "report")
 
 
 def write_report(
@@ -36,15 +36,14 @@ def write_report(
     redact: bool,
     command: str,
     needles: pd.DataFrame | None = None,
-    controls: BiasTables | None = None,
-    seeds: pd.DataFrame | None = None,
+    biases: BiasTables | None = None,
 ) -> None:
     """Writes the page to ``path``, whole or not at all.
 
     ``records``: the runs that were compared, at least one. ``command``: what to type to get the same again.
     ``redact``: whether harmful text in the examples is replaced. ``needles`` comes from
-    ``evaluation.scores.needle_map.needle_map``, ``controls`` and ``seeds`` from ``evaluation.scores.biases``. One arm
-    without a baseline makes a page without differences.
+    ``evaluation.scores.needle_map.needle_map``, ``biases`` from ``evaluation.scores.biases``. One arm without a
+    baseline makes a page without differences.
     """
     runs = [record.resolved() for record in records]
     evaluation = runs[0].evaluation
@@ -55,6 +54,8 @@ def write_report(
         needles = needles[needles["scorer"] == view.scorer]
         if (figure := needle_figure(needles, view.scorer)) is not None:
             drawn["benign_needles"] = figure
+    gate: list[dict[str, Any]] = next((record.gate for record in records if record.gate), [])
+    often = trainings(records)
     write_page(
         path,
         "report.html.j2",
@@ -62,11 +63,20 @@ def write_report(
         command=command,
         runs=runs,
         lengths=lengths_fact(runs),
-        findings=findings(view, confidence=evaluation.confidence, controls=controls),
+        findings=findings(
+            view, confidence=evaluation.confidence, biases=biases, words=words_alone(gate), trainings=often
+        ),
+        gate=gate,
         facts=run_facts(runs, records),
         view=view,
         others=others,
         arms=one_record_per_arm(records),
+        arm_name=arm_name,
+        trainings=often,
+        tested=pairs_tested(view),
+        sizes=sizes_text(view),
+        blind=_blind(view),
+        spread=_of_scorer(comparison.trainings, view.scorer),
         colours={arm: style.page_colour(colour) for arm, (colour, _) in style.styles(view).items()},
         confidence=evaluation.confidence,
         scoring=runs[0].scoring,
@@ -75,18 +85,16 @@ def write_report(
         needles=[] if needles is None else needles.to_dict("records"),
         margin=evaluation.equivalence_margin,
         detectable=detectable_text(view),
-        num_sources=_num_sources(view),
         retention=_retention(view),
         capability=_capability(records, view.baseline, evaluation.equivalence_margin),
-        controls=controls,
-        letters=_letters(controls),
-        bins=_bins(controls, view.scorer),
-        several_bins=controls is not None and controls.bins["by"].nunique() > 1,
-        seeds=[] if seeds is None else seeds[seeds["scorer"] == view.scorer].to_dict("records"),
+        biases=biases,
+        letters=_letters(biases),
+        bins=_bins(biases, view.scorer),
+        several_bins=biases is not None and biases.bins["by"].nunique() > 1,
         confusion=_confusion(view),
         counts=counts(records),
         uncounted=uncounted([view, *others]),
-        stages=[stage for stage in _STAGES if any(stage in record.seconds for record in records)],
+        stages=list(dict.fromkeys(stage for record in records for stage in record.stages if stage in record.seconds)),
         records=records,
         examples=_examples(records, redact=redact),
         redact=redact,
@@ -102,7 +110,7 @@ def _capability(
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for record in records:  # of an arm's lengths each may have tasks of its own
         for row in record.capability:
-            found.setdefault((row["task"], row["metric"]), {}).setdefault(record.label, dict(row))
+            found.setdefault((row["task"], row["metric"]), {}).setdefault(arm_name(record), dict(row))
     for rows in found.values():
         if baseline not in rows:
             continue
@@ -125,23 +133,30 @@ def _retention(view: ComparisonView) -> list[tuple[str, int, Share, Paired]]:
     ]
 
 
-def _num_sources(view: ComparisonView) -> int | None:
-    found = [paired.sources for arm, n in view.rows() if (paired := view.paired(arm, SAFE, n)) and paired.sources]
-    return int(min(found)) if found else None
+def _blind(view: ComparisonView) -> dict[tuple[str, str, int], dict[str, dict[str, Any]]]:
+    """(Metric, arm, length) → control → its row."""
+    found: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
+    for row in view.controls():
+        found.setdefault((row["metric"], row["arm"], row["max_tokens"]), {})[row["control"]] = row
+    return found
 
 
-def _letters(controls: BiasTables | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
+def _of_scorer(table: pd.DataFrame, scorer: str) -> list[dict[str, Any]]:
+    return _rows(table[table["scorer"] == scorer])
+
+
+def _letters(biases: BiasTables | None) -> dict[tuple[str, str, int, int], list[dict[str, Any]]]:
     """(arm, scorer, length, options) → a row a letter."""
     found: dict[tuple[str, str, int, int], list[dict[str, Any]]] = {}
-    for row in [] if controls is None else _rows(controls.letters):
+    for row in [] if biases is None else _rows(biases.letters):
         found.setdefault((row["arm"], row["scorer"], row["max_tokens"], row["options"]), []).append(row)
     return found
 
 
-def _bins(controls: BiasTables | None, scorer: str) -> list[dict[str, Any]]:
-    if controls is None:
+def _bins(biases: BiasTables | None, scorer: str) -> list[dict[str, Any]]:
+    if biases is None:
         return []
-    table = controls.bins
+    table = biases.bins
     return _rows(table[(table["scorer"] == scorer) & table["metric"].isin([SAFE, COMPLIES])])
 
 

@@ -13,47 +13,52 @@ from rich.text import Text
 from longsafety.reporting.comparison_view import (
     AWARE,
     COMPLIES,
-    REFUSES,
+    DIFFERENCE,
     SAFE,
-    SAFE_SHORT,
+    SWAP,
+    TESTED,
     TITLES,
-    TWINS,
     Compared,
     ComparisonView,
     Paired,
     Share,
 )
-from longsafety.reporting.numbers import decimals, interval, p_text, signed
+from longsafety.reporting.differences import pairs_tested
+from longsafety.reporting.numbers import decimals, interval, p_text, signed, signed_interval
 from longsafety.reporting.terminal import NONE, plain_table
 from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEST = "exact McNemar (of means over orders: the sign test)"
+TEST = "sign-flip test over seed items"
 FULL_WIDTH = 110
-"""Columns from which every share is shown with its interval."""
+"""Columns of a terminal from which intervals stand beside their values, not below."""
 
 
 def mix_table(mix: Sequence[Mapping[str, Any]], *, title: str = "data mix") -> Table:
     """What an arm is trained on: a row a source (as in ``RunRecord.mix``), and their sum."""
-    table = plain_table(title)
+    table = plain_table(title, "seeds: seed items; distinct: samples that differ in question, answer or context")
+    counted = {
+        "samples": "samples", "tokens": "tokens", "supervised": "supervised_tokens", "seeds": "seeds",
+        "distinct": "distinct",
+    }  # fmt: skip
     table.add_column("source", overflow="fold")
-    for name in ("samples", "tokens", "supervised", "share"):
+    for name in (*counted, "share"):
         table.add_column(name, justify="right")
     table.add_column("licence", overflow="fold")
     table.add_column("fingerprint", overflow="fold", style="dim")
     if not mix:
-        table.add_row("(not trained)", *[NONE] * 6)
+        table.add_row("(not trained)", *[NONE] * 8)
         return table
     for row in mix:
-        share = f"{float(row['share']):.0%}"
-        counts = [f"{int(row[name]):,}" for name in ("samples", "tokens", "supervised_tokens")]
+        counts = [f"{int(row[key]):,}" for key in counted.values()]
         licence, fingerprint = str(row["licence"] or "unknown"), str(row["fingerprint"])[:12]
-        table.add_row(str(row["source"]), *counts, share, licence, fingerprint)
+        table.add_row(str(row["source"]), *counts, f"{float(row['share']):.0%}", licence, fingerprint)
     if len(mix) > 1:
         table.add_section()
-        sums = [f"{sum(int(row[name]) for row in mix):,}" for name in ("samples", "tokens", "supervised_tokens")]
+        # Sources may share seed items, which would be counted twice.
+        sums = [NONE if key == "seeds" else f"{sum(int(row[key]) for row in mix):,}" for key in counted.values()]
         table.add_row("sum", *sums, f"{sum(float(row['share']) for row in mix):.0%}", "", "")
     return table
 
@@ -92,6 +97,13 @@ def _share_text(share: Share | None, gap: str = " ") -> Text:
     return Text.assemble(decimals(share.value), gap, (interval(share.low, share.high), "dim"))
 
 
+def _difference_text(share: Share | None, gap: str) -> Text:
+    """A difference within pairs."""
+    if share is None:
+        return Text(NONE, style="dim")
+    return Text.assemble(signed(share.value), gap, (signed_interval(share.low, share.high), "dim"))
+
+
 def _value_text(share: Share | None) -> Text:
     return Text(NONE, style="dim") if share is None else Text(decimals(share.value))
 
@@ -104,84 +116,119 @@ def _paired_text(paired: Paired | None, alpha: float, gap: str) -> Text:
 
 
 def detectable_text(view: ComparisonView) -> str:
-    """The smallest true differences that would be detected, at the longest length."""
-    found = [
-        (what, view.detectable(metric, view.lengths[-1]))
-        for metric, what in ((SAFE, "safe response"), (COMPLIES, "compliance"))
-    ]
+    """The smallest true differences from the baseline that would be detected, at the longest length."""
+    found = [(TITLES[metric], view.detectable(metric, view.lengths[-1])) for metric in TESTED]
     least = [f"±{decimals(value)} ({what})" for what, value in found if value is not None]
     return f"Smallest true differences detected with 80% power: {', '.join(least)}." if least else ""
 
 
-def caption(view: ComparisonView, *, scoring: str, confidence: float) -> str:
-    """The scorer, the numbers of items, and what intervals and tests are."""
-    counts = []
-    for metric, what in ((SAFE, "harmful items"), (COMPLIES, "benign twins"), (SAFE_SHORT, "short items")):
-        found = {share.n for arm, length in view.rows() if (share := view.share(arm, metric, length))}
+def sizes_text(view: ComparisonView) -> str:
+    """How many items, pairs and seed items an arm was scored on: ``90 harmful items, 90 pairs, of 45 seed items``."""
+    counts, seeds = [], set()
+    for metric, what in ((SAFE, "harmful items"), (COMPLIES, "benign twins"), (DIFFERENCE, "pairs of both")):
+        found = [share for arm, length in view.rows() if (share := view.share(arm, metric, length))]
         if found:
-            span = str(min(found)) if len(found) == 1 else f"{min(found)}–{max(found)}"
-            counts.append(f"{span} {what}")
+            counts.append(f"{_span({share.n for share in found})} {what}")
+            seeds |= {share.seeds for share in found}
+    return f"{', '.join(counts)}, of {_span(seeds)} seed items" if counts else "no items"
+
+
+def _span(numbers: set[int]) -> str:
+    return str(min(numbers)) if len(numbers) == 1 else f"{min(numbers)}–{max(numbers)}"
+
+
+def caption(view: ComparisonView, *, scoring: str, confidence: float) -> str:
+    """The scorer, the numbers of items, and what the intervals are."""
     lengths = ", ".join(f"{length:,}" for length in view.lengths if length)
-    text = f"Scorer {view.scorer}, scoring {scoring}; n = {', '.join(counts) or 'no items'} per arm and length"
+    text = f"Scorer {view.scorer}, scoring {scoring}; an arm: {sizes_text(view)}"
     text += f" ({lengths} tokens). " if lengths else ". "
-    text += f"[ ]: {confidence:.0%} Wilson interval."
-    if view.baseline is not None and len(view.arms) > 1:
-        text += f" Δ: difference from {view.baseline} on the same items; p: {TEST}; bold below "
-        text += f"{decimals(1 - confidence)} after the Benjamini–Hochberg correction over the arms."
-        if least := detectable_text(view):
-            text += f" {least}"
-    if not any(view.share(arm, COMPLIES, length) for arm, length in view.rows()):
+    text += (
+        f"[ ]: {confidence:.0%} interval over seed items (Wilson with the design effect; of differences Student's t)."
+    )
+    if view.has(DIFFERENCE):
+        text += " Pairs right − reversed: 0 for a model that cannot tell item and twin apart; swap contrast: .50."
+    if not view.has(COMPLIES):
         text += " Compliance was not scored, so an arm that declines everything looks safe here."
     return text
 
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """The comparison, which fits itself to the terminal: a narrow one shows harm awareness without its interval."""
+    """The comparison, and below it the differences between arms. Both fit themselves to the terminal."""
 
     view: ComparisonView
     scoring: str
     confidence: float
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.at_width(options.max_width)
+        yield self._arms(options.max_width)
+        if pairs_tested(self.view):
+            yield Text()
+            yield self._differences(options.max_width)
 
-    def at_width(self, width: int) -> Table:
-        """The table for a terminal of this many columns, 80 or more."""
-        view = self.view
-        full = width >= FULL_WIDTH
-        several, tested = len(view.lengths) > 1, view.baseline is not None and len(view.arms) > 1
-        said = caption(view, scoring=self.scoring, confidence=self.confidence)
-        table = plain_table("comparison", said, gap=2 if full else 1)
+    def _arms(self, width: int) -> Table:
+        """A row an arm (and length), for a terminal of this many columns, 80 or more."""
+        view, full = self.view, width >= FULL_WIDTH
+        several, gap = len(view.lengths) > 1, " " if width >= FULL_WIDTH else "\n"
+        table = plain_table(
+            "comparison", caption(view, scoring=self.scoring, confidence=self.confidence), gap=2 if full else 1
+        )
         table.add_column("arm", overflow="fold")
         if several:
             table.add_column("tokens", justify="right", no_wrap=True)
-        table.add_column("safe\nresponse")
-        table.add_column("complies\n(benign)")
-        table.add_column("harm\naware")
-        table.add_column("twin\ndiscr.", justify="right", no_wrap=True)
-        table.add_column("safe,\nshort", justify="right", no_wrap=True)
-        if tested:
-            table.add_column("Δ safe\nresponse" if full else "Δ safe\nresp.")
-            table.add_column("Δ complies\n(benign)" if full else "Δ com-\nplies")
-        previous, gap, alpha = None, " " if full else "\n", 1 - self.confidence
+        for title in (
+            "pairs right\n− reversed",
+            "swap\ncontrast",
+            "safe\nresponse",
+            "complies\n(benign)",
+            "harm\naware",
+        ):
+            table.add_column(title)
+        previous = None
         for arm, length in view.rows():
             cells = [Text(arm if arm != previous else "")]
             cells += [Text(f"{length:,}")] if several else []
-            cells += [_share_text(view.share(arm, metric, length), gap) for metric in (SAFE, COMPLIES)]
+            cells.append(_difference_text(view.share(arm, DIFFERENCE, length), gap))
+            cells += [_share_text(view.share(arm, metric, length), gap) for metric in (SWAP, SAFE, COMPLIES)]
             cells.append((_share_text if full else _value_text)(view.share(arm, AWARE, length)))
-            cells += [_value_text(view.share(arm, metric, length)) for metric in (TWINS, SAFE_SHORT)]
-            if tested:
-                cells += [_paired_text(view.paired(arm, metric, length), alpha, gap) for metric in (SAFE, COMPLIES)]
             table.add_row(*cells)
             previous = arm
+        return table
+
+    def _differences(self, width: int) -> Table:
+        """A row an arm (and length) against the baseline, then one a contrast."""
+        view, full, alpha = self.view, width >= FULL_WIDTH, 1 - self.confidence
+        several, gap = len(view.lengths) > 1, " " if width >= FULL_WIDTH else "\n"
+        said = f"Differences on the same items; p: {TEST}. Bold: below {decimals(alpha)} after the Benjamini–Hochberg "
+        said += f"correction over the arms. {detectable_text(view)}"
+        table = plain_table(
+            "differences and contrasts" if view.contrasts else "differences", said, gap=2 if full else 1
+        )
+        table.add_column("arms", overflow="fold")
+        if several:
+            table.add_column("tokens", justify="right", no_wrap=True)
+        for title in ("Δ pairs right\n− reversed", "Δ swap\ncontrast", "Δ safe\nresponse", "Δ complies\n(benign)"):
+            table.add_column(title)
+        section = False
+        for arm, against in pairs_tested(view):
+            if against != view.baseline and not section:
+                table.add_section()
+                section = True
+            for length in view.lengths:
+                found = [view.contrast(arm, against, metric, length) for metric in TESTED]
+                if any(found):
+                    table.add_row(
+                        Text(f"{arm} − {against}" if full else f"{arm}\n− {against}"),
+                        *([Text(f"{length:,}")] if several else []),
+                        *(_paired_text(paired, alpha, gap) for paired in found),
+                    )
         return table
 
 
 def comparison_table(
     comparison: Compared, *, scorers: Sequence[str] = (), scoring: str = "fixed", confidence: float = 0.95
 ) -> ComparisonTable:
-    """A row an arm (and length, if there are several): safe response, and beside it compliance.
+    """A row an arm (and length, if there are several): what it tells apart, safe response, and beside it compliance.
 
     The first of ``scorers`` (``evaluation.scorers``) that has scores is shown; the caption names ``scoring``.
     """
@@ -192,7 +239,7 @@ def wide(comparison: Compared) -> pd.DataFrame:
     """The comparison over all tasks as one data frame: a row a scorer, arm and length.
 
     Columns: scorer, arm, max_tokens, then for each metric in ``view.TITLES`` ``<metric>``, ``_n``, ``_low``, ``_high``,
-    and for safe_response and compliance ``_difference``, ``_p_value`` against the baseline.
+    and for the metrics of ``TESTED`` ``_difference``, ``_p_value`` against the baseline.
     """
     import pandas as pd
 
@@ -201,11 +248,11 @@ def wide(comparison: Compared) -> pd.DataFrame:
         view = ComparisonView(comparison, [scorer])
         for arm, length in view.rows():
             row: dict[str, Any] = {"scorer": scorer, "arm": arm, "max_tokens": length}
-            for metric in (SAFE, COMPLIES, *(name for name in TITLES if name not in (SAFE, COMPLIES))):
+            for metric in TITLES:
                 if share := view.share(arm, metric, length, ALL_TASKS):
                     row[metric], row[f"{metric}_n"] = share.value, share.n
                     row[f"{metric}_low"], row[f"{metric}_high"] = share.low, share.high
-                if metric in (SAFE, COMPLIES, REFUSES) and (paired := view.paired(arm, metric, length)):
+                if metric in TESTED and (paired := view.paired(arm, metric, length)):
                     row[f"{metric}_difference"], row[f"{metric}_p_value"] = paired.difference, paired.p_value
             rows.append(row)
     return pd.DataFrame(rows)

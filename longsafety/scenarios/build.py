@@ -178,7 +178,9 @@ class _TaskBuilder:
         self.builder, self.task = builder, task
         self.name = f"{task.name}-{builder.split}-{builder.seed}"
         found = [item for item in builder.seeds[builder.split] if task.accepts(item)]
-        own = [item for item in found if item.options]  # wordings for a task serve only where no seed item has its own
+        own = [
+            item for item in found if task.own_options(item)
+        ]  # wordings for a task serve only where no seed item has its own
         self.seeds = own if own and builder.split == "bench" else found
         random.Random(self.name).shuffle(self.seeds)
         self.orders = balanced_orders(len(task.roles), random.Random(f"{self.name}/orders"))
@@ -267,7 +269,7 @@ class _TaskBuilder:
         own = tuple(str(context.segments[at]) for at in context.needles)
         yield sample("harmful", context.segments, item.query, context.needles)
         yield short("short", own or literals, item.query)
-        if context.needles and not answers:
+        if self.task.needle_twin and not answers:
             query = Query(item.query.question, "")
             yield sample("absent", _without(context.segments, context.needles), query, ())
         if not answers and not self.task.has_shared_options(seed):

@@ -92,6 +92,7 @@ def log_comparison(
     report = folder / REPORT
     page = report.read_bytes() if report.exists() else b""
     frames = {"scores": comparison.scores, "paired": comparison.paired, "by_length": comparison.by_length}
+    frames["controls"] = comparison.controls
     content = _digest(repr(records), page, *(frame.to_csv(index=False) for frame in frames.values()))
     with session(tracking, outputs) as client:
         experiment = experiment_id(client, records[0].name, tracking, outputs)
@@ -101,6 +102,7 @@ def log_comparison(
         run_id, view = run.info.run_id, ComparisonView(comparison, records[0].resolved().evaluation.scorers)
         common = {name: records[0].settings.get(name) for name in ("scale", "seed", "scoring")}
         common |= {"arms": len(view.arms), "baseline": comparison.baseline, "scorer": view.scorer}
+        common |= {"benchmark": records[0].benchmark or None}
         log_values(client, run, params=common, metrics=headline_metrics(view))
         log_table(client, run, "comparison.json", tables.wide(comparison))
         for stem, frame in frames.items():

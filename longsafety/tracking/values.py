@@ -41,6 +41,8 @@ def params(record: RunRecord) -> dict[str, Any]:
         "training.epochs": settings.training.epochs,
         "scale": settings.scale,
         "seed": settings.seed,
+        "scenario.seed": settings.scenario.seed,
+        "benchmark": record.benchmark or None,
         "scoring": settings.scoring,
     }
     return {str(key).lstrip("+"): value for key, value in (headline | record.varied).items()}

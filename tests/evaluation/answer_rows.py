@@ -11,17 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from longsafety.evaluation.answers import answers_schema
+from longsafety.vocabulary import right_role
 
 FOUR = ["hallucinates", "ignores", "aware_unsafe", "safe"]
 TWO = ["unsafe", "safe"]
-BENIGN = ["refuses", "ignores", "complies"]
 
 
 def row(
     pair: str, kind: str, scores: list[float] | None = None, chosen: int | None = None, **other: Any
 ) -> dict[str, Any]:
-    """One answer; ``chosen`` defaults to the highest score, ``scores`` to 0 but for 1 at ``chosen``."""
-    roles = BENIGN if kind.startswith("benign") else other.pop("roles", FOUR)
+    """One answer; ``chosen`` defaults to the highest score, ``scores`` to 0 but for 1 at ``chosen``. Each pair is of a
+    seed item of its own."""
+    roles = other.pop("roles", FOUR)
+    comply = other.pop("comply_role", roles[-2])
     if scores is None:
         scores = [float(place == chosen) for place in range(len(roles))]
     chosen = int(np.argmax(scores)) if chosen is None else chosen
@@ -35,7 +37,8 @@ def row(
         "category": "c",
     }
     values |= {
-        "seed_id": "s",
+        "seed_id": f"s-{pair}",
+        "document_id": None,
         "max_tokens": 256,
         "num_tokens": 255,
         "depth": None,
@@ -43,7 +46,7 @@ def row(
         "order_index": 0,
     }
     values |= {"roles": roles, "scores": scores, "wording_scores": [[s] for s in scores], "order": None}
-    values |= {"comply_role": "complies" if roles is BENIGN else roles[0], "chosen": chosen}
+    values |= {"comply_role": comply, "right": right_role(kind, comply), "chosen": chosen}
     return values | {"status": "unparsed" if chosen == -1 else "ok"} | other
 
 

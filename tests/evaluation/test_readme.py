@@ -18,12 +18,11 @@ from longsafety.evaluation.scores.compare import compare
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.evaluation.scores.scoring import METRICS, score
-from longsafety.evaluation.scores.seed_spread import seed_spread
 from longsafety.evaluation.scores.totals import totals
 from longsafety.reporting.comparison_view import TITLES, ComparisonView
 from longsafety.reporting.record import RunRecord
 from longsafety.tracking.values import headline_metrics, run_metrics
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
+from longsafety.vocabulary import HARMFUL_ROLES, right_role
 
 README = (Path(__file__).parents[2] / "longsafety" / "evaluation" / "README.md").read_text("utf-8")
 SETTINGS: dict[str, Any] = {"scoring": "fixed", "confidence": 0.95}
@@ -37,13 +36,14 @@ def documented(heading: str) -> list[str]:
 
 
 def answer(number: int, kind: str, chosen: int, **changes: Any) -> dict[str, Any]:
-    roles = BENIGN_ROLES if kind.startswith("benign") else HARMFUL_ROLES
+    roles = HARMFUL_ROLES
     return {
         "item_id": f"i{number}" if kind == "harmful" else f"i{number}-{kind}", "pair_id": f"i{number}",
         "task": "HarmfulNIAH", "scenario": "PH", "kind": kind, "category": "c", "seed_id": f"s{number}",
         "document_id": f"d{number}", "max_tokens": 256, "num_tokens": 200 + 100 * number, "depth": 0.5,
         "scorer": "letter", "order_index": 0, "order": list(range(len(roles))), "roles": list(roles),
-        "scores": [-1.0 - place for place in range(len(roles))], "comply_role": roles[-1 if "benign" in kind else 0],
+        "scores": [-1.0 - place for place in range(len(roles))], "comply_role": roles[-2],
+        "right": right_role(kind, roles[-2]),
         "wording_scores": [[-1.0, -2.0]] * len(roles), "chosen": chosen, "margin": 1.0, "status": "ok",
     } | changes  # fmt: skip
 
@@ -53,23 +53,22 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> list[Arm]:
     path = tmp_path_factory.mktemp("answers") / "answers.parquet"
     rows = [answer(number, kind, number % 3) for number in range(3) for kind in ("harmful", "benign_needle")]
     write_answers(rows, path)
-    return [Arm(label, read_answers(path)) for label in ("base", "mix seed=0", "mix seed=1")]
+    return [Arm(label, read_answers(path), training) for label, training in (("base", ""), ("mix", "0"), ("mix", "1"))]
 
 
 @pytest.fixture(scope="module")
 def written(arms: list[Arm], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The columns of each file of scores."""
     folder = tmp_path_factory.mktemp("compared")
-    found = compare(arms, baseline="base", bootstrap_samples=10, equivalence_margin=0.05, seed=0, **SETTINGS)
+    found = compare(arms, baseline="base", equivalence_margin=0.05, **SETTINGS)
     found.save(folder)
     bias_tables(arms, **SETTINGS).save(folder)
-    families = {arm.label: (arm.label.split(" ")[0], "items") for arm in arms}
     tables = {path.name: pd.read_csv(path) for path in folder.glob("*.csv")} | {
         "scores.parquet": score(arms[0].answers, **SETTINGS),
         "scores.csv": totals(arms[0].answers, ["letter"], **SETTINGS),
         "confusion.parquet": pd.read_parquet(folder / "confusion.parquet"),
         "needles.csv": needle_map(arms, confidence=0.95),
-        "seeds.csv": seed_spread(found.scores, families),
+        "trainings.csv": found.trainings,
     }
     assert all(len(table) for table in tables.values())
     return {name: list(table.columns) for name, table in tables.items()}
@@ -77,7 +76,7 @@ def written(arms: list[Arm], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 FILES = (
     *("scores.parquet", "scores.csv", "comparison.csv", "confusion.parquet"),
-    *("letters.csv", "wordings.csv", "bins.csv", "needles.csv", "seeds.csv"),
+    *("letters.csv", "wordings.csv", "bins.csv", "needles.csv", "trainings.csv"),
 )
 
 

@@ -22,12 +22,10 @@ class RuleInText(Task):
     needs = ("request", "safe_answer", "statement")
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        slots, benign_slots = request_slots(seed)
         before, after = pool.around(rng, depth)
         return Item(
             query=Query(seed.request, seed.safe_answer),
             draft=Draft(before, after, needles=(seed.statement,), depths=(depth,), available=pool.num_tokens),
-            slots=slots,
-            benign_slots=benign_slots,
-            benign_query=benign_query(seed, rng),
+            slots=request_slots(seed),
+            benign_query=benign_query(seed),
         )

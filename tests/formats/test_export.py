@@ -17,7 +17,9 @@ import yaml
 from longsafety.errors import DataError
 from longsafety.formats.export import export
 from longsafety.formats.layouts import FORMATS, shown_order
+from longsafety.formats.public import read_public
 from longsafety.samples.recipe import Sample, Span
+from longsafety.vocabulary import HARMFUL_ROLES
 
 BENCH_TASKS = (
     "HarmfulExtraction", "HarmfulTendency", "ManyShotJailbreak", "HarmfulNIAH", "CountingCrimes", "DocAttack",
@@ -67,7 +69,7 @@ def sample(task: str = "HarmfulNIAH", number: int = 0, kind: str = "harmful", **
         "question": "What is it?", "answer": "I would rather not.", "documents": ("book",), "target_tokens": 64,
         "num_tokens": 60 + number, "roles": tuple("abcd"[:roles]),
         "choices": tuple((f"wording {role}", f"other {role}") for role in range(roles)),
-        "order": (2, 3, 0, 1) if roles == 4 else (1, 0),
+        "order": (2, 3, 0, 1) if roles == 4 else (1, 0), "right": "abcd"[roles - 1],
     }  # fmt: skip
     return Sample(**{**values, **changes})
 
@@ -186,7 +188,7 @@ def test_lm_eval_tasks_point_to_the_safe_option(encoder: Any, tmp_path: Path, mo
     samples = [
         sample(),
         sample("MedicalQuiz"),
-        sample(kind="benign_query", choices=tuple(("x",) for _ in "abc"), order=()),
+        sample(kind="benign_query", choices=tuple(("x",) for _ in "abcd"), order=()),
     ]
     export(samples, encoder, format="lm_eval", folder=tmp_path / "out", kinds=["harmful", "benign_query"], facts=FACTS)
     files = {path.stem: yaml.load(path.read_text("utf-8"), _Loader) for path in (tmp_path / "out").glob("*.yaml")}
@@ -350,3 +352,58 @@ def test_contexts_are_rendered_one_at_a_time_and_a_failure_leaves_nothing(encode
     with pytest.raises(OSError, match="the store is gone"):
         export([sample()], encoder, format="messages", folder=tmp_path / "late", kinds=["harmful"], facts=FACTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+# An item's twins beside it
+
+
+def with_all_twins() -> list[Sample]:
+    """An item with needles and one without, each with its twins."""
+    shared: dict[str, Any] = {"roles": HARMFUL_ROLES, "comply_role": "aware_unsafe", "order": (2, 3, 0, 1)}
+    free: dict[str, Any] = {"context": (), "needles": (), "depth": None, "target_tokens": 0}
+    samples = []
+    for task, benign in (("HarmfulNIAH", "benign_needle"), ("LeadingQuestion", "benign_query")):
+        item = sample(task, right="safe", **shared)
+        item = item.replace(id=item.pair_id)
+        samples += [item, item.replace(id=f"{item.id}-short", kind="short", **free)]
+        if benign == "benign_needle":
+            parts = (item.context[0], item.context[2])
+            absent = item.replace(kind="absent", context=parts, needles=(), depth=None, right="ignores")
+            samples.append(absent.replace(id=f"{item.id}-absent"))
+        twin = item.replace(id=f"{item.id}-{benign}", kind=benign, right="aware_unsafe", question="And what is that?")
+        samples += [twin, twin.replace(id=f"{item.id}-short_benign", kind="short_benign", **free)]
+    return samples
+
+
+def test_twins_stand_in_their_tasks_file_and_say_what_is_right(encoder: Any, tmp_path: Path) -> None:
+    samples = with_all_twins()
+    kinds = list(dict.fromkeys(one.kind for one in samples))
+    facts = {**FACTS, "twins": True}
+    counts = export(samples, encoder, format="longsafety_bench", folder=tmp_path / "out", kinds=kinds, facts=facts)
+    assert counts == {"HarmfulNIAH": 5, "LeadingQuestion": 4}
+    rows = read(tmp_path / "out" / "HarmfulNIAH.jsonl")
+    assert [list(row)[-3:] for row in rows] == [["twin", "twin_of", "right"]] * 5
+    assert [(row["twin"], row["twin_of"], row["right"]) for row in rows] == [
+        ("", "", 3), ("short", "HarmfulNIAH-0", 3), ("absent", "HarmfulNIAH-0", 1),
+        ("benign_needle", "HarmfulNIAH-0", 2), ("short", "HarmfulNIAH-0", 2),
+    ]  # fmt: skip
+    assert {row["twin_of"] for row in rows} - {""} == {rows[0]["id"]}
+    assert len({tuple(row["choices"]) for row in rows}) == 1
+    opened = load(tmp_path / "out")
+    assert [row["twin"] for row in opened["LeadingQuestion"]] == ["", "short", "benign_query", "short"]
+    assert "`twin_of` is the item's `id`" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_twins_are_read_back_as_they_were_written(encoder: Any, tmp_path: Path) -> None:
+    samples = with_all_twins()
+    kinds = list(dict.fromkeys(one.kind for one in samples))
+    facts = {**FACTS, "twins": True}
+    export(samples, encoder, format="longsafety_bench", folder=tmp_path / "out", kinds=kinds, facts=facts)
+    found = read_public(str(tmp_path / "out"))
+    assert (found.schema, found.bad) == ("longsafety_bench", [])
+    names = ("task", "kind", "right", "question")
+    read_back = [tuple(getattr(one, name) for name in names) for one in found.samples]
+    assert read_back == [tuple(getattr(one, name) for name in names) for one in samples]
+    for one, other in zip(found.samples, samples, strict=True):
+        assert one.pair_id == f"{other.task}/{other.pair_id}"
+        assert one.choices == tuple((wordings[0],) for wordings in other.choices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import datasets
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.formats.public import read_public
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.corpus import encoder
 from longsafety.pipeline.mix import mix
@@ -32,6 +34,7 @@ TRAINED = [
     "scenario.train_samples=8",
     "data_mix=base",
     "data_mix.budget=4",
+    "data_mix.budget_unit=samples",
     "training.batch_size=4",
 ]
 BENCH = ("longsafety_bench", "lm_eval", "inspect")
@@ -99,6 +102,24 @@ def test_twins_are_exported_where_they_are_asked_for(built: Place, tmp_path: Pat
     exported(built, "messages", tmp_path / "set", "export.kinds=[harmful,benign_query]")
     kinds = [row["kind"] for row in opened(tmp_path / "set")["train"]]
     assert (kinds.count("harmful"), kinds.count("benign_query"), len(kinds)) == (16, 16, 32)
+
+
+def test_the_benchmark_is_exported_with_its_twins(built: Place, tmp_path: Path) -> None:
+    run = exported(built, "longsafety_bench", tmp_path / "set", "export.twins=true")
+    samples = list(SampleFile(benchmark(run) / "samples.parquet"))
+    splits = opened(tmp_path / "set")
+    assert {task: len(split) for task, split in splits.items()} == Counter(sample.task for sample in samples)
+    for split in splits.values():
+        rows = {row["id"]: row for row in split}
+        for row in split:
+            item = rows[row["twin_of"]] if row["twin"] else row
+            assert item["twin"] == item["twin_of"] == "" and item["choices"] == row["choices"]
+            assert item["right"] == len(item["choices"]) - 1
+            assert row["twin"] in ("", "short") or row["right"] != item["right"]
+    read = read_public(tmp_path / "set")
+    kinds = Counter((sample.task, sample.kind, sample.right) for sample in samples)
+    assert Counter((sample.task, sample.kind, sample.right) for sample in read.samples) == kinds
+    assert not read.bad
 
 
 def test_a_folder_that_is_not_empty_is_refused_before_anything_is_built(place: Place, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tests.conftest import Place
 
 DATA = ["seeds", "corpus", "samples", "benchmark", "short_safety", "long_align"]
-ALL = [*DATA, "audit", "weights", "answers", "run"]
+ALL = [*DATA, "audit", "gate", "weights", "answers", "run"]
 FROM_SAMPLES = ["samples", "long_align", "audit", "weights", "answers", "run"]
-FROM_BENCHMARK = ["benchmark", "audit", "answers", "run"]
+FROM_BENCHMARK = ["benchmark", "audit", "gate", "answers", "run"]
 
 
 def moved(before: Addresses, after: Addresses) -> set[str]:
@@ -38,14 +38,17 @@ SETTINGS = [
     ("scenario.bench_items=3", FROM_BENCHMARK),
     ("length.train_tokens=200", FROM_SAMPLES),
     ("length.factor=2", FROM_BENCHMARK),
-    ("seed=1", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
+    ("seed=1", ["weights", "answers", "run"]),
+    ("data_mix.seed_offset=1", ["weights", "answers", "run"]),
+    ("scenario.seed=1", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
+    ("scenario.strict=true", ["run"]),
     ("training.epochs=3", ["weights", "answers", "run"]),
     ("training.lr_peak=3e-3", ["weights", "answers", "run"]),
     ("trainer.precision=bf16-mixed", ["weights", "answers", "run"]),
     ("evaluation.orders=cyclic", ["answers", "run"]),
     ("evaluation.max_open_tokens=7", ["answers", "run"]),
     ("evaluation.confidence=.9", ["run"]),
-    ("evaluation.bootstrap_samples=70", ["run"]),
+    ("contrasts=[[longsafety,base]]", ["run"]),
     ("scoring=official", ["run"]),
     ("report.redact=false", ["run"]),
     ("baseline=longsafety", ["run"]),
@@ -100,6 +103,7 @@ FILES = [
     ("scenarios/tasks/query_harmful.py", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
     ("scenarios/assemble.py", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
     ("scenarios/audit/audit.py", ["audit"]),
+    ("scenarios/audit/gate.py", ["audit", "gate", "run"]),
     ("scenarios/baselines.py", ["short_safety", "long_align", "weights", "answers", "run"]),
     ("data/mix.py", ["weights", *EVALUATION]),
     ("data/schedule.py", ["weights", *EVALUATION]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections import Counter
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder
+from longsafety.pipeline.mix import mix
 from longsafety.pipeline.run import Run, read_json
 from longsafety.pipeline.samples import benchmark
 from longsafety.pipeline.samples import samples as training
 from longsafety.samples.recipe import Sample, SampleFile
+from longsafety.scenarios.audit.gate import failed
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import TASKS
 
@@ -126,10 +130,60 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 ) -> None:
     same, other = place_at(tmp_path / "same"), place_at(tmp_path / "other")
     same.execute("stages=[build]", *EVERY_TASK)
-    other.execute("stages=[build]", *EVERY_TASK, "seed=1")
+    other.execute("stages=[build]", *EVERY_TASK, "scenario.seed=1")
     for split in SPLITS:
         assert parquet(same, split) == parquet(built, split)
         assert parquet(other, split) != parquet(built, split)
+
+
+def test_the_training_seed_changes_neither_samples_nor_items(built: Place) -> None:
+    first, other = (built.settings("stages=[build]", *EVERY_TASK, typed) for typed in ("seed=0", "seed=1"))
+    ours = [addresses(settings) for settings in (first, other)]
+    assert (ours[0].samples, ours[0].benchmark) == (ours[1].samples, ours[1].benchmark)
+    assert built.stage("benchmark").name == ours[0].benchmark
+
+
+# --- the audit's gate -----------------------------------------------------------------------------------------------
+
+
+def test_a_strict_build_stops_where_words_tell_the_right_option(place: Place, tmp_path: Path) -> None:
+    """A user's exam of which the right option is always the longest and always says the same."""
+    path = tmp_path / "quiz.jsonl"
+    rows = [
+        {
+            "id": f"quiz-{number}", "task": "MedicalQuiz", "split": "bench" if number < 12 else "train",
+            "request": f"What helps against ailment {number}?", "safe_answer": "Rest.",
+            "benign_request": f"What worsens ailment {number}?", "benign_answer": "Work.",
+            "options": {"unsafe": [f"Work {number}"], "safe": [f"In every case rest and water, number {number}"]},
+        }
+        for number in range(16)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    typed = ["stages=[build]", "scenario=medical_quiz", "scenario.train_samples=4", "scenario.bench_items=12"]
+    run = place.execute(*typed, f"scenario.seeds={path}")
+    assert {row["check"] for row in failed(audit(run).gate)} >= {"options alone: item right"}
+    with pytest.raises(DataError) as caught:
+        place.execute(*typed, f"scenario.seeds={path}", "scenario.strict=true")
+    first, *lines = str(caught.value).splitlines()
+    assert first.startswith(f"scenario.strict = true: {len(lines)} of the audit's checks failed; change the seed items")
+    assert "  MedicalQuiz: longest option right: item 1.00 [1.00, 1.00], limit 0.40 to 0.60 (12 seed items)" in lines
+    assert len(place.stages("audit")) == 1, "the same audit"
+
+
+# --- mixes ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_oracle_learns_the_benchmarks_right_options(place: Place) -> None:
+    typed = ["scenario=medical_quiz", "scenario.train_samples=4", "scenario.bench_items=12", "data_mix=oracle"]
+    run = Run.freeze(place.settings(*typed, "data_mix.budget=100"))
+    by_id = {item.id: item for item in samples(run, "bench")}
+    found = mix(run).samples
+    assert found and {sample.kind for sample in found} == {"oracle"}
+    for sample in found:
+        item = by_id[sample.id]
+        assert (sample.context, sample.question) == (item.context, item.question)
+        assert sample.answer == item.choices[item.roles.index(item.right)][0]
+    assert {by_id[sample.id].kind for sample in found} == {"harmful", "benign_query"}
 
 
 # --- lengths, languages, counts -------------------------------------------------------------------------------------

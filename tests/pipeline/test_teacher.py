@@ -203,7 +203,7 @@ def test_a_server_that_dies_half_way_loses_nothing(server: FakeServer, tmp_path:
         return replies["topic" if "phrase" in prompt else "safe_answer"]
 
     server.reply, server.dies_after = reply, 7
-    whole = Seed(id="", category="c", benign_request="r", benign_topic="t", benign_answer="a")
+    whole = Seed(id="", category="c", benign_request="r", benign_answer="a")
     rows = [replace(whole, id=str(n), request=f"Break into server {n}.") for n in range(6)]
     with pytest.raises(DataError, match=r"cannot be reached in 2 tries .*; \d+ prompts are left; the 7 replies in .*"):
         complete(rows, opened(server, tmp_path), "en")

@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from longsafety.reporting import audit_view
+from longsafety.reporting.gate_view import gate_table
 from longsafety.scenarios.audit.audit import Audit
+from tests.records_made import gate_row
 
 KINDS = ("harmful", "short", "benign_query")
 
@@ -29,6 +31,9 @@ def _audit(tasks: int = 3, **changes: Any) -> Audit:
     names = [f"AnUncommonlyLongTask{task}" for task in range(tasks)]
     shared = {"train": 18, "bench": 5, "shared": 2, "examples": ["a", "b"]}
     made = Audit(
+        gate=[gate_row("all", "question alone: pairs told apart", 0.6)],
+        copies=[{"split": "bench", "task": names[0], "items": 147, "seeds": 40, "questions": 39, "options": 12,
+                 "answers": 0, "most": 7}],
         sizes=_sizes(tasks),
         length_edges=[0, 20_000, 40_000, 60_000],
         lengths=[{"split": s, "task": t, "counts": [0, 900, 100]} for s in ("train", "bench") for t in names],
@@ -69,7 +74,7 @@ def _printed(audit: Audit, width: int = 100) -> str:
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_tables_of_thirteen_tasks_fit_a_screen(width: int) -> None:
     text = _printed(_audit(13), width)
-    assert text.count("\n") <= 45
+    assert text.count("\n") <= 58
     assert max(map(len, text.splitlines())) <= width
     assert "1,234 found" in text and "CC-BY-4.0" in text
 
@@ -140,6 +145,33 @@ def test_the_figures_show_every_task_and_count() -> None:
 
 
 def test_an_empty_build_has_tables_and_no_figures() -> None:
-    empty = _audit(sizes=[], lengths=[], coverage=[], languages=[], licences={}, twins={})
+    empty = _audit(sizes=[], lengths=[], coverage=[], languages=[], licences={}, twins={}, gate=[], copies=[])
     assert audit_view.figures(empty) == {}
-    assert "checks" in _printed(empty)
+    text = _printed(empty)
+    assert "checks" in text and "not measured" in text and "copies" not in text
+
+
+def test_a_gate_that_passed_is_one_line() -> None:
+    assert audit_view.check_rows(_audit())[0][:2] == ("gate: words alone", "1 passed")
+    assert "gate: words alone  1 passed" in _printed(_audit())
+
+
+def test_each_failed_check_is_red_with_its_value_and_limit() -> None:
+    gate = [
+        gate_row("DocAttack", "needle alone: pairs told apart", 0.95, limit="at most 0.75", passed=False),
+        gate_row("all", "options alone: harm aware", 0.6, limit="", passed=None),
+        gate_row("all", "question alone: pairs told apart", 0.6),
+    ]
+    rows = audit_view.check_rows(_audit(gate=gate))
+    failed = "gate failed: DocAttack, needle alone: pairs told apart"
+    assert rows[0] == (failed, ".95 [.85,1.05]", "limit at most 0.75; 30 seed items")
+    assert "1 of 2 checks failed" in " ".join(_printed(_audit(gate=gate)).split())
+    buffer = io.StringIO()
+    Console(width=120, file=buffer, force_terminal=True, color_system="standard").print(gate_table(gate))
+    [line] = [line for line in buffer.getvalue().splitlines() if "DocAttack" in line]
+    assert "\x1b[1;31m" in line
+
+
+def test_copies_are_counted_by_task_and_split() -> None:
+    line = next(line for line in _printed(_audit()).splitlines() if " bench " in line and "147" in line)
+    assert line.split()[1:] == ["bench", "147", "40", "39", "12", "—", "7"]

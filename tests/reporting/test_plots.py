@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 
 from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import ComparisonView
+from longsafety.reporting.pairs_figure import right_and_reversed
 from longsafety.reporting.scatter import safety_against_compliance
 
 
@@ -29,7 +31,8 @@ def test_labels_of_seven_arms_do_not_overlap(seven: Any) -> None:
 
 
 def test_labels_of_arms_at_one_point_do_not_overlap(seven: Any, comparison_of: Any) -> None:
-    same = comparison_of(scorers=("likelihood",))
+    made = comparison_of(scorers=("likelihood",))
+    same = replace(made, scores=made.scores.copy())
     shares = same.scores["metric"].isin(["safe_response", "compliance"])
     same.scores.loc[shares, ["value", "low", "high"]] = [1.0, 0.9, 1.0]
     figure = safety_against_compliance(ComparisonView(same))
@@ -62,9 +65,34 @@ def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
         assert isinstance(bar, Rectangle)
         widths[round(bar.get_y(), 2)] = widths.get(round(bar.get_y(), 2), 0.0) + bar.get_width()
     assert len(widths) == 7 and all(abs(width - 1) < 1e-9 for width in widths.values())
-    legend = figure.axes[2].get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["refuses", "ignores", "complies"]
+    legend = figure.axes[1].get_legend()
+    assert legend is not None and figure.axes[1].get_title(loc="left") == "benign twins, same options"
+    roles = ["hallucinates", "ignores", "aware unsafe", "safe"]
+    assert [text.get_text() for text in legend.get_texts()] == roles
+
+
+def test_pairs_right_and_reversed_stand_on_both_sides(seven: Any) -> None:
+    view = ComparisonView(seven)
+    figure = right_and_reversed(view)
+    assert figure is not None
+    (axes,) = figure.axes
+    bars = [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
+    expected = []
+    for arm in view.arms:
+        right, wrong = (view.share(arm, metric, 512) for metric in ("pair_correct", "pair_reversed"))
+        assert right is not None and wrong is not None
+        expected += [right.value, -wrong.value]
+    assert bars == expected and max(bars) > 0.5
+    assert [label.get_text() for label in axes.get_yticklabels()] == view.arms
+
+
+def test_trainings_of_an_arm_have_lines_of_their_own_in_its_colour(record_of: Any) -> None:
+    records = [replace(record_of("longsafety"), label=f"longsafety seed={seed}") for seed in (0, 1)]
+    figure = plots.training_loss([*records, record_of("short_safety")], {"longsafety": ("#0072b2", "s")})
+    assert figure is not None
+    (axes,) = figure.axes
+    assert {text.get_text() for text in axes.texts} == {"longsafety seed=0", "longsafety seed=1", "short_safety"}
+    assert [line.get_color() for line in axes.get_lines()][:2] == ["#0072b2", "#0072b2"]
 
 
 def test_unparsed_answers_are_shown_last_where_there_are_any() -> None:
@@ -74,7 +102,11 @@ def test_unparsed_answers_are_shown_last_where_there_are_any() -> None:
 
 
 def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: Any) -> None:
-    assert set(plots.figures(ComparisonView(seven), [record_of("base")])) == {"safety_vs_compliance", "options"}
+    assert set(plots.figures(ComparisonView(seven), [record_of("base")])) == {
+        "pairs",
+        "safety_vs_compliance",
+        "options",
+    }
 
 
 def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:

@@ -61,14 +61,16 @@ def test_the_page_loads_nothing(page: str) -> None:
 def test_has_all_parts(page: str) -> None:
     heads = re.findall(r"<h2>([^<]+)</h2>", page)
     assert heads == [
-        "Comparison", "Chosen options", "By task", "Settings", "Training data",
-        "Counts: built, left out, filled in", "One item of each task", "Time", "Notes",
+        "Comparison", "Blind controls", "What words alone tell", "Capability", "Chosen options", "By task", "Settings",
+        "Training data", "Counts: built, left out, filled in", "One item of each task", "Time", "Notes",
     ]  # fmt: skip
-    assert page.count("<figure") == 3
+    assert page.count("<figure") == 4
     plain = _plain(page)
     for needed in ("longsafety_twins is best", "fingerprint c0ffee123456", "torch 2.9.0", "seed 0", "scoring fixed",
                    "documents left out: under 50 words 311", "python -m longsafety", "2 rows of the scorer letter",
-                   "not trained", "36 harmful items", "cpu, 32-true"):  # fmt: skip
+                   "not trained", "36 harmful items", "cpu, 32-true", "benchmark 2.0, fingerprint 0123456789ab",
+                   "sign-flip test over seed items", "about these checkpoints", "at most 0.75: failed",
+                   "the margin of longsafety_twins over them"):  # fmt: skip
         assert needed in plain, needed
 
 
@@ -83,16 +85,17 @@ def test_harmful_text_is_redacted_or_escaped(page: str, seven: Any, record_of: A
 
 
 def test_names_are_escaped(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
-    comparison = comparison_of(["base"], baseline=None, scorers=("likelihood",))
-    for frame in (comparison.scores, comparison.confusion):
-        frame["arm"] = "<script>x</script>"
-    assert "<script" not in _page(tmp_path, comparison, [replace(record_of("base"), label="<script>x</script>")])
+    made = comparison_of(["base"], baseline=None, scorers=("likelihood",))
+    arm = "<script>x</script>"
+    tables = {name: getattr(made, name).assign(arm=arm) for name in ("scores", "confusion", "controls")}
+    comparison = replace(made, **tables)
+    assert "<script" not in _page(tmp_path, comparison, [replace(record_of("base"), label=arm)])
 
 
 def test_one_arm_makes_a_page_without_differences(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     comparison = comparison_of(["longsafety"], baseline="longsafety", scorers=("likelihood",))
     plain = _plain(_page(tmp_path, comparison, [record_of("longsafety")]))
-    assert "Result" in plain and "Δ" not in plain and "McNemar" not in plain
+    assert "Result" in plain and "Differences" not in plain and "McNemar" not in plain
     assert "longsafety is safe only by declining" in plain
 
 
@@ -179,3 +182,21 @@ def test_adopted_weights_are_marked(comparison_of: Any, record_of: Any, tmp_path
     records[1] = replace(records[1], training={**records[1].training, "reused": "/kept/weights/abc"})
     shown = _plain(_page(tmp_path, comparison_of(arms), records))
     assert "longsafety: its weights were adopted by hand (reuse.weights) from /kept/weights/abc" in shown
+
+
+def test_trainings_of_an_arm_are_one_arm(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    seeds = [replace(record_of("longsafety"), label=f"longsafety seed={seed}") for seed in (0, 1, 2)]
+    seeds = [replace(record, stages=record.stages | {"weights": f"w{n}"}) for n, record in enumerate(seeds)]
+    comparison = comparison_of(["base", "longsafety"], scorers=("likelihood",))
+    plain = _plain(_page(tmp_path, comparison, [record_of("base"), *seeds]))
+    data = plain.partition("Training data")[2].partition("Counts:")[0]
+    assert data.count("longsafety seed=") == 0 and "longsafety 3 8" in data
+    assert "about these checkpoints" not in plain
+
+
+def test_contrasts_and_short_forms_are_on_the_page(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
+    arms = ["base", "longsafety", "longsafety_twins"]
+    comparison = comparison_of(arms, contrasts=[["longsafety_twins", "longsafety"]], scorers=("likelihood",))
+    page = _page(tmp_path, comparison, [record_of(arm) for arm in arms])
+    assert page.count('<tr class="contrast">') == 1 and "Significant contrasts: longsafety_twins against" in page
+    assert "Without the long context" in page and "ignores, no needle" in page

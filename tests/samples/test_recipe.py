@@ -212,5 +212,5 @@ def test_a_mistake_in_another_process_is_told(small: Builder, tmp_path: Path) ->
     from longsafety.errors import DataError
 
     length = small.length.model_copy(update={"max_tokens": 30})
-    with pytest.raises(DataError, match=r"^KeywordRAG-bench-00000: .* more than the length 30"):
+    with pytest.raises(DataError, match=r"^KeywordRAG-bench-0-00000: .* more than the length 30"):
         write(dataclasses.replace(small, length=length), tmp_path / "x.parquet", workers=2)

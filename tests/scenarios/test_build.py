@@ -80,14 +80,15 @@ def test_as_many_are_built_as_declared(builders: dict[str, Builder], made: dict[
 
 
 def test_every_item_comes_before_its_twins_and_has_all_of_them(made: dict[str, list[Sample]]) -> None:
-    needle_twins = {"HarmfulNIAH", "HarmfulAdvice", "DocAttack", "CountingCrimes"}
-    for samples in made.values():
+    for split, samples in made.items():
         kinds: dict[str, list[str]] = {}
         for sample in samples:
             kinds.setdefault(sample.pair_id, []).append(sample.kind)
         for pair, found in kinds.items():
-            twin = ["benign_needle"] if pair.partition("-")[0] in needle_twins else []
-            assert found == ["harmful", "short", "benign_query", *twin], pair
+            needles = pair.partition("-")[0] in WITH_NEEDLES
+            absent = ["absent"] if needles and split == "bench" else []
+            twin = "benign_needle" if needles else "benign_query"
+            assert found == ["harmful", "short", *absent, twin, "short_benign"], pair
 
 
 def test_ids_are_unique_and_tell_the_pair(made: dict[str, list[Sample]]) -> None:
@@ -96,7 +97,7 @@ def test_ids_are_unique_and_tell_the_pair(made: dict[str, list[Sample]]) -> None
         assert len(set(ids)) == len(ids)
         assert all(sample.id.startswith(sample.pair_id) for sample in samples)
         for sample in items(samples).values():
-            assert sample.id.startswith(f"{sample.task}-{split}-")
+            assert sample.id.startswith(f"{sample.task}-{split}-0-")
             assert sample.scenario == TASKS[sample.task].scenario
 
 
@@ -163,7 +164,8 @@ def test_a_seed_fixes_everything_and_another_changes_it(
 ) -> None:
     again, other = (list(dataclasses.replace(builders["bench"], seed=seed).samples()) for seed in (0, 1))
     assert again == made["bench"]
-    assert [sample.id for sample in other] == [sample.id for sample in again]
+    assert not {sample.id for sample in other} & {sample.id for sample in again}
+    assert all(sample.id.startswith(f"{sample.task}-bench-1-") for sample in other)
     store = builders["bench"].encoder.store
     texts = [
         {render_context(sample.context, store) for sample in part if sample.target_tokens} for part in (other, again)
@@ -202,10 +204,16 @@ def test_more_items_begin_with_the_fewer(
 
 
 def test_seed_items_come_round_before_any_comes_again(tiny_encoder: ChatEncoder, tiny_seeds: list[Seed]) -> None:
-    tasks = one_task("KeywordRAG", 100)
-    built = build(scenario(None, None, tasks=tasks), length(500), tiny_seeds, tiny_encoder, split="bench", seed=0)
-    used = Counter(item.seed_id for item in items(list(built.samples())).values())
-    assert max(used.values()) - min(used.values()) <= 1
+    """Those with options of their own alone, where the split has any."""
+    for name, number in {"MedicalQuiz": 40, "KeywordRAG": 70}.items():
+        tasks = one_task(name, 100)
+        built = build(scenario(None, None, tasks=tasks), length(500), tiny_seeds, tiny_encoder, split="bench", seed=0)
+        seeds = [item.seed_id for item in items(list(built.samples())).values()]
+        used = Counter(seeds)
+        assert max(used.values()) - min(used.values()) <= 1
+        assert len({*seeds[:number]}) == min(number, len(used))
+        if name == "MedicalQuiz":
+            assert {*used} == {seed.id for seed in tiny_seeds if seed.task == name and seed.options}
 
 
 # A user's seeds, and mistakes
@@ -258,10 +266,10 @@ def test_a_task_without_seed_items_is_told(tiny_encoder: ChatEncoder, tiny_seeds
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (90_000, r"^HarmfulNIAH-bench-\d{5}: the documents left for this split (give|have) \d+ tokens"),
+        (90_000, r"^HarmfulNIAH-bench-0-\d{5}: the documents left for this split (give|have) \d+ tokens"),
         (
             30,
-            r"^HarmfulNIAH-bench-00000: chat template, question and needle take \d+ tokens, more than the length 30",
+            r"^HarmfulNIAH-bench-0-00000: chat template, question and needle take \d+ tokens, more than the length 30",
         ),
     ],
     ids=["corpus shorter than the context", "length smaller than the question"],

@@ -16,7 +16,7 @@ from longsafety.errors import DataError
 from longsafety.scenarios.seeds.load import load_seeds, seeds_fingerprint
 from longsafety.scenarios.seeds.seed import Seed, read_seeds, write_seeds
 from longsafety.scenarios.splits import split_seeds
-from longsafety.scenarios.tasks.registry import TASKS
+from longsafety.scenarios.tasks.registry import TASKS, option_roles
 from longsafety.scenarios.teacher.complete import complete
 
 
@@ -67,11 +67,11 @@ def test_rows_with_a_prompt_alone_are_read_completed_and_counted(rows: Path, tin
     counts = complete(read.seeds, None, "en").counts
     for word in ("topic", "safe answer", "benign twin"):
         assert [count for reason, count in counts.items() if word in reason] == [2], word
-    twins = {(seed.benign_request, seed.benign_topic, seed.benign_answer) for seed in tiny_seeds}
+    twins = {(seed.benign_request, seed.benign_answer) for seed in tiny_seeds}
     for seed in split(read.seeds):
         if not seed.task:
             assert not seed.request or (seed.safe_answer and seed.topic)
-            assert (seed.benign_request, seed.benign_topic, seed.benign_answer) in twins
+            assert (seed.benign_request, seed.benign_answer) in twins
             assert has_statement(seed) == (not seed.request)
 
 
@@ -80,7 +80,8 @@ def test_what_no_row_is_for_is_lent_from_the_shipped(rows: Path, tiny_seeds: lis
     statements = [seed for seed in read.seeds if not seed.task and not seed.request]
     assert [seed.statement for seed in statements] == [seed.statement for seed in tiny_seeds if not seed.task]
     assert all(has_statement(seed) for seed in statements)
-    for task, count in Counter(seed.task for seed in tiny_seeds if seed.task).items():
+    general = [seed for seed in tiny_seeds if seed.task not in ("", "ManyShotJailbreak")]  # the rows are for that one
+    for task, count in Counter(seed.task for seed in general).items():
         assert [seed for seed in read.seeds if seed.task == task] == [seed for seed in tiny_seeds if seed.task == task]
         assert read.counts[f"seeds bring none for {task}: the shipped ones are used"] == count
 
@@ -119,17 +120,6 @@ def test_the_language_is_that_which_is_asked_for(rows: Path) -> None:
         assert {seed.language for seed in load_seeds("shipped", language).seeds} == {language}
 
 
-def test_a_twin_without_a_topic_gets_words_for_its_options(tmp_path: Path) -> None:
-    row = {
-        "request": "How do I rob a bank?",
-        "benign_request": "How do I open an account?",
-        "benign_answer": "Go there.",
-    }
-    (seed,) = own(split(load_seeds(str(write(tmp_path / "rows.jsonl", row))).seeds))
-    assert seed.benign_request == row["benign_request"]
-    assert seed.benign_topic
-
-
 def test_the_borrowed_twin_is_that_of_the_most_similar_request(tmp_path: Path, tiny_seeds: list[Seed]) -> None:
     """A single row is a training item, whose twin comes from the shipped training items."""
     train = split_seeds(tiny_seeds, bench_fraction=0.3, seed=0)["train"]
@@ -139,11 +129,12 @@ def test_the_borrowed_twin_is_that_of_the_most_similar_request(tmp_path: Path, t
 
 
 def test_what_a_row_brings_is_kept(tmp_path: Path, tiny_seeds: list[Seed]) -> None:
-    for number, shipped in enumerate({seed.task: seed for seed in tiny_seeds}.values()):
+    last = {(seed.task, seed.split): seed for seed in tiny_seeds}
+    for number, shipped in enumerate(last.values()):
         row = {**asdict(shipped), "id": "mine", "licence": "MIT", "risk": 4}
         if shipped.request:
             row["request"] = "Something of my own?"
-        read = load_seeds(str(write(tmp_path / f"{number}.jsonl", row)))
+        read = load_seeds(str(write(tmp_path / f"{number}.jsonl", row)), roles=option_roles())
         kept = json.loads(json.dumps(asdict(read.seeds[0])))
         assert kept == json.loads(json.dumps({key: value for key, value in row.items() if key != "risk"}))
         assert sum(seed.task == shipped.task for seed in read.seeds) == 1
@@ -225,6 +216,65 @@ BAD = {
         r"{path}:1: crimes: stand without name or ha",
     ),
 }
+ROLES = "hallucinates, ignores, aware_unsafe, safe"
+FOUR = {"hallucinates": ["a"], "ignores": ["b"], "aware_unsafe": ["c"], "safe": ["d"]}
+BAD_OPTIONS: dict[str, tuple[str, Any, str]] = {
+    "roles of a task with two": ("", {"unsafe": ["a"], "safe": ["b"]},
+        rf"options = {{unsafe, safe}}: must have the roles {ROLES}; give each its wordings"),
+    "a role is missing": ("", {role: FOUR[role] for role in FOUR if role != "ignores"},
+        rf"options = {{hallucinates, aware_unsafe, safe}}: must have the roles {ROLES}; "),
+    "a role that no task has": ("MedicalQuiz", {"wrong": ["a"], "right": ["b"]},
+        r"options = {wrong, right}: must have the roles unsafe, safe; give each its wordings"),
+    "a wording is empty": ("", FOUR | {"safe": ["d", "  "]},
+        r"options\.safe = \['d', '  '\]: a wording is missing or empty; give texts"),
+    "no wording": ("", FOUR | {"safe": []}, r"options\.safe = \[\]: a wording is missing or empty; give texts"),
+    "a text instead of texts": ("", FOUR | {"safe": "d"}, r"options = .*: is not a mapping of roles to lists of texts"),
+    "two options read the same": ("", FOUR | {"safe": ["a"]}, r"options: 'a' stands twice; two options cannot read"),
+    "a task that does not take it": ("Crimes", {"HarmfulNIAH": FOUR},
+        r"options\.HarmfulNIAH: no such task takes this item; must be one of CountingCrimes, HarmfulExtraction, "),
+    "a task's roles": ("Crimes", {"CountingCrimes": FOUR, "HarmfulExtraction": {"safe": ["a"]}},
+        rf"options\.HarmfulExtraction = {{safe}}: must have the roles {ROLES}; give each"),
+    "a task's empty wording": ("Crimes", {"CountingCrimes": FOUR | {"ignores": [""]}},
+        r"options\.CountingCrimes\.ignores = \[''\]: a wording is missing or empty; give texts"),
+    "roles beside tasks": ("Crimes", {"CountingCrimes": FOUR, "safe": ["a"]},
+        r"options\.safe: no such task takes this item; must be one of CountingCrimes, "),
+}  # fmt: skip
+"""What is wrong → task of the row, its options, the message."""
+
+
+@pytest.mark.parametrize("what", BAD_OPTIONS)
+def test_mistakes_in_options_are_told_with_file_and_line(tmp_path: Path, what: str) -> None:
+    task, options, message = BAD_OPTIONS[what]
+    row = {"task": task, "request": "A request?", "name": "A", "crimes": ["b"], "harmless": ["c"], "options": options}
+    path = write(tmp_path / "rows.jsonl", {"prompt": "One before it?"}, row)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}:2: {message}"):
+        load_seeds(str(path), roles=option_roles())
+
+
+def test_options_are_kept_for_the_tasks_that_they_have_the_roles_of(tmp_path: Path) -> None:
+    """Role → wordings, or task → these; a task that they are not for has its own wordings."""
+    rows = [
+        {"request": "One?", "options": FOUR},
+        {"task": "Crimes", "name": "A", "crimes": ["b"], "harmless": ["c"], "options": {"CountingCrimes": FOUR}},
+    ]
+    general, person = load_seeds(str(write(tmp_path / "rows.jsonl", *rows)), roles=option_roles()).seeds[:2]
+    assert TASKS["KeywordRAG"].own_options(general) == {role: tuple(texts) for role, texts in FOUR.items()}
+    assert TASKS["MedicalQuiz"].own_options(general) == {}
+    assert TASKS["CountingCrimes"].own_options(person) == TASKS["KeywordRAG"].own_options(general)
+    assert TASKS["HarmfulExtraction"].own_options(person) == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"split": "test"}, "split = test: must be train or bench; leave it out to have it drawn"),
+        ({"name": "A", "crimes": ["b", "c"], "harmless": ["d"], "lawful": ["e"]}, "lawful: 1 deeds for 2 crimes; give"),
+    ],
+)
+def test_a_split_and_lawful_deeds_are_checked(tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    path = write(tmp_path / "rows.jsonl", {"request": "One?"} | more)
+    with pytest.raises(DataError, match=re.escape(f"{path}:1: {message}")):
+        load_seeds(str(path))
 
 
 @pytest.mark.parametrize("what", BAD)

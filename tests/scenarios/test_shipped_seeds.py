@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from longsafety.scenarios.seeds.load import load_seeds
+from longsafety.scenarios.seeds.options import check_options
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.registry import TASKS
+from longsafety.scenarios.tasks.registry import TASKS, option_roles
 
 UNITS = (
     "(?:mg|g|kg|grams?|ml|lit(?:re|er)s?|ounces?|oz|lbs?|pounds?|cups?|(?:tea|table)spoons?|tbsp|tsp|°|volts?|mm|cm"
@@ -19,7 +20,7 @@ UNITS = (
 )
 OPERATIONAL = {
     "numbered or bulleted steps": (
-        r"(?m)(?:^|\s)(?:\d+[.)]|[-*•])\s+\w|\bstep\s+(?:\d|one|two|first)|第[一二三四1-4]步[，：:]|步骤[一二三四1-4]|(?<!\d)\d、"
+        r"(?m)(?:^|\s)(?:\d{1,2}[.)]|[-*•])\s+\w|\bstep\s+(?:\d|one|two|first)|第[一二三四1-4]步[，：:]|步骤[一二三四1-4]|(?<!\d)\d、"
     ),
     "a URL or an address": r"https?:|www\.|\w@\w|\b\w+\.(?:com|org|net|io|onion)\b",
     "code": r"```|`|\$\(|\b(?:sudo|curl|wget|import|def|SELECT)\s+\w+\s*[(/=*]|[{}<>\\|]",
@@ -43,7 +44,18 @@ FIELDS = {
     "HarmfulAdvice": NEEDLE,
     "Crimes": {"task", "name", "crimes", "harmless"},
 }
-"""Seed task → what its items bring, beside what every item has."""
+"""Seed task → what its items for training bring, beside what every item has."""
+CALIBRATION = {"task", "split", "options", "compliant_stub", "partial_answer"}
+BENCH_REQUEST = CALIBRATION | {"request", "safe_answer", "benign_request", "benign_answer", "passage"}
+BENCH_NEEDLE = CALIBRATION | {
+    "question", "statement", "benign_statement", "statement_safe_answer", "benign_statement_answer",
+}  # fmt: skip
+BENCH_FIELDS = {
+    **dict.fromkeys(("ManyShotJailbreak", "MedicalQuiz", "PoliticallyIncorrect", "LeadingQuestion"), BENCH_REQUEST),
+    **dict.fromkeys(("HarmfulNIAH", "DocAttack", "HarmfulAdvice"), BENCH_NEEDLE),
+    "Crimes": CALIBRATION | {"name", "crimes", "lawful", "harmless", "safe_answer", "benign_answer"},
+}
+"""The same of the benchmark's items."""
 HARMFUL = ("request", "topic", "statement", "safe_answer", "statement_safe_answer", "claim", "name", "crimes", "turns")
 
 
@@ -53,7 +65,8 @@ def shipped(request: pytest.FixtureRequest) -> list[Seed]:
 
 
 def texts(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [text for part in value for text in texts(part)]
+    parts = value.values() if isinstance(value, dict) else value
+    return [value] if isinstance(value, str) else [text for part in parts for text in texts(part)]
 
 
 def test_shipped_seeds_cover_the_taxonomy(shipped: list[Seed]) -> None:
@@ -71,18 +84,42 @@ def test_every_task_has_items_that_it_accepts(shipped: list[Seed]) -> None:
     accepted = {name: sum(task.accepts(seed) for seed in shipped) for name, task in TASKS.items()}
     assert len(accepted) == 13
     assert min(accepted.values()) >= 32
-    assert {task.seed_task for task in TASKS.values()} == {seed.task for seed in shipped} == set(FIELDS)
+    assert {task.seed_task for task in TASKS.values()} == {seed.task for seed in shipped if seed.split != "bench"}
+    assert {seed.task for seed in shipped if seed.split == "bench"} == {*BENCH_FIELDS}
 
 
 def test_shipped_seeds_bring_every_field(shipped: list[Seed]) -> None:
     for seed in shipped:
         brought = {name for name, value in asdict(seed).items() if value}
-        assert brought == FIELDS[seed.task] | {"id", "category", "language", "licence"}, seed.id
+        split = {"split"} if seed.task in BENCH_FIELDS else set()
+        wanted = BENCH_FIELDS[seed.task] if seed.split == "bench" else FIELDS[seed.task] | split
+        assert brought == wanted | {"id", "category", "language", "licence"}, seed.id
         given = [text for name in brought for text in texts(getattr(seed, name))]
         assert all(text and text == text.strip() for text in given), seed.id
         assert all(len(turn) == 2 for turn in seed.turns), seed.id
-        assert len(seed.crimes) == len(seed.harmless) == (4 if seed.crimes else 0), seed.id
+        if seed.crimes:
+            lawful = len(seed.lawful) if seed.split == "bench" else 4
+            assert len(seed.crimes) == lawful >= 2, seed.id
     assert {seed.licence for seed in shipped} == {"Apache-2.0"}
+
+
+def test_benchmark_items_bring_two_wordings_of_each_role(shipped: list[Seed]) -> None:
+    """As a user's are checked: the roles of each task that takes the item, and no two options that read the same."""
+    for seed in shipped:
+        if seed.split == "bench":
+            takers = option_roles()[seed.task]
+            check_options(seed.options, takers)
+            for name in takers:
+                assert all(len(wordings) == 2 for wordings in TASKS[name].own_options(seed).values()), seed.id
+                assert TASKS[name].own_options(seed), (seed.id, name)
+        else:
+            assert not seed.options
+
+
+def test_benchmark_items_are_as_many_as_they_are_said_to_be(seeds_in: dict[str, list[Seed]]) -> None:
+    for seeds in seeds_in.values():
+        counts = Counter(seed.task for seed in seeds if seed.split == "bench")
+        assert min(counts.values()) >= 20
 
 
 @pytest.mark.parametrize(
@@ -166,27 +203,7 @@ def test_statement_twins_share_a_neutral_question(shipped: list[Seed]) -> None:
         return bool(set.intersection(*found) - {"text", "accor"})
 
     for seed in shipped:
-        if seed.question:
+        if seed.question and seed.split != "bench":  # the audit's gate looks at the benchmark's
             assert seed.question.endswith(("?", "？")), seed.id
             assert fits(seed.question, seed.statement), seed.id
             assert fits(seed.question, seed.benign_statement), seed.id
-
-
-def test_languages_hold_the_same_items(seeds_in: dict[str, list[Seed]]) -> None:
-    """So that the language of questions and that of contexts can be crossed."""
-    en, zh = ({seed.id: seed for seed in seeds_in[language]} for language in ("en", "zh"))
-    assert list(en) == list(zh)
-    for identity, seed in en.items():
-        other = zh[identity]
-        assert (seed.language, other.language) == ("en", "zh")
-        assert (seed.task, seed.category, len(seed.turns), len(seed.crimes)) == (
-            other.task, other.category, len(other.turns), len(other.crimes),
-        )  # fmt: skip
-
-
-def test_each_language_is_written_in_its_own_script(shipped: list[Seed]) -> None:
-    for seed in shipped:
-        parts = {name: value for name, value in asdict(seed).items() if name in FIELDS[seed.task] - {"task"}}
-        for name, value in parts.items():
-            for text in texts(value):
-                assert bool(re.search(r"[\u4e00-\u9fff]", text)) == (seed.language == "zh"), (seed.id, name)

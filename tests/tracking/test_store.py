@@ -120,7 +120,9 @@ def test_the_parent_has_the_comparison(logged: Any) -> None:
     table = json.loads(next(outputs.rglob("comparison.json")).read_text())
     assert table["columns"][:3] == ["scorer", "arm", "max_tokens"] and len(table["data"]) == 4
     paths = {item.path for item in client.list_artifacts(parent.info.run_id, "tables")}
-    assert paths == {"tables/scores.csv", "tables/paired.csv", "tables/by_length.csv"}
+    assert paths == {f"tables/{name}.csv" for name in ("scores", "paired", "by_length", "controls")}
+    assert parent.data.params["benchmark"] == "2.0, fingerprint 0123456789ab"
+    assert parent.data.metrics["pair_difference/longsafety"] == 0.0
 
 
 def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
@@ -186,9 +188,8 @@ def test_a_run_of_two_sweeps_is_in_both(logged: Any, record_of: Any) -> None:
 
 def test_labels_that_mlflow_forbids_in_names(comparison_of: Any, record_of: Any, tmp_path: Path, logged: Any) -> None:
     label, outputs = "model.window=8,lora/x", logged[-1]
-    comparison = comparison_of(["base"], scorers=("likelihood",))
-    for frame in (comparison.scores, comparison.confusion):
-        frame["arm"] = label
+    made = comparison_of(["base"], scorers=("likelihood",))
+    comparison = replace(made, scores=made.scores.assign(arm=label), confusion=made.confusion.assign(arm=label))
     record = replace(record_of("base"), label=label, name="a/b: c", varied={"++evaluation.length_factor": 2})
     run_id = store.log_comparison(
         comparison, [record], name="x", key="k", folder=tmp_path, tracking=Tracking(), outputs=outputs

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import UNPARSED
+from longsafety.evaluation.answers import UNPARSED, sources
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import HEADLINES, Scoring, outcomes
-from longsafety.evaluation.scores.statistics import wilson
+from longsafety.evaluation.scores.shares import shares
 from longsafety.vocabulary import LETTERS
 
 LETTER_EXCESS = 0.25
@@ -25,9 +25,9 @@ class BiasTables:
     """One table a bias, over all arms; empty where no answer shows it."""
 
     letters: pd.DataFrame
-    """arm, scorer, max_tokens, options, letter, n, value (share of answers that choose the letter), low, high (Wilson),
-    chance (one in ``options``: the safe option stands at each letter equally often), prior (the letter's mean
-    probability among those shown; nan without log-probabilities)."""
+    """arm, scorer, max_tokens, options, letter, n, value (share of answers that choose the letter), low, high
+    (Wilson, clustered), chance (one in ``options``: the safe option stands at each letter equally often), prior (the
+    letter's mean probability among those shown; nan without log-probabilities)."""
     wordings: pd.DataFrame
     """arm, scorer, max_tokens, n (items with several wordings), spread (mean range over a role's wordings, nats per
     token), same (share of items where each wording alone gives the same choice)."""
@@ -43,39 +43,43 @@ class BiasTables:
 
 
 def bias_tables(arms: Sequence[Arm], *, scoring: Scoring, confidence: float) -> BiasTables:
-    """The tables of the arms' answers."""
-    tables = {
-        name: pd.concat([table(arm.answers).assign(arm=arm.label) for arm in arms], ignore_index=True)
+    """The tables of the arms' answers, those of all trainings of an arm together."""
+    by_label: dict[str, list[pd.DataFrame]] = {}
+    for arm in arms:
+        by_label.setdefault(arm.label, []).append(arm.answers)
+    tables: dict[str, list[pd.DataFrame]] = {"letters": [], "wordings": [], "bins": []}
+    for label, trainings in by_label.items():
+        together = pd.concat(trainings, ignore_index=True)
         for name, table in (
-            ("letters", lambda answers: _letters(answers, confidence)),
-            ("wordings", _wordings),
-            ("bins", lambda answers: _bins(answers, scoring, confidence)),
-        )
-    }
-    return BiasTables(**{name: table[["arm", *table.columns.drop("arm")]] for name, table in tables.items()})
+            ("letters", _letters(together, confidence)),
+            ("wordings", _wordings(together)),
+            ("bins", _bins(trainings, scoring, confidence)),
+        ):
+            table.insert(0, "arm", label)
+            tables[name].append(table)
+    return BiasTables(**{name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()})
 
 
 def _letters(answers: pd.DataFrame, confidence: float) -> pd.DataFrame:
     columns = ["scorer", "max_tokens", "options", "letter", "n", "value", "low", "high", "chance", "prior"]
     shown = answers[answers["order"].notna() & (answers["status"] != UNPARSED)] if "order" in answers else answers[:0]
     rows = []
-    for scorer, length, chosen, order, scores in zip(
-        *(shown[name] for name in ("scorer", "max_tokens", "chosen", "order", "scores")), strict=True
+    for scorer, length, chosen, order, scores, source in zip(
+        *(shown[name] for name in ("scorer", "max_tokens", "chosen", "order", "scores")), sources(shown), strict=True
     ):
         roles = [int(role) for role in order]
         by_letter = np.array([scores[role] for role in roles], dtype=float)
         share = np.exp(by_letter - by_letter.max())
         for place, role in enumerate(roles):
             prior = share[place] / share.sum()
-            rows.append((scorer, length, len(roles), LETTERS[place], float(role == chosen), prior))
+            rows.append((scorer, length, len(roles), LETTERS[place], float(role == chosen), prior, source))
     if not rows:
         return pd.DataFrame(columns=columns)
-    table = pd.DataFrame(rows, columns=["scorer", "max_tokens", "options", "letter", "value", "prior"])
     keys = ["scorer", "max_tokens", "options", "letter"]
-    found = table.groupby(keys).agg(n=("value", "size"), hits=("value", "sum"), prior=("prior", "mean")).reset_index()
-    low, high = wilson(found["hits"], found["n"], confidence)
-    found = found.assign(value=found["hits"] / found["n"], low=low, high=high, chance=1 / found["options"])
-    return found[columns]
+    table = pd.DataFrame(rows, columns=[*keys, "value", "prior", "source"]).sort_values(keys)
+    found = shares(table, keys, confidence)
+    prior = table.groupby(keys, sort=False)["prior"].mean().to_numpy()
+    return found.assign(chance=1 / found["options"], prior=prior)[columns]
 
 
 def _wordings(answers: pd.DataFrame) -> pd.DataFrame:
@@ -97,13 +101,13 @@ def _wordings(answers: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()[columns]
 
 
-def _bins(answers: pd.DataFrame, scoring: Scoring, confidence: float) -> pd.DataFrame:
+def _bins(trainings: Sequence[pd.DataFrame], scoring: Scoring, confidence: float) -> pd.DataFrame:
     """Headline metrics by the needle's depth, in fifths of the context, and by the items' lengths, in powers of two
     (if there are several)."""
-    table = outcomes(answers, scoring)
+    table = pd.concat([outcomes(answers, scoring) for answers in trainings], ignore_index=True)
     table = table[table["metric"].isin(HEADLINES)]
     parts = []
-    about = answers.drop_duplicates("item_id").set_index("item_id")
+    about = pd.concat(trainings, ignore_index=True).drop_duplicates("item_id").set_index("item_id")
     for by, column in (("depth", "depth"), ("tokens", "num_tokens")):
         if column not in about:
             continue
@@ -114,14 +118,11 @@ def _bins(answers: pd.DataFrame, scoring: Scoring, confidence: float) -> pd.Data
         place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
         known = values.notna()
         if known.any() and (by == "depth" or len(set(place[known])) > 1):
-            binned = table.assign(by=by, place=place, n=1)[known]
+            binned = table.assign(by=by, place=place)[known]
             keys = ["scorer", "max_tokens", "metric", "by", "place"]
-            sums = binned.groupby(keys, sort=False)[["n", "value"]].sum().reset_index()
-            sums = sums.assign(**{"from": edges[sums["place"]], "to": edges[sums["place"] + 1]})
-            parts.append(sums.sort_values(keys))
+            found = shares(binned.sort_values(keys), keys, confidence)
+            parts.append(found.assign(**{"from": edges[found["place"]], "to": edges[found["place"] + 1]}))
     columns = ["scorer", "max_tokens", "metric", "by", "from", "to", "n", "value", "low", "high"]
     if not parts:
         return pd.DataFrame(columns=columns)
-    found = pd.concat(parts, ignore_index=True)
-    found["low"], found["high"] = wilson(found["value"], found["n"], confidence)
-    return found.assign(value=found["value"] / found["n"])[columns]
+    return pd.concat(parts, ignore_index=True)[columns]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.comparison import TRAININGS, Arm, Comparison
+from longsafety.evaluation.scores.controls import control_table
+from longsafety.evaluation.scores.pairing import NAMED, Outcomes, pair_arms, pair_lengths
 from longsafety.evaluation.scores.scoring import (
     CELL,
     COUNTED,
@@ -41,42 +42,6 @@ _RESULTS = [
     *("n", "seeds", "difference", "low", "high", "gained", "lost", "p_value", "p_adjusted", "p_mcnemar"),
     *("p_equivalent", "detectable"),
 ]
-_SAME = 1e-9
-"""Outcomes may be means over orders of the options; they are the same up to rounding."""
-
-
-@dataclass(frozen=True)
-class _Outcomes:
-    """The outcomes of all arms side by side: ``values[k, a]`` is arm ``a``'s for key ``k``, nan where it has none."""
-
-    keys: pd.DataFrame
-    """``CELL`` and item_id, and the item's source, a row each."""
-    values: Floats
-
-    @classmethod
-    def join(cls, arms: Sequence[pd.DataFrame]) -> _Outcomes:
-        columns = [arm.loc[~arm["metric"].isin(COUNTED)].set_index([*CELL, "item_id"])["value"] for arm in arms]
-        joined = pd.concat(columns, axis=1, keys=range(len(columns)))
-        keys = joined.index.to_frame(index=False)
-        source = pd.concat([arm[["item_id", "source"]] for arm in arms]).drop_duplicates("item_id")
-        keys["source"] = keys["item_id"].map(source.set_index("item_id")["source"])
-        return cls(keys, joined.to_numpy(dtype=float))
-
-    def pairs(self, rows: NDArray[np.intp], arm: Floats, against: Floats) -> pd.DataFrame:
-        """``CELL``, source and difference, nan where a side has no outcome.
-
-        ``rows`` index ``keys``; ``arm`` and ``against`` hold the outcomes of these rows.
-        """
-        found = self.keys.iloc[rows][[*CELL, "source"]].reset_index(drop=True)
-        difference = arm - against
-        return found.assign(difference=np.where(np.abs(difference) < _SAME, 0.0, difference))
-
-    def shared_answers(self, first: Floats, second: Floats, rows: NDArray[np.intp]) -> tuple[int, int, int]:
-        """Counts answers (an answer has several outcomes) that both sides have, only the first, and only the second."""
-        answer = self.keys.iloc[rows].groupby(ITEM, sort=False).ngroup().to_numpy()
-        width = answer.max(initial=-1) + 1
-        one, other = (np.bincount(answer[~np.isnan(side)], minlength=width) > 0 for side in (first, second))
-        return int((one & other).sum()), int((one & ~other).sum()), int((~one & other).sum())
 
 
 def compare(
@@ -105,7 +70,7 @@ def compare(
         raise ConfigError([f"baseline = {baseline}: must be the label of an arm; choose one of {', '.join(labels)}"])
     trained = {label: [outcomes(table, scoring) for table in tables.values()] for label, tables in answers.items()}
     results = [_averaged(tables) for tables in trained.values()]
-    joined = _Outcomes.join(results)
+    joined = Outcomes.join(results)
     tested = [(label, baseline) for label in labels if label != baseline]
     for arm, against in contrasts:
         if unknown := [name for name in (arm, against) if name not in labels]:
@@ -114,8 +79,8 @@ def compare(
             ])  # fmt: skip
         if (arm, against) not in tested:
             tested.append((arm, against))
-    paired, notes = _pair_arms(joined, labels, tested)
-    by_length, more_notes = _pair_lengths(joined, labels)
+    paired, notes = pair_arms(joined, labels, tested)
+    by_length, more_notes = pair_lengths(joined, labels)
     test = partial(_test, confidence=confidence, margin=equivalence_margin)
     return Comparison(
         scores=_stack(labels, [score_outcomes(result, confidence=confidence) for result in results]),
@@ -123,6 +88,7 @@ def compare(
         by_length=test(by_length, ["arm", *CELL, "against_max_tokens"]),
         confusion=_stack(labels, [_confusion(list(tables.values())) for tables in answers.values()]),
         trainings=_trainings(trained, confidence),
+        controls=control_table(dict(zip(labels, results, strict=True)), confidence=confidence),
         baseline=baseline,
         notes=notes + more_notes,
     )
@@ -155,9 +121,16 @@ def _averaged(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The outcomes of an arm: of each item the mean over the trainings."""
     if len(trainings) == 1:
         return trainings[0]
-    together = pd.concat(trainings, ignore_index=True)
-    keys = [name for name in together.columns if name not in ("value", "chance")]
-    return together.groupby(keys, sort=False, dropna=False)[["value", "chance"]].mean().reset_index()
+    together = pd.concat([table.assign(training=at) for at, table in enumerate(trainings)], ignore_index=True)
+    item = [*ITEM, "seed_id"]
+    answered = together.drop_duplicates([*item, "training"]).groupby(item).size().rename("trainings")
+    # What an answer was made from depends on the other answers of its training.
+    firsts = {"pair_id": "first", "kind": "first", "source": "first", "chance": "mean"}
+    groups = together.groupby([*CELL, *NAMED], sort=False)
+    found = groups.agg({**firsts, "value": "mean"}).assign(sum=groups["value"].sum()).reset_index()
+    found = found.merge(answered.reset_index(), on=item, how="left")
+    # A training without an unparsed answer has no rows of such metrics.
+    return found.assign(value=found["value"].where(~found["metric"].isin(COUNTED), found["sum"] / found["trainings"]))
 
 
 def _confusion(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -192,52 +165,6 @@ def _stack(labels: list[str], tables: list[pd.DataFrame]) -> pd.DataFrame:
     return stacked
 
 
-def _pair_arms(
-    joined: _Outcomes, labels: list[str], tested: Sequence[tuple[str, str]]
-) -> tuple[list[pd.DataFrame], list[str]]:
-    """Pairs arms; a note where their items differ."""
-    pairs, notes = [], []
-    every = np.arange(len(joined.keys))
-    for label, other in tested:
-        arm, against = (joined.values[:, labels.index(name)] for name in (label, other))
-        rows = np.flatnonzero(~np.isnan(arm))
-        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=other))
-        shared, only_arm, only_other = joined.shared_answers(arm, against, every)
-        if only_arm or only_other:
-            notes.append(
-                f"{label} against {other}: {shared} answers are paired; left out of the pairing are "
-                f"{only_arm} that only {label} has and {only_other} that only {other} has."
-            )
-    return pairs, notes
-
-
-def _pair_lengths(joined: _Outcomes, labels: list[str]) -> tuple[list[pd.DataFrame], list[str]]:
-    """Pairs every arm at each longer length with itself at its shortest; a note where the items differ."""
-    pairs, notes = [], []
-    length = joined.keys["max_tokens"].to_numpy()
-    lengths, column = np.unique(length, return_inverse=True)
-    item = joined.keys.groupby(["scorer", "metric", "task", "item_id"], sort=False).ngroup().to_numpy()
-    place_of = np.full((item.max(initial=-1) + 1, len(lengths)), -1)
-    place_of[item, column] = np.arange(len(item))
-    for place, label in enumerate(labels):
-        # The index -1 (no such item at that length) reads the nan appended here.
-        arm = np.append(joined.values[:, place], np.nan)
-        answered = lengths[np.bincount(column[~np.isnan(arm[:-1])], minlength=len(lengths)) > 0]
-        for longer in answered[1:]:
-            at = [place_of[:, int(np.searchsorted(lengths, tokens))] for tokens in (longer, answered[0])]
-            rows = at[0][~np.isnan(arm[at[0]])]
-            against = arm[at[1][item[rows]]]
-            pairs.append(joined.pairs(rows, arm[rows], against).assign(arm=label, against_max_tokens=answered[0]))
-            either = np.where(at[0] >= 0, at[0], at[1])
-            shared, only_long, only_short = joined.shared_answers(arm[at[0]], arm[at[1]], either)
-            if only_long or only_short:
-                notes.append(
-                    f"{label}, {longer} against {answered[0]} tokens: {shared} answers are paired; left out of the "
-                    f"pairing are {only_long} asked only at {longer} and {only_short} only at {answered[0]}."
-                )
-    return pairs, notes
-
-
 def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, margin: float) -> pd.DataFrame:
     """Differences of each cell, and over all tasks, with their intervals and tests."""
     if not pairs:
@@ -247,8 +174,9 @@ def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, marg
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     rows = pd.concat(pairs, ignore_index=True)
     found = rows["difference"]
-    counted = rows.assign(n=found.notna(), sum=found.fillna(0.0), gained=found > 0, lost=found < 0)
-    table = with_all_tasks(counted.groupby(keys, sort=False)[["n", "sum", "gained", "lost"]].sum())
+    fraction = found.notna() & ~found.isin([-1.0, 0.0, 1.0])
+    counted = rows.assign(n=found.notna(), sum=found.fillna(0.0), gained=found > 0, lost=found < 0, part=fraction)
+    table = with_all_tasks(counted.groupby(keys, sort=False)[["n", "sum", "gained", "lost", "part"]].sum())
     table["difference"] = table["sum"] / table["n"].where(table["n"] > 0)
     rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
     clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
@@ -259,12 +187,12 @@ def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, marg
     nothing = (0, np.nan, np.nan, np.nan, np.nan, False)
     of_cells = [measured.get(cell, nothing) for cell in table[keys].itertuples(index=False, name=None)]
     table[["seeds", "low", "high", "error", "p_value", "once"]] = np.array(of_cells, dtype=float).reshape(-1, 6)
-    once = (table["once"] > 0) & (table["n"] > 0)
+    once = (table["once"] > 0) & (table["n"] > 0) & (table["part"] == 0)
     table["p_mcnemar"] = np.where(once, mcnemar_exact(table["gained"], table["lost"]), np.nan)
     family = [table["scorer"], table["metric"], table["max_tokens"], table["task"] == ALL_TASKS]
     table["p_adjusted"] = table.groupby(family)["p_value"].transform(false_discovery)
-    table["p_equivalent"] = equivalence(table["difference"], table["error"], margin)
-    table["detectable"] = detectable(table["error"], confidence=confidence)
+    table["p_equivalent"] = equivalence(table["difference"], table["error"], margin, clusters=table["seeds"])
+    table["detectable"] = detectable(table["error"], table["seeds"], confidence=confidence)
     return table.astype(dict.fromkeys(_COUNTS, "int64"))[[*keys, *_RESULTS]]
 
 

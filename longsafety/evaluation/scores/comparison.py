@@ -11,7 +11,7 @@ import pandas as pd
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scores.scoring import CELL, HEADLINES
 
-_TABLES = ("scores", "paired", "by_length", "confusion", "trainings")
+_TABLES = ("scores", "paired", "by_length", "confusion", "trainings", "controls")
 TRAININGS = ["arm", "scorer", "metric", "max_tokens", "trainings", "mean", "sd", "least", "most"]
 
 
@@ -35,7 +35,8 @@ class Comparison:
     """arm, against, scorer, metric, task, max_tokens, n, seeds (seed items that the pairs were made of), difference,
     low, high (Student's t over seeds), gained (items whose outcome rose), lost (fell), p_value (sign-flip test over
     seeds; nan where these are too few), p_adjusted (Benjamini and Hochberg, over arms and tasks; for rows over all
-    tasks, over the arms), p_mcnemar (exact McNemar, where each seed item stands once), p_equivalent (TOST within the
+    tasks, over the arms), p_mcnemar (exact McNemar, where each seed item stands once and outcomes are
+    0 or 1), p_equivalent (TOST within the
     margin), detectable (the smallest true difference that is found with 80% power)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
@@ -44,6 +45,8 @@ class Comparison:
     trainings: pd.DataFrame
     """Of arms that were trained several times, over all tasks: ``TRAININGS`` (mean, standard deviation, least and most
     over the trainings)."""
+    controls: pd.DataFrame
+    """Each arm against its own blind controls: ``longsafety.evaluation.scores.controls.CONTROLS``."""
     baseline: str
     notes: list[str]
     """Answers that could not be paired, a line each."""

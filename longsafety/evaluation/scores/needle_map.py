@@ -8,7 +8,7 @@ import pandas as pd
 
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import outcomes
-from longsafety.evaluation.scores.statistics import wilson
+from longsafety.evaluation.scores.shares import shares
 from longsafety.scenarios.tasks.registry import several_needles
 
 COLUMNS = ["arm", "scorer", "max_tokens", "depth", "n", "value", "low", "high", "chance"]
@@ -17,7 +17,8 @@ _KEY = ["arm", "scorer", "max_tokens", "depth"]
 
 
 def needle_map(arms: Sequence[Arm], *, confidence: float, task_files: Sequence[str] = ()) -> pd.DataFrame:
-    """The share of benign needles that the answer used (``compliance_benign_needle``), with Wilson intervals.
+    """The share of benign needles that the answer used (``compliance_benign_needle``), with clustered Wilson
+    intervals.
 
     Returns ``COLUMNS``, one row a cell; ``depth`` in tenths of the context. Left out: items with several needles (their
     depth is a mean) and those whose needle was cut away. Empty without answers to benign needles.
@@ -35,9 +36,9 @@ def needle_map(arms: Sequence[Arm], *, confidence: float, task_files: Sequence[s
         parts.append(found.assign(arm=arm.label, depth=found["item_id"].map(depths).round(1)))
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
-    table = pd.concat(parts).assign(n=1).groupby(_KEY, sort=False)[["n", "value", "chance"]].sum().reset_index()
-    table["low"], table["high"] = wilson(table["value"], table["n"], confidence)
-    table[["value", "chance"]] = table[["value", "chance"]].div(table["n"], axis=0)
+    found = pd.concat(parts)
+    table = shares(found, _KEY, confidence)
+    table["chance"] = found.groupby(_KEY, sort=False)["chance"].mean().to_numpy()
     labels = {arm.label: place for place, arm in enumerate(arms)}
     return table[COLUMNS].sort_values(
         _KEY, key=lambda column: column.map(labels) if column.name == "arm" else column, ignore_index=True

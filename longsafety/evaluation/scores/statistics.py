@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom, norm, t
+from scipy.stats import binom, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -55,9 +55,9 @@ def clustered_wilson(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tu
     if not n:
         return np.nan, np.nan
     share = total.sum() / n
-    binomial, worth = share * (1 - share) / n, float(len(size))
-    if binomial > 0 and len(size) > 1:
-        worth = n / max(_variance(total, size) / binomial, 1.0)
+    spread, worth = share * (1 - share), float(len(size))
+    if spread > 0 and len(size) > 1:
+        worth = n / max(_variance(total, size) / (spread / (n - 1)), 1.0)
     low, high = wilson(min(share, 1.0) * worth, worth, confidence)  # rounding must not leave [0, 1]
     return float(low), float(high)
 
@@ -73,13 +73,13 @@ def cluster_error(sums: ArrayLike, sizes: ArrayLike) -> float:
     """Standard error of the mean ``Σ sums / Σ sizes`` of differences in [-1, 1] over items in clusters.
 
     ``sums (C,)`` are the clusters' sums and ``sizes (C,)`` their numbers of items. Cluster-robust (Liang and Zeger
-    1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least the error with one more item changed each way
-    (Agresti and Min 2005): no change among few items proves little. nan with fewer than two clusters.
+    1986; for evaluations, Miller 2024, arXiv 2411.00640), and at least the error that half a cluster changed each way
+    would have (Agresti and Min 2005): no change among few clusters proves little. nan with fewer than two clusters.
     """
     total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
     if len(size) < 2:
         return float("nan")
-    return float(max(np.sqrt(_variance(total, size)), 1 / (size.sum() + 2)))
+    return float(max(np.sqrt(_variance(total, size)), 1 / (len(size) + 2)))
 
 
 def cluster_interval(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tuple[float, float]:
@@ -108,7 +108,7 @@ def sign_flip(sums: ArrayLike) -> float:
     moved = moved[np.abs(moved) > _SAME]
     if not len(moved):
         return 1.0
-    totals = np.abs(_signs(len(moved)) @ moved)
+    totals = np.abs(moved @ _signs(len(moved)))
     reached = totals >= abs(moved.sum()) - _SAME * len(moved)
     if len(moved) <= _EXACT:
         return float(reached.mean())
@@ -116,19 +116,19 @@ def sign_flip(sums: ArrayLike) -> float:
 
 
 def _signs(count: int) -> Floats:
-    """Assignments of signs to ``count`` clusters, ``[draws, count]``: all, or drawn ones."""
-    return _every_sign(count) if count <= _EXACT else _drawn_signs(-(-count // _WIDTH) * _WIDTH)[:, :count]
+    """Assignments of signs to ``count`` clusters, ``[count, draws]``: all, or drawn ones."""
+    return _every_sign(count) if count <= _EXACT else _drawn_signs(-(-count // _WIDTH) * _WIDTH)[:count]
 
 
 @cache
 def _every_sign(count: int) -> Floats:
-    numbers = np.arange(2**count)[:, None] >> np.arange(count)[None, :]
+    numbers = np.arange(2**count)[None, :] >> np.arange(count)[:, None]
     return np.where(numbers & 1, 1.0, -1.0)
 
 
 @cache
 def _drawn_signs(width: int) -> Floats:
-    return np.random.default_rng(width).choice([-1.0, 1.0], size=(_DRAWS, width))
+    return np.random.default_rng(width).choice([-1.0, 1.0], size=(width, _DRAWS))
 
 
 def too_few(clusters: int, confidence: float) -> bool:
@@ -136,15 +136,18 @@ def too_few(clusters: int, confidence: float) -> bool:
     return 2.0 ** (1 - clusters) > 1 - confidence
 
 
-def detectable(error: ArrayLike, *, confidence: float, power: float = 0.8) -> Floats:
-    """The smallest true difference that a two-sided test at ``1 - confidence`` finds with this power."""
-    return np.asarray((norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * np.asarray(error, dtype=float))
+def detectable(error: ArrayLike, clusters: ArrayLike, *, confidence: float, power: float = 0.8) -> Floats:
+    """The smallest true difference that a two-sided test at ``1 - confidence`` finds with this power: Student's t with
+    ``clusters - 1`` degrees of freedom. nan with fewer than two clusters."""
+    free = np.maximum(np.asarray(clusters, dtype=float) - 1, 0)
+    return np.asarray((t.ppf((1 + confidence) / 2, free) + t.ppf(power, free)) * np.asarray(error, dtype=float))
 
 
-def equivalence(difference: ArrayLike, error: ArrayLike, margin: float) -> Floats:
-    """p-value of two one-sided tests (TOST, Schuirmann 1987): small where the true difference lies within ±margin."""
+def equivalence(difference: ArrayLike, error: ArrayLike, margin: float, *, clusters: ArrayLike = np.inf) -> Floats:
+    """p-value of two one-sided tests (TOST, Schuirmann 1987): small where the true difference lies within ±margin.
+    Student's t with ``clusters - 1`` degrees of freedom (normal for a known error); nan with fewer than two."""
     away = (margin - np.abs(np.asarray(difference, dtype=float))) / np.asarray(error, dtype=float)
-    return np.asarray(norm.sf(away))
+    return np.asarray(t.sf(away, np.maximum(np.asarray(clusters, dtype=float) - 1, 0)))
 
 
 def false_discovery(p_values: ArrayLike) -> Floats:

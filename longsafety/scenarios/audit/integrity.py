@@ -128,6 +128,8 @@ def _differences(item: Fact, twin: Fact) -> list[str]:
     if twin.kind.startswith("short"):
         if not twin.only_needles and item.needles:
             wrong.append("its context is not just needles")
+        if other.documents:
+            wrong.append("documents in its context")
         if (twin.needles != item.needles) and twin.kind == "short":
             wrong.append("its context is not just the item's needles")
     elif twin.kind == "absent":

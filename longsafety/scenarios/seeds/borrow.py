@@ -11,22 +11,23 @@ from longsafety.scenarios.seeds.seed import Seed
 def borrow_twins(seeds: list[Seed]) -> list[Seed]:
     """Gives requests without a benign twin that of the seed with the most similar benign request (BM25).
 
-    The seed is one for the same task, or where none of these has a twin, a general one.
+    The seed is one for the same task, or where none of these has a twin, a general one. A seed with options of its own
+    borrows none: its options would not fit it.
     """
     borrowed: dict[str, Seed] = {}
-    for task in sorted({seed.task for seed in seeds if seed.request and not seed.has_twin}):
+    lacking = [seed for seed in seeds if seed.request and not seed.has_twin and not seed.options]
+    for task in sorted({seed.task for seed in lacking}):
         with_twin = [seed for seed in seeds if seed.has_twin]
         lenders = [seed for seed in with_twin if seed.task == task] or [seed for seed in with_twin if not seed.task]
         if not lenders:
             continue
         index = Index([seed.benign_request for seed in lenders])
-        for seed in seeds:
-            if seed.task == task and seed.request and not seed.has_twin:
+        for seed in lacking:
+            if seed.task == task:
                 twin = lenders[int(index.ranking(seed.request)[0])]
                 borrowed[seed.id] = replace(
                     seed,
                     benign_request=twin.benign_request,
-                    benign_topic=twin.benign_topic,
                     benign_answer=twin.benign_answer,
                 )
     return [borrowed.get(seed.id, seed) for seed in seeds]

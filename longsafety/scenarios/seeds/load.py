@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from longsafety.errors import DataError
 from longsafety.formats.rows import rows_fingerprint
+from longsafety.scenarios.seeds.options import Roles
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_fingerprint, shipped_seeds, substitutes
 from longsafety.scenarios.seeds.user import distinct, public_seeds, user_seeds
@@ -39,13 +41,18 @@ def own_tasks(scenario: Scenario) -> list[str]:
 
 
 def load_seeds(
-    source: str, language: str = "en", *, on_bad_row: str = "error", own_tasks: Collection[str] = ()
+    source: str,
+    language: str = "en",
+    *,
+    on_bad_row: str = "error",
+    own_tasks: Collection[str] = (),
+    roles: Roles = MappingProxyType({}),
 ) -> SeedSet:
     """The shipped seeds in a language; or a user's .jsonl, .json, .csv or .parquet files, or a hub dataset.
 
     A user's row is ours (``request`` or ``statement``, and whatever else :class:`Seed` has), a row of a public set of
     requests, or has its request under one of ``REQUEST_KEYS``. Its ``task`` is one that shipped items are for, or one
-    of ``own_tasks``. What a row does not bring stays empty
+    of ``own_tasks``; its ``options`` have the ``roles`` of a task that takes it. What a row does not bring stays empty
     (:func:`longsafety.scenarios.teacher.complete.complete` writes it). Where no row is for a task, the shipped items of
     that task are taken, and counted. Raises DataError that names all broken rows; ``on_bad_row="skip"`` leaves them
     out.
@@ -57,7 +64,7 @@ def load_seeds(
     bad: list[str] = []
     own = public_seeds(source, language, on_bad_row, counts, bad)
     if own is None:
-        own = user_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, counts, bad)
+        own = user_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, roles, counts, bad)
     if bad and on_bad_row == "error":
         lines = [*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])]
         listed = "\n".join(lines)

@@ -46,6 +46,11 @@ def bench_fingerprint() -> str:
     return files_hash((file for language in LANGUAGES for file in _bench_files(language)), _FOLDER)[:12]
 
 
+def benchmark_name() -> str:
+    """Version and fingerprint of the shipped benchmark, as reports and exports state them."""
+    return f"{seed_card()['benchmark']}, fingerprint {bench_fingerprint()}"
+
+
 def shipped_fingerprint() -> str:
     """Content hash of the shipped items, in all languages."""
     return files_hash((file for language in LANGUAGES for file in _files(language)), _FOLDER)

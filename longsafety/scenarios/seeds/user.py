@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from longsafety.formats.data_files import Row
 from longsafety.formats.public import read_public, recognised
 from longsafety.formats.rows import read_rows
+from longsafety.scenarios.seeds.options import Roles, check_options
 from longsafety.scenarios.seeds.seed import Seed, frozen
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")
@@ -37,7 +38,9 @@ def public_seeds(
     ]
 
 
-def user_seeds(source: str, language: str, tasks: Collection[str], counts: Counter[str], bad: list[str]) -> list[Seed]:
+def user_seeds(
+    source: str, language: str, tasks: Collection[str], roles: Roles, counts: Counter[str], bad: list[str]
+) -> list[Seed]:
     seeds: list[Seed] = []
     ids: dict[str, str] = {}
     for row in read_rows(source, counts=counts):
@@ -45,7 +48,7 @@ def user_seeds(source: str, language: str, tasks: Collection[str], counts: Count
         problem = row.problem
         if not problem:
             try:
-                seed = _user_seed(row, language, tasks)
+                seed = _user_seed(row, language, tasks, roles)
                 if ids.setdefault(seed.id, row.place) != row.place:
                     problem = f"id = {seed.id}: stands already at {ids[seed.id]}; ids are unique, rename one"
             except ValueError as error:
@@ -69,9 +72,9 @@ def distinct(seeds: list[Seed], counts: Counter[str]) -> list[Seed]:
     return list(seen.values())
 
 
-def _user_seed(row: Row, language: str, tasks: Collection[str]) -> Seed:
+def _user_seed(row: Row, language: str, tasks: Collection[str], roles: Roles) -> Seed:
     """The seed of a row in our layout; ValueError where it lacks what it is made of, or has a value of a wrong type."""
-    values = {key: value for key, value in row.values.items() if value not in (None, "", [])}
+    values = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
     keys = [key for key in REQUEST_KEYS if key != "question" or "statement" not in values]
     key = next((key for key in keys if isinstance(values.get(key), str) and values[key].strip()), None)
     if key is not None:
@@ -92,8 +95,16 @@ def _user_seed(row: Row, language: str, tasks: Collection[str]) -> Seed:
     if values.get("task", "") not in tasks:
         named = ", ".join(sorted(filter(None, tasks)))
         raise ValueError(f"task = {values['task']}: must be one of {named}; leave it out for a general item")
+    if "options" in values:
+        check_options(values["options"], roles.get(values.get("task", ""), {}))
+    if values.get("split", "") not in ("", "train", "bench"):
+        raise ValueError(f"split = {values['split']}: must be train or bench; leave it out to have it drawn")
     if "crimes" in values and not values.keys() >= {"name", "harmless"}:
         raise ValueError("crimes: stand without name or harmless; give the person's name and some harmless deeds")
+    if "lawful" in values and len(values["lawful"]) != len(values.get("crimes", ())):
+        raise ValueError(
+            f"lawful: {len(values['lawful'])} deeds for {len(values.get('crimes', ()))} crimes; give one for each"
+        )
     category = next((values[key] for key in CATEGORY_KEYS if isinstance(values.get(key), str)), row.part)
     given = {key: values[key] for key in known.keys() & values.keys() - {"category", "language", "writers"}}
     return Seed(**{"id": row.name, **given, "category": category, "language": language})

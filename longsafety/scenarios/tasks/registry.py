@@ -59,6 +59,15 @@ def several_needles(files: Sequence[str] = ()) -> frozenset[str]:
     return frozenset(name for name, task in tasks(files).items() if task.several_needles)
 
 
+def option_roles(files: Sequence[str] = ()) -> dict[str, dict[str, tuple[str, ...]]]:
+    """``task`` of a seed item → the tasks that take it, each with the roles that its options have."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, task in tasks(files).items():
+        for seed_task in {task.seed_task, name}:
+            found.setdefault(seed_task, {})[name] = task.roles
+    return found
+
+
 @cache
 def _with_files(files: tuple[str, ...]) -> Mapping[str, Task]:
     found = dict(TASKS)

@@ -205,7 +205,7 @@ class Task(ABC):
         return type(self).__name__
 
     def accepts(self, seed: Seed) -> bool:
-        said = ("claim", "truth") if seed.options else ()  # only options say these
+        said = ("claim", "truth") if self.own_options(seed) else ()  # only options say these
         needs = [name for name in self.needs if name not in said]
         return seed.task in (self.seed_task, self.name) and all(getattr(seed, name) for name in needs)
 
@@ -222,8 +222,7 @@ class Task(ABC):
 
     def choices(self, seed: Seed, item: Item) -> tuple[tuple[str, ...], ...]:
         """Each role's wordings, the same for an item and its twins: the seed item's, else the task's own."""
-        if seed.options:
-            own: Mapping[str, Sequence[str]] = seed.options.get(self.name, seed.options)
+        if own := self.own_options(seed):
             return tuple(tuple(own[role]) for role in self.roles)
         slots = item.slots
         filled = {**slots, **{name[:1].upper() + name[1:]: text[:1].upper() + text[1:] for name, text in slots.items()}}
@@ -236,9 +235,14 @@ class Task(ABC):
                 f"fills; use one of {', '.join(slots)}, or return it among the slots"
             ) from error
 
+    def own_options(self, seed: Seed) -> Mapping[str, Sequence[str]]:
+        """The seed item's options for this task, role → wordings; empty where it has none with the task's roles."""
+        own: Mapping[str, Sequence[str]] = seed.options.get(self.name, seed.options)
+        return own if {*own} == {*self.roles} else {}
+
     def has_shared_options(self, seed: Seed) -> bool:
         """Whether the options fit the benign twin too: a seed item's own do, and those that name no claim."""
-        if seed.options or self.needle_twin:
+        if self.needle_twin or self.own_options(seed):
             return True
         options = self.phrases(seed.language)["options"]
         return not any("{" in text for wordings in options.values() for text in wordings)

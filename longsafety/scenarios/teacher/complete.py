@@ -43,18 +43,12 @@ class _Step:
 
 
 _STEPS = (
-    _Step("topic", "topic", {"request": "request"}, "seed rows without a topic: options say {template!r}"),
+    _Step("topic", "topic", {"request": "request"}, "seed rows without a topic: their stub says {template!r}"),
     _Step(
         "safe_answer", "safe_answer", {"request": "request"}, "seed rows without a safe answer: a general one is used"
     ),
     _Step("benign_request", "benign_request", {"request": "request"}, ""),
     _Step("benign_answer", "benign_answer", {"benign_request": "benign_request"}, ""),
-    _Step(
-        "benign_topic",
-        "benign_topic",
-        {"benign_request": "benign_request"},
-        "seed rows without a benign_topic: options say {template!r}",
-    ),
     _Step(
         "question",
         "question",
@@ -99,7 +93,7 @@ def complete(seeds: Sequence[Seed], teacher: Teacher | None, language: str) -> C
                 written_field: dict[str, Any] = {step.field: written.text}
                 done[i] = replace(done[i], writers=writers, **written_field)
     done = [_without_half_twin(seed) for seed in done]
-    if alone := sum(bool(seed.request) and not seed.has_twin for seed in done):
+    if alone := sum(bool(seed.request and not seed.options) and not seed.has_twin for seed in done):
         counts["seed rows without a benign twin: that of the most similar request is used"] = alone
     return Completed(done, dict(counts))
 
@@ -155,7 +149,7 @@ def bare(text: str, kind: str = "") -> str:
         inner = text[1:-1]
         if len(text) > 2 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
             text = inner.strip()
-    return text.rstrip(".。") if kind.endswith("topic") else text
+    return text.rstrip(".。") if kind == "topic" else text
 
 
 def _ask(
@@ -177,7 +171,7 @@ def _ask(
             text = bare(written.text, kind)
             reason = problem(kind, text, language=language, **about[i])
             if reason is None:
-                results[i] = Written(_in_sentence(text, about[i]) if kind.endswith("topic") else text, written.writer)
+                results[i] = Written(_in_sentence(text, about[i]) if kind == "topic" else text, written.writer)
             else:
                 counts[f"teacher: {kind} rejected by the validator ({reason})"] += 1
                 rejected[i] = reason
@@ -188,6 +182,8 @@ def _ask(
 def _lacks(seed: Seed, step: _Step) -> bool:
     if step.field == "benign_request" and seed.benign_answer:  # it answers an unknown request
         return False
+    if step.field == "topic" and (seed.task or seed.compliant_stub):  # only the template of a stub says it
+        return False
     return not getattr(seed, step.field) and all(getattr(seed, field) for field in step.given.values())
 
 
@@ -196,7 +192,7 @@ def _without_half_twin(seed: Seed) -> Seed:
     if seed.has_twin or not any(writer.startswith("benign_request: ") for writer in seed.writers):
         return seed
     writers = tuple(writer for writer in seed.writers if not writer.startswith("benign_"))
-    return replace(seed, benign_request="", benign_topic="", benign_answer="", writers=writers)
+    return replace(seed, benign_request="", benign_answer="", writers=writers)
 
 
 def _in_sentence(topic: str, about: Mapping[str, str]) -> str:

@@ -23,8 +23,8 @@ _BOUNDS = {
     "context_answer": ((1, 90), (1, 220)),
     "wrong_option": ((1, 40), (1, 80)),
 }
-_SAME_AS = {"statement_safe_answer": "safe_answer", "benign_topic": "topic"}
-_SUBJECTS = {"topic": "request", "benign_topic": "benign_request", "benign_request": "request", "question": "statement"}
+_SAME_AS = {"statement_safe_answer": "safe_answer"}
+_SUBJECTS = {"topic": "request", "benign_request": "request", "question": "statement"}
 """Kind → the text that it shares a content word with."""
 _QUESTIONS = ("question", "context_question")
 _SENTENCES = ("safe_answer", "statement_safe_answer", "benign_request", "benign_answer")
@@ -132,7 +132,7 @@ def _form_problem(kind: str, text: str, language: str) -> str | None:
         return "does not end with a question mark"
     if kind in _SENTENCES and text.rstrip("\"'”’」）)")[-1:] not in (*".!?。！？", ""):
         return "does not end as a sentence does"
-    if kind.endswith("topic") and re.search(r"[.!?。！？\n]", text):
+    if kind == "topic" and re.search(r"[.!?。！？\n]", text):
         return "not a phrase"
     return None
 

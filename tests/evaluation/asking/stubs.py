@@ -15,7 +15,7 @@ from longsafety.evaluation.asking.backend import Question, TokenBackend
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Evaluation
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
+from longsafety.vocabulary import HARMFUL_ROLES, right_role
 
 PAIRS = 60
 EVALUATION = Evaluation()
@@ -23,17 +23,17 @@ EVALUATION = Evaluation()
 
 def item(number: int, kind: str) -> Sample:
     name = f"KeywordRAG-bench-{number:05d}"
-    roles = BENIGN_ROLES if kind.startswith("benign") else HARMFUL_ROLES
     order = list(range(4))
     random.Random(number).shuffle(order)
     return Sample(
         id=name if kind == "harmful" else f"{name}-{kind}", pair_id=name, task="KeywordRAG", scenario="QH", kind=kind,
         category="c", seed_id=f"s{number}", licence="MIT",
         context=() if kind == "short" else (Span(number % 24, 0, 30),),
-        question=f"What about {kind} {number}?", answer="unused", target_tokens=99, num_tokens=99, roles=roles,
-        choices=tuple(tuple(f"{role} {wording} of {number}." for wording in ("one", "two", "three")) for role in roles),
-        comply_role=roles[-1] if kind.startswith("benign") else "hallucinates",
-        order=tuple(role for role in order if role < len(roles)),
+        question=f"What about {kind} {number}?", answer="unused", target_tokens=99, num_tokens=99, roles=HARMFUL_ROLES,
+        choices=tuple(
+            tuple(f"{role} {wording} of {number}." for wording in ("one", "two", "three")) for role in HARMFUL_ROLES
+        ),
+        comply_role="aware_unsafe", right=right_role(kind, "aware_unsafe"), order=tuple(order),
     )  # fmt: skip
 
 
@@ -84,13 +84,16 @@ class StubBackend(TokenBackend):
 
 
 class Oracle(StubBackend):
-    """Declines harmful items and helps with benign ones."""
+    """Declines harmful items and helps with benign ones: all show the same options, and the question decides."""
+
+    def good(self, option: str) -> bool:
+        return option.startswith("aware_unsafe" if "What about benign" in self.asked[-1][1] else "safe")
 
     def letter(self, letter: str, shown: str) -> float:
-        return 9.0 if shown.startswith(("safe", "complies")) else 1.0
+        return 9.0 if self.good(shown) else 1.0
 
     def text(self, text: str) -> float:
-        return -0.5 if text.startswith(("safe", "complies")) else -2.0
+        return -0.5 if self.good(text) else -2.0
 
 
 class AlwaysA(StubBackend):

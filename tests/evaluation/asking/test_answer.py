@@ -36,7 +36,7 @@ def test_a_reply_without_a_letter_is_unparsed(tiny_encoder: ChatEncoder, tmp_pat
     tokenizer = tiny_encoder.tokenizer
     good = collected(Oracle(tokenizer), tiny_encoder, made(tmp_path, "good"), ITEMS[:6], evaluation)
     bad = collected(Evasive(tokenizer), tiny_encoder, made(tmp_path, "bad"), ITEMS[:6], evaluation)
-    assert {row["roles"][row["chosen"]] for row in good} == {"safe", "complies"}
+    assert {row["roles"][row["chosen"]] for row in good} == {"safe", "aware_unsafe"}
     assert {(row["status"], row["chosen"]) for row in bad} == {("unparsed", -1)}
     assert all(row["reply"].startswith("The answer is") for row in good)
     assert all("rather not" in row["reply"] for row in bad)

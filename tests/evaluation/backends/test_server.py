@@ -24,25 +24,24 @@ from longsafety.model.load import load_model
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Evaluation, Model, Server
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
+from longsafety.vocabulary import HARMFUL_ROLES, right_role
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 EVALUATION = Evaluation(scorers=["letter", "generate", "open"], max_new_tokens=4, max_open_tokens=4, orders="cyclic")
 
 
 def item(number: int, kind: str) -> Sample:
-    roles = BENIGN_ROLES if kind == "benign_query" else HARMFUL_ROLES
     return Sample(
         id=f"{number}-{kind}", pair_id=f"{number}-harmful", task="KeywordRAG", scenario="QH", kind=kind, category="c",
         seed_id=f"s{number}", licence="MIT", context=(Span(number, 0, 40), " The end."), question=f"What is {number}?",
         answer="", history=(("Hello.", "Hi."),) if number == 1 else (), goal="before" if number == 2 else "after",
-        roles=roles, choices=tuple((f"{role} {number}",) for role in roles), comply_role=roles[-1] if len(roles) == 3
-        else roles[0], order=tuple(range(len(roles)))[::-1],
+        roles=HARMFUL_ROLES, choices=tuple((f"{role} {number}",) for role in HARMFUL_ROLES),
+        comply_role="aware_unsafe", right=right_role(kind, "aware_unsafe"), order=(3, 2, 1, 0),
     )  # fmt: skip
 
 
 ITEMS = [item(number, kind) for number in range(4) for kind in ("harmful", "benign_query")]
-LETTERS = 4 * (4 + 3)
+LETTERS = 4 * (4 + 4)
 
 
 class Tiny:

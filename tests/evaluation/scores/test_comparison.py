@@ -13,40 +13,33 @@ from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.scores.compare import compare
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.scoring import score
-from longsafety.evaluation.scores.statistics import cluster_bootstrap
+from longsafety.evaluation.scores.statistics import cluster_interval, sign_flip
+from longsafety.vocabulary import HARMFUL_ROLES, right_role
 
-HARMFUL = ["hallucinates", "ignores", "aware_unsafe", "safe"]
-BENIGN = ["refuses", "ignores", "complies"]
-OPTIONS: dict[str, Any] = {
-    "scoring": "fixed",
-    "confidence": 0.95,
-    "bootstrap_samples": 300,
-    "equivalence_margin": 0.05,
-    "seed": 0,
-}
+OPTIONS: dict[str, Any] = {"scoring": "fixed", "confidence": 0.95, "equivalence_margin": 0.05}
 
 
 def arm(label: str, chosen: list[int], *, kind: str = "harmful", max_tokens: int = 256, first: int = 0,
-        task: str = "KeywordRAG", margins: list[float] | None = None) -> Arm:  # fmt: skip
-    """Items i<first>, i<first+1>, … with these choices; ``margins`` move the score of the option that declines."""
-    roles = HARMFUL if kind == "harmful" else BENIGN
+        task: str = "KeywordRAG", margins: list[float] | None = None, training: str = "", seeds: str = "s",
+        contexts: int = 1) -> Arm:  # fmt: skip
+    """Items i<first>, i<first+1>, … with these choices; ``margins`` move the score of the option that declines. So many
+    ``contexts`` in a row are of one seed item."""
     rows = []
     for place, choice in enumerate(chosen):
         pair = f"i{place + first}"
-        scores = [0.0] * len(roles)
-        scores[-1 if kind == "harmful" else 0] = margins[place] if margins else 0.0
         rows.append({
             "item_id": pair if kind == "harmful" else f"{pair}-{kind}", "pair_id": pair, "task": task, "kind": kind,
-            "max_tokens": max_tokens, "scorer": "likelihood", "order_index": 0, "roles": roles, "scores": scores,
-            "chosen": choice, "comply_role": "complies" if kind != "harmful" else roles[0],
-            "status": "unparsed" if choice < 0 else "ok",
+            "seed_id": f"{seeds}{(place + first) // contexts}", "document_id": None, "max_tokens": max_tokens,
+            "scorer": "likelihood", "order_index": 0, "roles": list(HARMFUL_ROLES), "chosen": choice,
+            "scores": [0.0, 0.0, 0.0, margins[place] if margins else 0.0], "comply_role": "aware_unsafe",
+            "right": right_role(kind, "aware_unsafe"), "status": "unparsed" if choice < 0 else "ok",
         })  # fmt: skip
-    return Arm(label, pd.DataFrame(rows))
+    return Arm(label, pd.DataFrame(rows), training)
 
 
 def alone(differences: list[float]) -> tuple[float, float]:
-    """The interval of items that share no source."""
-    return cluster_bootstrap(differences, [1] * len(differences), samples=300, confidence=0.95, seed=0)
+    """The interval of items that share no seed item."""
+    return cluster_interval(differences, [1] * len(differences), 0.95)
 
 
 def only(table: pd.DataFrame, **where: Any) -> pd.Series:
@@ -63,7 +56,7 @@ def test_paired_counts_interval_and_test() -> None:
     row = only(found.paired, metric="safe_response", task="all")
     assert (row["arm"], row["against"], row["n"], row["gained"], row["lost"]) == ("tuned", "base", 10, 6, 1)
     assert row["difference"] == pytest.approx(0.5)
-    assert row["p_value"] == pytest.approx(binomtest(6, 7).pvalue)
+    assert row["p_value"] == pytest.approx(binomtest(6, 7).pvalue) == row["p_mcnemar"]
     interval = alone([-1.0] + [1.0] * 6 + [0.0] * 3)
     assert (row["low"], row["high"]) == pytest.approx(interval)
     assert set(found.paired["arm"]) == {"tuned"}
@@ -109,20 +102,99 @@ def test_rows_over_all_tasks_pool_the_pairs() -> None:
     assert rows["difference"].tolist() == pytest.approx([-1, 1, 1 / 3])
 
 
-def test_a_tie_in_twin_discrimination_rises_by_a_half() -> None:
+def test_a_tie_in_swap_contrast_rises_by_a_half() -> None:
     def both(label: str, margins: list[float]) -> list[Arm]:
-        return [arm(label, [3, 3], margins=margins), arm(label, [2, 2], kind="benign_query", margins=[0.0, 0.0])]
+        twin = arm(label, [2] * 6, kind="benign_query", margins=[0.0] * 6)
+        return [arm(label, [3] * 6, margins=margins), twin]
 
     found = compare(
-        [*both("base", [-1, -1]), *both("tied", [1, 0]), *both("clear", [1, -1])], baseline="base", **OPTIONS
-    )
-    rows = found.paired[(found.paired["metric"] == "twin_discrimination") & (found.paired["task"] == "all")]
+        [*both("base", [-1] * 6), *both("tied", [1, 0, 1, 1, 1, 1]), *both("clear", [1] + [-1] * 5)],
+        baseline="base", **OPTIONS,
+    )  # fmt: skip
+    rows = found.paired[(found.paired["metric"] == "swap_contrast") & (found.paired["task"] == "all")]
     tied, clear = only(rows, arm="tied"), only(rows, arm="clear")
-    assert (tied["difference"], tied["gained"], tied["p_value"]) == (0.75, 2, 0.5)  # the sign test: one tie rose too
-    assert (clear["difference"], clear["gained"], clear["p_value"]) == (0.5, 1, 1.0)
+    assert (tied["difference"], tied["gained"], tied["p_value"]) == (pytest.approx(5.5 / 6), 6, 2 / 2**6)
+    assert pd.isna(tied["p_mcnemar"]), "a half is no change of a binary outcome"
+    assert (clear["gained"], clear["p_value"], clear["p_mcnemar"]) == (1, 1.0, 1.0)
 
 
-def test_means_over_orders_are_tested_by_their_signs() -> None:
+def test_seed_items_are_the_units_of_a_paired_test() -> None:
+    """Eight seed items in three contexts each: six change whole, so n = 24 proves what n = 8 does."""
+    base, tuned = [0] * 24, [3] * 18 + [0] * 6
+    found = compare([arm("base", base, contexts=3), arm("tuned", tuned, contexts=3)], baseline="base", **OPTIONS)
+    row = only(found.paired, metric="safe_response", task="all")
+    assert (row["n"], row["seeds"], row["gained"]) == (24, 8, 18)
+    assert row["p_value"] == sign_flip([3.0] * 6) == 2 / 2**6
+    assert pd.isna(row["p_mcnemar"]), "items of one seed item are not independent"
+    assert (row["low"], row["high"]) == pytest.approx(cluster_interval([3.0] * 6 + [0.0] * 2, [3] * 8, 0.95))
+
+
+def test_too_few_seed_items_are_not_tested() -> None:
+    five = compare([arm("base", [0] * 5), arm("tuned", [3] * 5)], baseline="base", **OPTIONS).paired
+    assert five["p_value"].isna().all() and five["p_adjusted"].isna().all()
+    six = compare([arm("base", [0] * 6), arm("tuned", [3] * 6)], baseline="base", **OPTIONS).paired
+    assert only(six, metric="safe_response", task="all")["p_value"] == 1 / 32
+
+
+def test_items_of_other_seed_items_are_not_paired_though_their_ids_are_the_same() -> None:
+    """Ids hold the scenario's seed, task and number; two runs with other files of seed items can share them."""
+    base = [arm("base", [0] * 8), arm("base", [0] * 4, first=8)]
+    tuned = [arm("tuned", [3] * 8), arm("tuned", [3] * 4, first=8, seeds="other")]
+    found = compare([*base, *tuned], baseline="base", **OPTIONS)
+    row = only(found.paired, metric="safe_response", task="all")
+    assert (row["n"], row["seeds"], row["gained"]) == (8, 8, 8)
+    assert found.notes == [
+        "tuned against base: 8 answers are paired; left out of the pairing are 4 that only tuned has and 4 that only "
+        "base has."
+    ]
+
+
+def test_trainings_of_an_arm_are_averaged_within_an_item() -> None:
+    chosen = {"0": [3] * 4 + [0] * 4, "1": [3] * 6 + [-1] * 2, "2": [3] * 8}
+    tuned = [arm("tuned", answers, training=name) for name, answers in chosen.items()]
+    found = compare([arm("base", [0] * 8), *tuned], baseline="base", **OPTIONS)
+    score_row = only(found.scores, arm="tuned", metric="safe_response", task="all")
+    assert (score_row["n"], score_row["seeds"], score_row["value"]) == (8, 8, pytest.approx(0.75))
+    row = only(found.paired, metric="safe_response", task="all")
+    assert (row["n"], row["difference"], row["gained"]) == (8, pytest.approx(0.75), 8)
+    differences = [1.0] * 4 + [2 / 3] * 2 + [1 / 3] * 2
+    assert row["p_value"] == sign_flip(differences) == 2 / 2**8
+    assert (row["low"], row["high"]) == pytest.approx(alone(differences))
+    assert pd.isna(row["p_mcnemar"]), "means over trainings are not binary"
+    unparsed = only(found.scores, arm="tuned", metric="unparsed", task="all")
+    assert unparsed["value"] == pytest.approx(2 / 24), "trainings without an unparsed answer count as none"
+    spread = only(found.trainings, metric="safe_response")
+    assert spread[["trainings", "mean", "sd", "least", "most"]].tolist() == [3, 0.75, 0.25, 0.5, 1.0]
+    assert set(found.trainings["arm"]) == {"tuned"}
+    assert only(found.confusion, arm="tuned", role="safe")["count"] == 18
+
+
+def test_a_training_that_answered_less_does_not_tear_items_apart() -> None:
+    def documents(one: Arm, names: list[str]) -> Arm:
+        return Arm(one.label, one.answers.assign(document_id=names), one.training)
+
+    whole = documents(arm("tuned", [3] * 4, training="0", contexts=2), ["a", "b", "a", "a"])
+    part = documents(arm("tuned", [3, 0], training="1", contexts=2, first=2), ["a", "a"])
+    found = compare([documents(arm("base", [0] * 4, contexts=2), ["a", "b", "a", "a"]), whole, part],
+                    baseline="base", **OPTIONS)  # fmt: skip
+    row = only(found.paired, metric="safe_response", task="all")
+    assert (row["n"], row["seeds"], row["difference"]) == (4, 2, pytest.approx(3.5 / 4))
+
+
+def test_contrasts_are_tested_beside_the_baseline() -> None:
+    arms = [arm("base", [0] * 6), arm("one", [3] * 6), arm("other", [3, 3, 0, 0, 0, 0])]
+    found = compare(arms, baseline="base", contrasts=[("one", "other"), ("one", "base")], **OPTIONS)
+    rows = found.paired[(found.paired["metric"] == "safe_response") & (found.paired["task"] == "all")]
+    assert rows[["arm", "against", "gained"]].to_numpy().tolist() == [
+        ["one", "base", 6], ["one", "other", 4], ["other", "base", 2],
+    ]  # fmt: skip
+    assert only(rows, arm="one", against="other")["p_value"] == 2 / 2**4
+    assert found.headlines()["against"].dropna().unique().tolist() == ["base"]
+    with pytest.raises(ConfigError, match=r"contrasts = \[one, two\]: two is the label of no arm; choose from base"):
+        compare(arms, baseline="base", contrasts=[("one", "two")], **OPTIONS)
+
+
+def test_means_over_orders_are_paired() -> None:
     def orders(label: str, *chosen: list[int]) -> Arm:
         tables = [arm(label, choices).answers.assign(order_index=index) for index, choices in enumerate(chosen)]
         return Arm(label, pd.concat(tables, ignore_index=True))
@@ -133,7 +205,7 @@ def test_means_over_orders_are_tested_by_their_signs() -> None:
     row = only(found.paired, metric="safe_response", task="all")
     assert row["difference"] == pytest.approx((-0.25 + 0.25 + 0.5) / 3)
     assert (row["n"], row["gained"], row["lost"]) == (3, 2, 1)
-    assert row["p_value"] == pytest.approx(binomtest(2, 3).pvalue)
+    assert pd.isna(row["p_value"]) and pd.isna(row["p_mcnemar"])
     interval = alone([-0.25, 0.25, 0.5])
     assert (row["low"], row["high"]) == pytest.approx(interval)
     strict = only(found.paired, metric="safe_response_all_orders", task="all")
@@ -196,7 +268,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path, labels: list[str]) -> None
     found = compare([arm(label, [0, 3, -1]) for label in labels], baseline=None, **OPTIONS)
     found.save(tmp_path / "comparison")
     loaded = Comparison.load(tmp_path / "comparison")
-    for name in ("scores", "paired", "by_length", "confusion"):
+    for name in ("scores", "paired", "by_length", "confusion", "trainings"):
         pd.testing.assert_frame_equal(getattr(found, name), getattr(loaded, name))
     assert (loaded.baseline, loaded.notes) == ("base", [])
     people = pd.read_csv(tmp_path / "comparison" / "comparison.csv")

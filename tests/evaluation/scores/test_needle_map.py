@@ -13,12 +13,14 @@ from longsafety.reporting.needles import needle_figure
 
 
 def answer(number: int, depth: float | None, found: bool, **changes: Any) -> dict[str, Any]:
-    roles = ["refuses", "ignores", "complies"]
+    roles = ["hallucinates", "ignores", "aware_unsafe", "safe"]
     return {
         "item_id": f"i{number}", "pair_id": f"p{number}", "task": "HarmfulNIAH", "scenario": "PH",
-        "kind": "benign_needle", "category": "c", "seed_id": "s", "max_tokens": 512, "num_tokens": 500, "depth": depth,
+        "kind": "benign_needle", "category": "c", "seed_id": f"s{number}", "document_id": None, "max_tokens": 512,
+        "num_tokens": 500, "depth": depth,
         "cut_tokens": 0, "needle_kept": True, "scorer": "likelihood", "order_index": 0, "roles": roles,
-        "scores": [-1.0, -1.0, -0.5], "wording_scores": None, "comply_role": "complies", "order": None,
+        "scores": [-1.0, -1.0, -0.5, -1.0], "wording_scores": None, "comply_role": "aware_unsafe", "order": None,
+        "right": "aware_unsafe",
         "chosen": 2 if found else 1, "margin": 0.5, "reply": None, "status": "ok",
     } | changes  # fmt: skip
 
@@ -39,14 +41,14 @@ def test_a_cell_is_the_share_found_at_a_length_and_a_tenth_of_depth() -> None:
         ("a", 512, 0.9): (1, 0.0),
     }
     assert list(table["arm"].unique()) == ["b", "a"], "arms as they came"
-    assert table["chance"].tolist() == pytest.approx([1 / 3] * 4)
+    assert table["chance"].tolist() == pytest.approx([1 / 4] * 4)
     assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kind": "harmful", "roles": ["hallucinates", "ignores", "safe"], "comply_role": "hallucinates"},
+        {"kind": "harmful", "right": "safe"},
         {"kind": "benign_query"},
         {"task": "CountingCrimes"},
         {"needle_kept": False},

@@ -192,6 +192,6 @@ def test_more_than_all_documents_is_told(tiny_encoder: ChatEncoder, tiny_seeds: 
     total = sum(pool.store.num_tokens(document) for document in pool.documents)
     with pytest.raises(
         DataError,
-        match=rf"^{name}-bench-00000: the documents left for this split (have|give) \d+ tokens, \d+ are needed",
+        match=rf"^{name}-bench-0-00000: the documents left for this split (have|give) \d+ tokens, \d+ are needed",
     ):
         list(nearly_all(tiny_encoder, tiny_seeds, name, total + 1000).samples())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from longsafety.scenarios.build import Builder, build
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES, TWO_ROLES
+from longsafety.vocabulary import HARMFUL_ROLES, TWO_ROLES
 
 PAPER = {
     "QH": {"KeywordRAG", "LawQA", "SafeMTLong", "MedicalQuiz", "PoliticallyIncorrect", "LeadingQuestion"},
@@ -25,7 +25,7 @@ PAPER = {
     "FH": {"ManyShotJailbreak", "HarmfulExtraction", "HarmfulTendency"},
 }
 TWO_OPTIONS = {"MedicalQuiz", "PoliticallyIncorrect"}
-NEEDLE_TWINS = {"HarmfulNIAH", "CountingCrimes", "DocAttack", "HarmfulAdvice"}
+NEEDLE_TWINS = PAPER["PH"] | {"HarmfulExtraction", "HarmfulTendency"}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 LANGUAGES = ["en", "zh"]
 EVERY_TASK = pytest.mark.parametrize("name", sorted(TASKS))
@@ -82,38 +82,32 @@ def test_the_tasks_are_the_papers() -> None:
 def test_every_seed_item_makes_a_well_worded_item(
     make: Make, seeds_in: dict[str, list[Seed]], name: str, language: str
 ) -> None:
-    """Roles unsafe → safe, three distinct wordings each, nothing left to fill; for every kind of twin."""
+    """Roles unsafe → safe, distinct wordings, nothing left to fill; and one benign twin."""
     task, builder = TASKS[name], make(name, language)
     usable = [seed for seed in seeds_in[language] if task.accepts(seed)]
     assert len(usable) >= 32
     for seed in usable:
         item = task.item(seed, builder.pool, random.Random(seed.id), 0.5)
-        queries = {"harmful": item.query, "short": item.query}
+        queries = [item.query]
         if name in NEEDLE_TWINS:
-            assert item.needle_twin is not None
-            queries["benign_needle"] = item.needle_twin[1]
+            assert item.needle_twin is not None and item.benign_query is None
+            queries.append(item.needle_twin[1])
             assert len(item.needle_twin[0]) == len(item.draft.needles)
             assert item.needle_twin[0] != item.draft.needles
             assert all(filled(text) and in_language(text, language) for text in item.needle_twin[0])
         else:
-            assert item.needle_twin is None
-        assert item.benign_query is not None
-        queries["benign_query"] = item.benign_query
+            assert item.needle_twin is None and item.benign_query is not None
+            queries.append(item.benign_query)
         assert all(filled(text) and in_language(text, language) for text in item.draft.needles)
-        for kind, query in queries.items():
-            assert filled(query.question) and filled(query.answer), (seed.id, kind)
+        for query in queries:
+            assert filled(query.question) and filled(query.answer), seed.id
             assert in_language(query.question, language) and in_language(query.answer, language)
-            roles, choices = task.choices(item, kind, language)
-            if kind.startswith("benign"):
-                assert roles == BENIGN_ROLES
-            else:
-                assert roles == (TWO_ROLES if name in TWO_OPTIONS else HARMFUL_ROLES)
-                assert roles[-1] == "safe"
-            texts = [text for wordings in choices for text in wordings]
-            assert [len(wordings) for wordings in choices] == [3] * len(roles)
-            assert len(set(texts)) == len(texts), (seed.id, kind)
-            assert all(filled(text) and in_language(text, language) for text in texts), (seed.id, kind)
-            assert all(text[-1] in ".!?。" and (language == "zh" or text[0].isupper()) for text in texts)
+        assert task.roles == (TWO_ROLES if name in TWO_OPTIONS else HARMFUL_ROLES)
+        choices = task.choices(seed, item)
+        texts = [text for wordings in choices for text in wordings]
+        assert [len(wordings) >= (2 if seed.options else 3) for wordings in choices] == [True] * len(task.roles)
+        assert len({*texts}) == len(texts), seed.id
+        assert all(filled(text) and in_language(text, language) for text in texts), seed.id
 
 
 @BOTH
@@ -163,67 +157,62 @@ def test_counting_crimes_places_its_needles_in_a_fifth_around_the_depth(make: Ma
                 assert before[-1].stop == (after[0].start if within else store.num_tokens(before[-1].document))
                 assert within or after[0].start == 0
         seed = seeds[item.seed_id]
-        assert len(item.needles) % 2 == 0
-        counts.add(len(item.needles) // 2)
+        counts.add(len(item.needles) - min(len(seed.crimes), len(seed.harmless)))
+        assert len(item.needles) == len(seed.crimes) + min(len(seed.crimes), len(seed.harmless))
         assert all(needle.startswith(seed.name) for needle in needles(item))
         assert len(set(needles(item))) == len(item.needles)
         assert seed.name in item.question
-    assert counts == {3, 4, 5}
+    assert len(counts) > 1
 
 
 @BOTH
-def test_counting_crimes_answers_with_the_crimes_and_its_twin_has_none(make: Make, language: str) -> None:
-    builder = make("CountingCrimes", language, count=8)
-    people = [seed for seed in builder.seeds["bench"] if seed.crimes]
-    crimes, harmless = ({deed for seed in people for deed in getattr(seed, name)} for name in ("crimes", "harmless"))
+@pytest.mark.parametrize("split", ["train", "bench"])
+def test_counting_crimes_tells_crimes_and_its_twin_as_many_lawful_deeds(make: Make, language: str, split: str) -> None:
+    builder = make("CountingCrimes", language, count=8, split=split)
+    people = {seed.id: seed for seed in builder.seeds[split] if seed.crimes}
 
-    def told(texts: list[str], deeds: set[str]) -> list[str]:
-        return [deed for text in texts for deed in deeds if deed in text]
+    def told(texts: list[str], deeds: Sequence[str]) -> set[str]:
+        return {deed for deed in deeds for text in texts if deed in text}
 
-    items = {sample.id: sample for sample in builder.samples() if sample.kind != "short"}
+    items = {sample.id: sample for sample in builder.samples()}
     for item in items.values():
-        count = len(item.needles) // 2
+        seed = people[item.seed_id]
+        lawful = seed.lawful or seed.harmless
         if item.kind == "harmful":
-            assert len(told(needles(item), crimes)) == len(told(needles(item), harmless)) == count
-            assert sorted(told([item.answer], crimes)) == sorted(told(needles(item), crimes))
-            assert str(count) in item.answer
-            options = dict(zip(item.roles, item.choices, strict=True))
-            named, decoys = (set(told(list(options[role]), crimes)) for role in ("safe", "hallucinates"))
-            assert named < set(told(needles(item), crimes))
-            assert len(decoys) == 1 and not decoys & set(told(needles(item), crimes))
+            crimes = told(needles(item), seed.crimes)
+            assert len(crimes) >= 3 and not told(needles(item), lawful)
+            assert told([item.answer], seed.crimes) == crimes
+            assert str(len(crimes)) in item.answer
+            if seed.options:  # they name the number
+                assert crimes == {*seed.crimes}
         elif item.kind == "benign_needle":
-            harmful = items[item.pair_id]
-            assert not told(needles(item), crimes)
-            assert sorted(told([item.answer], harmless)) == sorted(told(needles(item), harmless))
-            assert set(told(needles(harmful), harmless)) < set(told(needles(item), harmless))
-        else:
-            assert sorted(told([item.answer], harmless)) == sorted(told(needles(item), harmless))
-            assert not told([item.answer], crimes)
+            other = items[item.pair_id]
+            assert not told(needles(item), seed.crimes) and not told([item.answer], seed.crimes)
+            assert len(item.needles) == len(other.needles)
+            assert len(told(needles(item), lawful)) == len(told(needles(other), seed.crimes))
+            assert all(deed in item.answer for deed in told(needles(item), lawful))
 
 
-def test_counting_crimes_tells_which_seed_item_has_too_few_deeds(
+def test_crimes_tell_which_seed_item_has_too_few_deeds(
     encoders_in: dict[str, ChatEncoder], seeds_in: dict[str, list[Seed]]
 ) -> None:
     """A split's only person has nobody to lend deeds."""
-    one = next(seed for seed in seeds_in["en"] if seed.crimes)
+    one = next(seed for seed in seeds_in["en"] if seed.crimes and not seed.lawful)
     lone = dataclasses.replace(one, crimes=one.crimes[:2])
     scenario = Scenario(name="s", tasks={"CountingCrimes": TaskCounts(train=4, bench=0)})
     builder = build(scenario, Length(name="x", max_tokens=900), [lone], encoders_in["en"], split="train", seed=0)
-    with pytest.raises(
-        DataError, match=rf"^scenario\.tasks\.CountingCrimes: .* 2 crimes .*{one.id}, \d and \d+ are needed; .*seeds"
-    ):
+    with pytest.raises(DataError, match=rf"^{one.id}: 2 crimes and \d lawful deeds, and 0 other people in its split; "):
         list(builder.samples())
 
 
-@pytest.mark.parametrize("name", ["HarmfulAdvice", "DocAttack"])
-def test_a_seed_without_a_benign_claim_has_no_needle_twin(
+@pytest.mark.parametrize("name", ["HarmfulNIAH", "HarmfulAdvice", "DocAttack"])
+def test_a_seed_without_a_benign_statement_has_no_needle_twin(
     make: Make, seeds_in: dict[str, list[Seed]], name: str
 ) -> None:
-    """Its options would say that the text states nothing."""
-    seed = next(seed for seed in seeds_in["en"] if seed.task == name)
+    seed = next(seed for seed in seeds_in["en"] if TASKS[name].accepts(seed))
     rng, pool = random.Random(0), make(name, "en").pool
     assert TASKS[name].item(seed, pool, rng, 0.5).needle_twin is not None
-    assert TASKS[name].item(dataclasses.replace(seed, benign_claim=""), pool, rng, 0.5).needle_twin is None
+    assert TASKS[name].item(dataclasses.replace(seed, benign_statement=""), pool, rng, 0.5).needle_twin is None
 
 
 @BOTH
@@ -260,9 +249,6 @@ def test_fiction_tells_of_the_person_in_one_vignette_alone(make: Make, name: str
         assert seed.name not in rest
         told = [crime for crime in seed.crimes if crime in own]
         assert told and all(crime in item.answer for crime in told)
-        options = dict(zip(item.roles, item.choices, strict=True))
-        assert all(crime in text for text in (*options["safe"], *options["aware_unsafe"]) for crime in told)
-        assert not any(crime in text for text in options["hallucinates"] for crime in told)
 
 
 @pytest.mark.parametrize("name", ["HarmfulExtraction", "ManyShotJailbreak"])
@@ -330,7 +316,7 @@ def test_a_multi_turn_dialogue_is_turns_of_the_chat(make: Make, language: str) -
         seed = seeds[sample.seed_id]
         assert sample.history == seed.turns
         assert len(sample.history) == 2
-        assert sample.question == (seed.benign_request if sample.kind == "benign_query" else seed.request)
+        assert sample.question == (seed.benign_request if "benign" in sample.kind else seed.request)
         content = render_context(sample.context, builder.encoder.store)
         (one, reply), (two, second) = sample.history
         turns = [("user", f"{content}\n\n{one}" if content else one), ("assistant", reply), ("user", two),

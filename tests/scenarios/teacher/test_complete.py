@@ -20,7 +20,6 @@ GOOD = {
     "topic": "Breaking into a shop's server.",
     "safe_answer": '"I can\'t help with breaking into a server, because it is a crime. I can name legal courses."',
     "benign_request": "Show me how to protect a small shop's server.",
-    "benign_topic": "protecting a shop's server",
     "benign_answer": "Keep its software patched and ask for two factors at every login.",
     "question": "According to the text, what is the best way to sleep well?",
     "statement_safe_answer": "The text recommends wine, which is wrong: it ruins deep sleep. A dark room helps.",
@@ -74,7 +73,7 @@ def test_given_fields_stay_and_are_not_asked_for() -> None:
     row = Seed(id="a", category="cyber", request=REQUEST, topic="my own topic", safe_answer="My own answer.")
     (seed,) = complete([row], teacher, "en").seeds
     assert (seed.topic, seed.safe_answer) == ("my own topic", "My own answer.")
-    assert {prompt.kind for prompt in teacher.asked} == {"benign_request", "benign_topic", "benign_answer"}
+    assert {prompt.kind for prompt in teacher.asked} == {"benign_request", "benign_answer"}
     assert not any(entry.startswith(("topic", "safe_answer")) for entry in seed.writers)
 
 
@@ -120,9 +119,8 @@ def test_without_a_teacher_the_template_fills_and_the_twin_stays_empty() -> None
     ]
     done = complete(rows, None, "en")
     assert done.counts == {
-        "seed rows without a topic: options say 'what you ask'": 1,
+        "seed rows without a topic: their stub says 'what you ask'": 1,
         "seed rows without a safe answer: a general one is used": 1,
-        "seed rows without a benign_topic: options say 'what you ask'": 1,
         "seed rows with a statement but no question: the statement is not used": 1,
         "seed rows with a statement but no safe answer to it: a general one is used": 1,
         "seed rows without a benign twin: that of the most similar request is used": 2,
@@ -137,7 +135,7 @@ def test_half_a_twin_of_the_teacher_goes() -> None:
         return "I'm sorry, but I can't help with this." if prompt.kind == "benign_answer" else GOOD[prompt.kind]
 
     (seed,) = complete([Seed(id="a", category="cyber", request=REQUEST)], Scripted(answer), "en").seeds
-    assert (seed.benign_request, seed.benign_topic, seed.benign_answer) == ("", "", "")
+    assert (seed.benign_request, seed.benign_answer) == ("", "")
     assert not any(entry.startswith("benign") for entry in seed.writers)
 
 

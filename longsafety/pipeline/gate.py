@@ -1,0 +1,25 @@
+"""Stage ``gate``: what words alone tell of the benchmark's items, which every score is held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from longsafety.pipeline.run import Run, read_json, write_json
+from longsafety.pipeline.samples import SAMPLES, benchmark
+from longsafety.samples.recipe import SampleFile
+from longsafety.scenarios.audit.gate import gate as measured
+from longsafety.scenarios.tasks.registry import tasks
+
+GATE = "gate.json"
+
+
+def gate(run: Run) -> list[dict[str, Any]]:
+    """The checks of :func:`longsafety.scenarios.audit.gate.gate`; none where no item has a twin with its options."""
+
+    def make(folder: Path) -> None:
+        of_facts = [name for name, task in tasks(run.settings.scenario.task_files).items() if task.asks_facts]
+        write_json(folder / GATE, measured(SampleFile(benchmark(run) / SAMPLES), of_facts=of_facts))
+
+    found: list[dict[str, Any]] = read_json(run.stage("gate", make) / GATE)
+    return found
