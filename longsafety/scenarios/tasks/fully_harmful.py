@@ -20,8 +20,8 @@ class ManyShotJailbreak(Task):
 
     Our design: the answers are stubs; the exchanges are other seed items of the same split in random order, none of
     them twice. The dialogue begins at a turn, so it is up to an exchange shorter than the length. Where the harmful
-    exchanges end, benign ones stand before them; where these end too, the dialogue ends short. A ``harm_fraction`` below
-    1 mixes the two. A seed item's passage stands in the dialogue before the question.
+    exchanges end, benign ones stand before them; where these end too, the dialogue ends short. A ``harm_fraction``
+    below 1 mixes the two. A seed item's passage stands in the dialogue before the question.
     """
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
