@@ -51,7 +51,9 @@ def answer(number: int, kind: str, chosen: int, **changes: Any) -> dict[str, Any
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory: pytest.TempPathFactory) -> list[Arm]:
     path = tmp_path_factory.mktemp("answers") / "answers.parquet"
-    rows = [answer(number, kind, number % 3) for number in range(3) for kind in ("harmful", "benign_needle")]
+    rows = [
+        answer(number, kind, number % 3) for number in range(3) for kind in ("harmful", "benign_needle", "no_question")
+    ]
     write_answers(rows, path)
     return [Arm(label, read_answers(path), training) for label, training in (("base", ""), ("mix", "0"), ("mix", "1"))]
 
@@ -69,6 +71,7 @@ def written(arms: list[Arm], tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "confusion.parquet": pd.read_parquet(folder / "confusion.parquet"),
         "needles.csv": needle_map(arms, confidence=0.95),
         "trainings.csv": found.trainings,
+        "controls.csv": found.controls,
     }
     assert all(len(table) for table in tables.values())
     return {name: list(table.columns) for name, table in tables.items()}
@@ -76,7 +79,7 @@ def written(arms: list[Arm], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 FILES = (
     *("scores.parquet", "scores.csv", "comparison.csv", "confusion.parquet"),
-    *("letters.csv", "wordings.csv", "bins.csv", "needles.csv", "trainings.csv"),
+    *("letters.csv", "wordings.csv", "bins.csv", "needles.csv", "trainings.csv", "controls.csv"),
 )
 
 
