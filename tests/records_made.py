@@ -37,7 +37,7 @@ def _row(task: str, number: int, kind: str, scores: list[float], **other: Any) -
     return {
         "item_id": pair if kind == "harmful" else f"{pair}-{kind}", "pair_id": pair, "task": task,
         "scenario": TASKS[task][0], "kind": kind, "category": "c", "seed_id": f"seed-{task}-{number}",
-        "num_tokens": 500, "depth": None, "order_index": 0, "roles": ROLES, "scores": scores,
+        "num_tokens": 500, "document_id": None, "depth": None, "order_index": 0, "roles": ROLES, "scores": scores,
         "wording_scores": [[s] for s in scores],
         "comply_role": ROLES[COMPLIES], "right": ROLES[COMPLIES if benign else 1 if kind == "absent" else SAFE],
         "order": None, "chosen": int(np.argmax(scores)), "status": "ok", **other,

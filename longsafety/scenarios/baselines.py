@@ -44,7 +44,7 @@ def _short_safety(builder: Builder, count: int) -> Iterator[Sample]:
     usable = [item for item in builder.seeds["short_safety"] if item.request and item.safe_answer]
     encoder = builder.encoder
     for index in range(count if usable else 0):
-        item = usable[index % len(usable)]
+        item = usable[index % len(usable)].in_turn(index // len(usable))
         name = f"short_safety-{index:05d}"
         yield Sample(
             id=name,

@@ -200,7 +200,7 @@ class _TaskBuilder:
 
     def item(self, index: int, target_tokens: int) -> Iterator[Sample]:
         builder, encoder, goal = self.builder, self.builder.encoder, self.builder.scenario.goal
-        seed = self.seeds[index % len(self.seeds)]
+        seed = self.seeds[index % len(self.seeds)].in_turn(index // len(self.seeds) if builder.split == "train" else 0)
         name = f"{self.name}-{index:05d}"
         rng = random.Random(name)
         item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])

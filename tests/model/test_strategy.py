@@ -188,7 +188,7 @@ def test_two_ranks_train_as_one(hardware: str, make: Make, alone: Callable[[str]
 
 @pytest.mark.slow
 @needs_deepspeed
-@pytest.mark.parametrize(("stage", "how"), [(2, "SIGTERM"), pytest.param(3, "SIGKILL", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("stage", "how"), [pytest.param(2, "SIGTERM", marks=pytest.mark.soak), (3, "SIGKILL")])
 def test_a_sharded_training_that_was_ended_goes_on(
     stage: int, how: str, make: Make, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -207,6 +207,7 @@ def test_a_sharded_training_that_was_ended_goes_on(
     assert_alike(tmp_path, alone("full"))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @needs_deepspeed
 @pytest.mark.parametrize("stage", [3])
@@ -218,6 +219,7 @@ def test_adapters_train_in_a_sharded_training(
     assert_alike(tmp_path, alone("lora"))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @needs_deepspeed
 @pytest.mark.parametrize(("stage", "model"), [(3, {"gradient_checkpointing": "full"})])
@@ -256,6 +258,7 @@ def test_recomputed_activations_and_offloaded_shards(make: Make, alone: Callable
     assert_alike(tmp_path, alone("full"))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @needs_deepspeed
 def test_bfloat16_weights_are_saved_from_their_float32_originals(make: Make, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tests.conftest import Place
 
 DATA = ["seeds", "corpus", "samples", "benchmark", "short_safety", "long_align"]
-ALL = [*DATA, "audit", "weights", "answers", "run"]
+ALL = [*DATA, "audit", "gate", "weights", "answers", "run"]
 FROM_SAMPLES = ["samples", "long_align", "audit", "weights", "answers", "run"]
-FROM_BENCHMARK = ["benchmark", "audit", "answers", "run"]
+FROM_BENCHMARK = ["benchmark", "audit", "gate", "answers", "run"]
 
 
 def moved(before: Addresses, after: Addresses) -> set[str]:
@@ -103,6 +103,7 @@ FILES = [
     ("scenarios/tasks/query_harmful.py", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
     ("scenarios/assemble.py", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
     ("scenarios/audit/audit.py", ["audit"]),
+    ("scenarios/audit/gate.py", ["audit", "gate", "run"]),
     ("scenarios/baselines.py", ["short_safety", "long_align", "weights", "answers", "run"]),
     ("data/mix.py", ["weights", *EVALUATION]),
     ("data/schedule.py", ["weights", *EVALUATION]),
@@ -122,7 +123,7 @@ FILES = [
     ("planning/asking.py", []),
     ("tracking/store.py", []),
     ("configuration/compose.py", []),
-    ("settings.py", []),
+    ("settings/data.py", []),
     ("errors.py", []),
     ("formats/export.py", []),
 ]

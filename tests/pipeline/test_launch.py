@@ -171,6 +171,7 @@ def test_killed_in_training_and_in_asking_it_ends_as_if_it_had_not_been(place: P
     assert answered == lines(single.stage("answers") / "answers.jsonl")
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_killed_five_times_in_training_the_weights_are_those_of_a_training_that_was_not(
     place: Place, single: Place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,12 @@ class Seed:
     request: str = ""
     topic: str = ""
     safe_answer: str = ""
+    safe_answers: tuple[str, ...] = ()
+    """The same in other words; training samples of the seed item take their turn through all of them."""
     benign_request: str = ""
     benign_topic: str = ""
     benign_answer: str = ""
+    benign_answers: tuple[str, ...] = ()
     question: str = ""
     statement: str = ""
     benign_statement: str = ""
@@ -58,6 +61,11 @@ class Seed:
     licence: str = "unknown"
     writers: tuple[str, ...] = ()
     """Who wrote what the row did not bring: ``field: writer``."""
+
+    def in_turn(self, turn: int) -> Seed:
+        """The item with the answers of its ``turn``-th use, from 0."""
+        safe, benign = (self.safe_answer, *self.safe_answers), (self.benign_answer, *self.benign_answers)
+        return replace(self, safe_answer=safe[turn % len(safe)], benign_answer=benign[turn % len(benign)])
 
     @property
     def has_twin(self) -> bool:

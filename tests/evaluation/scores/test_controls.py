@@ -28,7 +28,7 @@ def test_each_item_is_held_against_its_own_control_and_the_seed_items_are_counte
     whole = table[table["task"] == "all"].set_index("arm")
     assert (whole["n"] == 24).all() and (whole["seeds"] == 8).all() and set(whole["control"]) == {"no_question"}
     assert whole.loc["a", "difference"] == 1.0 and whole.loc["b", "difference"] == 0.0
-    # Eight seed items, not 24 items: the least p-value is 2 in 2^8; two arms double it (Benjamini and Hochberg).
+    # Eight seed items, not 24 items: the least p-value is 2 in 2^8. Benjamini and Hochberg over two arms doubles it.
     assert whole.loc["a", "p_value"] == pytest.approx(2 / 2**8)
     assert whole.loc["a", "p_adjusted"] == pytest.approx(4 / 2**8)
     assert whole.loc["b", "p_value"] == 1.0
