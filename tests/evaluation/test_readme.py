@@ -21,7 +21,7 @@ from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.evaluation.scores.scoring import METRICS, score
 from longsafety.evaluation.scores.totals import totals
-from longsafety.reporting.comparison_view import TITLES, ComparisonView
+from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.record import RunRecord
 from longsafety.tracking.values import headline_metrics, run_metrics
 from longsafety.vocabulary import HARMFUL_ROLES, right_role
@@ -130,7 +130,7 @@ def matches(found: dict[str, float], names: list[str], metrics: str) -> None:
 def test_the_metrics_of_mlflow_are_documented(
     record_of: Callable[..., RunRecord], comparison_of: Callable[..., Any]
 ) -> None:
-    metrics = "(?:" + "|".join(TITLES) + ")"
+    metrics = "(?:" + "|".join(METRICS) + ")"
     record, comparison = record_of("longsafety"), comparison_of()
     suite = {"task": "arc_easy", "metric": "acc", "value": 0.5, "stderr": 0.1}
     record.capability.append(suite)
