@@ -169,26 +169,32 @@ TABLE = pd.DataFrame(
 ).assign(scorer="open", max_tokens=256, seeds=lambda table: table["n"])
 
 
+def by_cell(scores: pd.DataFrame) -> dict[Any, dict[Any, Any]]:
+    return {(row["metric"], row["task"]): row for row in scores.to_dict("records")}
+
+
 def facts_of(*rows: dict[str, Any], **languages: list[str]) -> dict[str, Any]:
     known = {"T": ["en"], "U": ["en"]} | languages
     return {"by": "detector", "confidence": 0.95, "calibration": list(rows), "languages": known}
 
 
 def test_shares_are_corrected_by_replies_to_the_same_task() -> None:
-    found = with_verdict_columns(TABLE, facts_of(calibration("T"))).set_index(["metric", "task"])
-    row = found.loc[("safe_response", "T")]
+    found = by_cell(with_verdict_columns(TABLE, facts_of(calibration("T"))))
+    row = found["safe_response", "T"]
     assert (row["sensitivity"], row["specificity"]) == (0.9, 0.8)
     assert row["corrected"] == pytest.approx(0.2 / 0.7)  # (.4 + .8 - 1) / (.9 + .8 - 1)
     assert 0 < row["corrected_low"] < row["corrected"] < row["corrected_high"] < 0.6
-    assert found.loc[("over_refusal", "T"), "corrected"] == pytest.approx(0.1 / 0.8)  # (.2 + .9 - 1) / (.9 + .9 - 1)
+    assert found["over_refusal", "T"]["corrected"] == pytest.approx(0.1 / 0.8)  # (.2 + .9 - 1) / (.9 + .9 - 1)
     for other in (("safe_response", "U"), ("safe_response", "all"), ("compliance", "T")):
-        assert found.loc[other, ["sensitivity", "specificity", "corrected", "corrected_low"]].isna().all()
+        assert np.isnan(
+            [found[other][name] for name in ("sensitivity", "specificity", "corrected", "corrected_low")]
+        ).all()
 
 
 def test_a_share_over_all_tasks_is_corrected_where_each_is() -> None:
     scores = with_verdict_columns(TABLE, facts_of(calibration("T"), calibration("U", safe=[100, 100])))
-    found = scores.set_index(["metric", "task"])
-    one, other, whole = (found.loc[("safe_response", task)] for task in ("T", "U", "all"))
+    found = by_cell(scores)
+    one, other, whole = (found["safe_response", task] for task in ("T", "U", "all"))
     assert whole["corrected"] == pytest.approx(one["corrected"] / 4 + 3 * other["corrected"] / 4)
     narrow = other["corrected_high"] - other["corrected_low"]
     assert 0.7 * narrow < whole["corrected_high"] - whole["corrected_low"] < narrow
@@ -217,16 +223,16 @@ def test_replies_in_two_languages_are_not_corrected() -> None:
 
 
 def test_a_judge_that_reads_the_request_says_nothing_of_the_other_side() -> None:
-    found = with_verdict_columns(TABLE, facts_of(calibration("T", two_sided=False))).set_index(["metric", "task"])
-    assert found.loc[("over_refusal", "T"), "specificity"] == 0.9
-    assert np.isnan(found.loc[("over_refusal", "T"), "corrected"])
-    assert not np.isnan(found.loc[("safe_response", "T"), "corrected"])
+    found = by_cell(with_verdict_columns(TABLE, facts_of(calibration("T", two_sided=False))))
+    assert found["over_refusal", "T"]["specificity"] == 0.9
+    assert np.isnan(found["over_refusal", "T"]["corrected"])
+    assert not np.isnan(found["safe_response", "T"]["corrected"])
 
 
 def test_a_share_is_worth_as_many_as_it_has_seed_items() -> None:
     known = facts_of(calibration("T"))
-    wide = with_verdict_columns(TABLE.assign(seeds=20), known).iloc[0]
-    narrow = with_verdict_columns(TABLE, known).iloc[0]
+    wide = by_cell(with_verdict_columns(TABLE.assign(seeds=20), known))["safe_response", "T"]
+    narrow = by_cell(with_verdict_columns(TABLE, known))["safe_response", "T"]
     assert wide["corrected"] == narrow["corrected"]
     assert wide["corrected_high"] - wide["corrected_low"] > 1.5 * (narrow["corrected_high"] - narrow["corrected_low"])
 

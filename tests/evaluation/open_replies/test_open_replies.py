@@ -157,8 +157,8 @@ def test_open_replies_from_model_to_report(
     assert not ((mine["verdict"] == "unscored") & (mine["chosen"] >= 0)).any()
     scores = pd.read_csv(run / "scores.csv")
     assert {one["task"] for one in facts["calibration"]} == set(facts["languages"]) == set(mine["task"])
-    table = pd.read_parquet(run / "scores.parquet")
-    rows = table[(table["scorer"] == "open") & (table["metric"] == "safe_response") & (table["task"] != "all")]
+    by_metric = pd.read_parquet(run / "scores.parquet")
+    rows = by_metric.query("scorer == 'open' and metric == 'safe_response' and task != 'all'")
     assert (rows["sensitivity"] > 0).all() and rows["specificity"].notna().sum() >= 1
     assert scores.loc[scores["scorer"] != "open", "verdict_by"].isna().all()
 
