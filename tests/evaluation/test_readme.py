@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
-from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
+from longsafety.evaluation.open_replies.corrections import with_verdict_columns
+from longsafety.evaluation.open_replies.rules import rules
+from longsafety.evaluation.open_replies.verdicts import Request, give_verdicts, verdict_facts
 from longsafety.evaluation.scorers import SCORERS
 from longsafety.evaluation.scores.biases import bias_tables
 from longsafety.evaluation.scores.compare import compare
@@ -51,7 +53,9 @@ def answer(number: int, kind: str, chosen: int, **changes: Any) -> dict[str, Any
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory: pytest.TempPathFactory) -> list[Arm]:
     path = tmp_path_factory.mktemp("answers") / "answers.parquet"
-    rows = [answer(number, kind, number % 3) for number in range(3) for kind in ("harmful", "benign_needle")]
+    rows = [
+        answer(number, kind, number % 3) for number in range(3) for kind in ("harmful", "benign_needle", "no_question")
+    ]
     write_answers(rows, path)
     return [Arm(label, read_answers(path), training) for label, training in (("base", ""), ("mix", "0"), ("mix", "1"))]
 
@@ -69,6 +73,7 @@ def written(arms: list[Arm], tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "confusion.parquet": pd.read_parquet(folder / "confusion.parquet"),
         "needles.csv": needle_map(arms, confidence=0.95),
         "trainings.csv": found.trainings,
+        "controls.csv": found.controls,
     }
     assert all(len(table) for table in tables.values())
     return {name: list(table.columns) for name, table in tables.items()}
@@ -76,7 +81,7 @@ def written(arms: list[Arm], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 FILES = (
     *("scores.parquet", "scores.csv", "comparison.csv", "confusion.parquet"),
-    *("letters.csv", "wordings.csv", "bins.csv", "needles.csv", "trainings.csv"),
+    *("letters.csv", "wordings.csv", "bins.csv", "needles.csv", "trainings.csv", "controls.csv"),
 )
 
 
@@ -96,7 +101,9 @@ def test_the_columns_of_answers_are_documented() -> None:
 def test_the_columns_of_verdicts_are_documented() -> None:
     reply = {"scorer": "open", "roles": ["unsafe", "safe"], "scores": [float("nan")] * 2, "comply_role": "unsafe"}
     rows = pd.DataFrame([dict.fromkeys(answers_schema.names) | answer(0, "harmful", 0, **reply, reply="I cannot.")])
-    judged, facts = give_verdicts(rows, {}, judge=None, **SETTINGS)
+    known: Any = {"items": {"i0": Request("How?", "en")}, "rules": rules(), "judge": None, "scoring": "fixed"}
+    judged = give_verdicts(rows, **known)
+    facts = verdict_facts(judged, confidence=0.95, **known)
     scores = score(judged, **SETTINGS)
     added = set(with_verdict_columns(scores, facts).columns) - set(scores.columns)
     text = README.split("With open replies also ")[1].split(".\n")[0]

@@ -36,7 +36,7 @@ ITEMS = [
 
 
 def chosen(**rules: Any) -> tuple[set[str], dict[str, int]]:
-    found = select_items(ITEMS, Evaluation(select=Select(**rules)))
+    found = select_items(ITEMS, Evaluation(select=Select(**rules), controls=[]))
     return {one.id for one in found.items}, found.left_out
 
 
@@ -86,6 +86,23 @@ def test_a_rule_that_leaves_nothing_is_named(rules: dict[str, Any], line: str) -
         chosen(**rules)
 
 
+def test_blind_controls_follow_their_items() -> None:
+    items = [one.replace(seed_id=f"s{one.pair_id}") for one in ITEMS]
+    found = select_items(items, Evaluation(select=Select(tasks=["LawQA"], limit=2))).items
+    assert [one.kind for one in found] == ["harmful", "benign_query", "short", "no_question", "other_question"] * 2
+    for at in (0, 5):
+        item, *_, without, other = found[at : at + 5]
+        assert (without.question, other.question != item.question) == ("", True)
+        assert {one.pair_id for one in found[at : at + 5]} == {item.id}
+        assert {one.seed_id for one in (without, other)} == {item.seed_id}, "a control is of its item's seed item"
+        assert (without.choices, without.order, without.context) == (item.choices, item.order, item.context)
+        assert other.question in {
+            one.question for one in items if one.seed_id != item.seed_id and one.task == item.task
+        }
+    one_seed = select_items(ITEMS, Evaluation(select=Select(limit=1))).items
+    assert [one.kind for one in one_seed] == ["harmful", "benign_query", "short", "no_question"], "no other seed item"
+
+
 def test_twins_that_no_item_has_are_an_error() -> None:
     only = [one for one in ITEMS if one.kind == "benign_query"]
     with pytest.raises(ConfigError, match=r"evaluation\.twins = \[short\]: leaves none of 10 items; "):
@@ -96,7 +113,7 @@ def test_items_without_options_need_a_scorer_that_reads_none() -> None:
     bare = [*ITEMS, item(9, roles=(), choices=(), order=())]
     with pytest.raises(ConfigError, match=r"scorers = \[likelihood, letter\]: DocAttack-9 \(of 1 such items\) has no "):
         select_items(bare, Evaluation())
-    assert len(select_items(bare, Evaluation(select=Select(max_tokens=500))).items) == len(ITEMS)
+    assert len(select_items(bare, Evaluation(select=Select(max_tokens=500), controls=[])).items) == len(ITEMS)
 
 
 @pytest.mark.parametrize(

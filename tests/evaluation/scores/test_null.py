@@ -12,7 +12,7 @@ from longsafety.evaluation.scores.statistics import mcnemar_exact, sign_flip
 from longsafety.vocabulary import HARMFUL_ROLES, right_role
 from tests.benchmarks.null import COUNTS, LEVEL, SAFE, Structure, rates
 
-DRAWS = 300
+DRAWS = 200
 SLACK = 3 * np.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
 """Three standard errors of a rate over so many draws."""
 
@@ -38,8 +38,7 @@ def _within(seeds: np.ndarray) -> list[tuple[int, int]]:
 
 def test_no_test_rejects_too_often_under_the_null() -> None:
     structure = Structure.of_benchmark()
-    found = [row for cells in ("all", "DocAttack", "CountingCrimes", "each")
-             for row in rates(structure, draws=DRAWS, cells=cells)]  # fmt: skip
+    found = rates(structure, draws=DRAWS, cells=("all", "DocAttack", "CountingCrimes", "each"))
     assert len(found) == 8 * 4
     for row in found:
         assert max(row.sign_flip, row.interval) < LEVEL + SLACK, row
@@ -57,9 +56,9 @@ def test_tests_that_take_items_for_independent_would_reject_half_of_the_time() -
 
 
 def test_an_effect_is_found_and_a_difference_of_the_margin_is_not_called_equal() -> None:
-    found = rates(Structure.of_benchmark(), draws=60, effect=0.2, cells="all")
+    found = rates(Structure.of_benchmark(), draws=60, effect=0.2, cells=("all",))
     assert min(row.sign_flip for row in found) > 0.95
-    at_margin = rates(Structure.of_benchmark(), draws=DRAWS, effect=0.05, cells="all")
+    at_margin = rates(Structure.of_benchmark(), draws=DRAWS, effect=0.05, cells=("all",))
     assert max(row.equivalent for row in at_margin) < LEVEL + SLACK
 
 
