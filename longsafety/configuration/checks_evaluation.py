@@ -7,6 +7,7 @@ from pathlib import Path
 
 from longsafety.chat.server import server_problems
 from longsafety.evaluation.open_replies.judge import judge_problems
+from longsafety.evaluation.open_replies.rules import rules
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
 from longsafety.evaluation.suites.names import suite_problems
 from longsafety.settings import Settings
@@ -118,6 +119,15 @@ def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if evaluation.judge is not None and "score" in settings.stages:
         for problem in judge_problems(evaluation.judge):
             yield ((problem.split(" ", 1)[0],), problem)
+    asked = evaluation.select.tasks or [name for name, counts in settings.scenario.tasks.items() if counts.bench]
+    built = evaluation.scorers[0] == "open" and evaluation.items.path is None
+    known = rules(settings.scenario.task_files) if built and evaluation.judge is None else {}
+    if known and not any(known[name].detector_decides for name in asked if name in known):
+        yield (
+            ("evaluation.scorers", key),
+            f"evaluation.scorers = [open, …]: none of {', '.join(asked)} is about declining, so without a judge no "
+            "reply is scored; give evaluation.judge, or put another scorer first",
+        )
     if settings.scoring == "official" and evaluation.judge is None:
         yield (
             ("scoring", "evaluation.scorers", key),

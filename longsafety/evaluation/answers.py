@@ -22,6 +22,8 @@ ANSWERS = "answers.parquet"
 ITEM = ["item_id", "scorer", "max_tokens"]
 """The columns that identify an outcome: its answers differ only in the order of the options."""
 UNPARSED = "unparsed"
+UNSCORED = "unscored"
+"""Status of an open reply that nobody judges; it is part of no score."""
 
 answers_schema = pa.schema(
     [
@@ -79,7 +81,7 @@ _ALLOWED = {
     "scenario": get_args(ScenarioName),
     "kind": ITEM_KINDS,
     "scorer": (*SCORERS, RECORDED),
-    "status": ["ok", UNPARSED],
+    "status": ["ok", UNPARSED, UNSCORED],
 }
 
 
@@ -244,8 +246,8 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     yield "right", options.occurrences(options.right) != 1, "must be one of the row's roles"
     chosen = answers["chosen"].to_numpy()
     yield "chosen", (chosen < -1) | (chosen >= options.count), "must be the index of a role, or -1"
-    unparsed = (answers["status"] == UNPARSED).to_numpy()
-    yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is unparsed, and only there"
+    unparsed = (answers["status"] != "ok").to_numpy()
+    yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is not ok, and only there"
     unscored = np.bincount(options.row[np.isnan(options.scores)], minlength=len(answers)) > 0
     read = (answers["scorer"].isin(_UNSCORED) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
     rule = f"must be numbers (all scorers but {', '.join(_UNSCORED)}, and letters that were read off a reply)"

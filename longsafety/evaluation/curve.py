@@ -6,13 +6,14 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.backends.transformers import TransformersBackend
+from longsafety.evaluation.open_replies.rules import Rule
 from longsafety.evaluation.open_replies.verdicts import give_verdicts
 from longsafety.evaluation.scores.scoring import HEADLINES, score
 from longsafety.model.history import History, TrainingCurve
@@ -48,10 +49,16 @@ class Curve(TrainingCurve):
     """
 
     def __init__(
-        self, items: Sequence[Sample], encoder: ChatEncoder, evaluation: Evaluation, training: Training, max_tokens: int
+        self,
+        items: Sequence[Sample],
+        encoder: ChatEncoder,
+        evaluation: Evaluation,
+        training: Training,
+        max_tokens: int,
+        rules: Mapping[str, Rule],
     ) -> None:
         self.items, self.encoder, self.evaluation, self.training = items, encoder, evaluation, training
-        self.max_tokens = max_tokens
+        self.max_tokens, self.rules = max_tokens, rules
 
     def begin(self, folder: Path, start_step: int, num_steps: int, history: History) -> None:
         """Lines after the checkpoint that training goes on from are cut. ``history``'s clock stands while we ask."""
@@ -102,7 +109,7 @@ class Curve(TrainingCurve):
             )  # fmt: skip
             answers = read_answers(Path(folder) / ANSWERS)
         if "open" in self.evaluation.scorers:
-            answers, _ = give_verdicts(answers, {}, judge=None, scoring="fixed", confidence=self.evaluation.confidence)
+            answers = give_verdicts(answers, {}, rules=self.rules, judge=None, scoring="fixed")
         if backend.causal.config._attn_implementation != attention:
             backend.causal.set_attn_implementation(attention)
         for part, mode in modes:
@@ -111,7 +118,7 @@ class Curve(TrainingCurve):
         whole = table[(table["task"] == ALL_TASKS) & table["metric"].isin(HEADLINES)]
         values = {str(metric): float(value) for metric, value in zip(whole["metric"], whole["value"], strict=True)}
         sides = [values[name] for name in ("safe_response", "compliance") if name in values]
-        return {"items": len(self.items), **values, BALANCE: sum(sides) / len(sides)}
+        return {"items": len(self.items), **values, BALANCE: sum(sides) / len(sides) if sides else float("nan")}
 
 
 def keep_best(folder: Path, weights: Path) -> int:

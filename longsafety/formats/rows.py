@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from longsafety.errors import DataError, first_line
@@ -100,27 +101,30 @@ def dataset_rows(
             ) from error
     import datasets
 
-    try:
-        if name is not None:
-            loaded: Any = datasets.load_dataset(name.name, revision=name.revision, split=split)
-        elif _has_card(path):
-            loaded = datasets.load_dataset(str(path), split=split)
-        else:
-            loaded = datasets.load_from_disk(str(path))
-    except Exception as error:  # the libraries raise a dozen unrelated types here
-        raise DataError(
-            f"{_named(source, key)}: {first_line(error, typed=True)}; check the name, its files and the split"
-        ) from error
-    splits = loaded if isinstance(loaded, dict) else {split or str(loaded.split or "train"): loaded}
-    if split is not None and split not in splits:
-        raise DataError(f"{_split_key(key)} = {split}: {source} has {', '.join(sorted(splits))}; choose one of these")
-    for part, dataset in splits.items():
-        if split not in (None, part):
-            continue
-        if columns and {*columns} <= {*dataset.column_names}:
-            dataset = dataset.select_columns(list(columns))
-        for number, values in enumerate(dataset, start=1):
-            yield Row(f"{source} ({part}):{number}", f"{part}:{number}", part, values)
+    with TemporaryDirectory() as cache:  # datasets' own cache knows a folder by its path alone
+        try:
+            if name is not None:
+                loaded: Any = datasets.load_dataset(name.name, revision=name.revision, split=split)
+            elif _has_card(path):
+                loaded = datasets.load_dataset(str(path), split=split, cache_dir=cache)
+            else:
+                loaded = datasets.load_from_disk(str(path))
+        except Exception as error:  # the libraries raise a dozen unrelated types here
+            raise DataError(
+                f"{_named(source, key)}: {first_line(error, typed=True)}; check the name, its files and the split"
+            ) from error
+        splits = loaded if isinstance(loaded, dict) else {split or str(loaded.split or "train"): loaded}
+        if split is not None and split not in splits:
+            raise DataError(
+                f"{_split_key(key)} = {split}: {source} has {', '.join(sorted(splits))}; choose one of these"
+            )
+        for part, dataset in splits.items():
+            if split not in (None, part):
+                continue
+            if columns and {*columns} <= {*dataset.column_names}:
+                dataset = dataset.select_columns(list(columns))
+            for number, values in enumerate(dataset, start=1):
+                yield Row(f"{source} ({part}):{number}", f"{part}:{number}", part, values)
 
 
 def _has_card(path: Path) -> bool:

@@ -11,14 +11,10 @@ from rich.console import Console
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.official.write import write_official
+from longsafety.evaluation.open_replies.corrections import corrected_shares, with_verdict_columns
 from longsafety.evaluation.open_replies.judge import Judge
-from longsafety.evaluation.open_replies.verdicts import (
-    corrected_shares,
-    give_verdicts,
-    judge_request,
-    with_verdict_columns,
-    write_verdicts,
-)
+from longsafety.evaluation.open_replies.rules import rules
+from longsafety.evaluation.open_replies.verdicts import give_verdicts, judge_request, verdict_facts, write_verdicts
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
@@ -64,13 +60,11 @@ def scores(run: Run) -> None:
 def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The answers with verdicts on the open replies, kept in the run's folder; and the facts about the verdicts."""
     evaluation = run.settings.evaluation
-    judged, facts = give_verdicts(
-        answers,
-        {item.id: judge_request(item) for item in SampleFile(benchmark(run) / SAMPLES)},
-        judge=Judge(evaluation.judge, run.cache) if evaluation.judge else None,
-        scoring=run.settings.scoring,
-        confidence=evaluation.confidence,
-    )
+    items = {item.id: judge_request(item) for item in SampleFile(benchmark(run) / SAMPLES)}
+    known, scoring = rules(run.settings.scenario.task_files), run.settings.scoring
+    judge = Judge(evaluation.judge, run.cache) if evaluation.judge else None
+    judged = give_verdicts(answers, items, rules=known, judge=judge, scoring=scoring)
+    facts = verdict_facts(judged, items, rules=known, judge=judge, scoring=scoring, confidence=evaluation.confidence)
     print(f"  {verdict_line(facts)}", flush=True)
     return read_answers(write_verdicts(judged, run.folder)), facts
 

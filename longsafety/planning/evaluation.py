@@ -171,7 +171,7 @@ class _Family:
         """Kind, scorer and tokens of every prompt with a text reply."""
         for kind in [*self.kinds, *self.evaluation.controls]:
             for scorer in self.evaluation.scorers:
-                if kind in CONTROLS and scorer not in CONTROLLED:
+                if (kind in CONTROLS and scorer not in CONTROLLED) or (kind == "absent" and scorer == "open"):
                     continue
                 if scorer in ("letter", "generate"):
                     tokens = self._context(kind) + self._letter() + _ROLES

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longsafety.evaluation.open_replies.labelled import LABELLED
+from longsafety.evaluation.open_replies.references import Reference, references, sampled
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.settings import Settings
 
@@ -29,7 +30,10 @@ class ExternalCalls:
 
 
 def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
-    """The judge sees all open ``replies`` and the labelled ones. Retries after failures are not counted."""
+    """The judge sees all open ``replies``, a sample of the reference replies to each task, and the labelled replies.
+
+    Retries after failures are not counted, nor are the reference replies where the tasks are those of a file.
+    """
     judge = settings.evaluation.judge
     if judge is None or "open" not in settings.evaluation.scorers:
         return
@@ -37,7 +41,18 @@ def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
     fixed = _RUBRIC_TOKENS + judge.max_reply_tokens
     tokens = replies * (fixed + REQUEST_TOKENS + settings.evaluation.max_open_tokens)
     tokens += sum(fixed + len(line) for line in labelled)  # no token is shorter than a byte
-    yield ExternalCalls(f"judge {judge.model}", replies + len(labelled), tokens, judge.budget_tokens)
+    known = _references(settings)
+    tokens += sum(fixed + len((one.request + one.reply).encode()) for one in known)
+    calls = replies + len(labelled) + len(known)
+    yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens)
+
+
+def _references(settings: Settings) -> list[Reference]:
+    """The reference replies that a judge of the built benchmark is measured on."""
+    scenario, items = settings.scenario, settings.evaluation.items
+    names = [] if items.path else [name for name, counts in scenario.tasks.items() if counts.bench]
+    chosen = [name for name in names if name in (settings.evaluation.select.tasks or names)]
+    return [one for name in chosen for one in sampled(references(name, scenario.language))]
 
 
 def teacher_calls(settings: Settings, unknowns: list[str]) -> Iterator[ExternalCalls]:

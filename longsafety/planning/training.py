@@ -12,9 +12,10 @@ from math import ceil
 from typing import Any
 
 from longsafety.model.shape import Shape, shape_of
-from longsafety.planning.evaluation import EvaluationCost, evaluation_cost
+from longsafety.planning.evaluation import CHARACTERS, EvaluationCost, evaluation_cost
 from longsafety.planning.fixes import smallest_fix
 from longsafety.planning.memory import available_memory, training_memory
+from longsafety.scenarios.seeds.shipped import shipped_seeds
 from longsafety.settings import Settings
 
 UTILISATION = 0.4
@@ -77,11 +78,12 @@ def _plan(settings: Settings) -> Plan:
     shape, trains = shape_of(settings.model), bool(settings.data_mix.sources)
     samples = settings.data_mix.budget * training.epochs if trains else 0
     mean = round(length.training_lengths.average)
-    tokens = samples * mean
     unknowns = ["supervised tokens: known once the data is built"]
     if settings.data_mix.budget_unit == "tokens" and trains:
-        samples, tokens = 0, 0
-        unknowns.append("samples and tokens: data_mix.budget counts answer tokens; known once the data is built")
+        answer = _answer_tokens(settings.scenario.language)
+        samples = round(samples / answer)
+        unknowns = [f"samples: data_mix.budget counts supervised tokens; estimated for {answer:.0f} a sample"]
+    tokens = samples * mean
     devices = trainer.devices if isinstance(trainer.devices, int) else 1
     if trainer.devices == "auto" and trainer.accelerator != "cpu":
         unknowns.append("devices: trainer.devices=auto; estimated for one device")
@@ -128,6 +130,13 @@ def _plan(settings: Settings) -> Plan:
         evaluation_hours={gpu: work / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         unknowns=tuple(unknowns),
     )
+
+
+def _answer_tokens(language: str) -> float:
+    """Mean tokens of the shipped safe answers for training, with the one that ends a turn."""
+    seeds = [seed for seed in shipped_seeds(language) if seed.split != "bench"]
+    answers = [seed.safe_answer or seed.statement_safe_answer for seed in seeds]
+    return sum(map(len, answers)) / sum(map(bool, answers)) / CHARACTERS[language] + 1
 
 
 def _token_flops(settings: Settings, shape: Shape, context: int) -> float:

@@ -98,7 +98,7 @@ def uncounted(views: Sequence[ComparisonView]) -> list[tuple[str, str, str, int,
     return [
         (view.scorer, metric.replace("_", " "), arm, length, share.value)
         for view in views
-        for metric in ("unparsed", "unmatched_twins")
+        for metric in ("unparsed", "unscored", "unmatched_twins")
         for arm, length in view.rows()
         if (share := view.share(arm, metric, length)) and share.value > 0
     ]

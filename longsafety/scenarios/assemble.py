@@ -26,6 +26,8 @@ class Filler:
     spans: Iterable[Span] = ()
     backwards: bool = False
     """The side before the needle: a span is cut at its start instead of its end."""
+    whole: bool = False
+    """No span is cut: the one that does not fit is left out, and so is what is farther away."""
     _taken: list[Span] = field(default_factory=list)
     _source: Iterator[Span] | None = None
 
@@ -36,6 +38,8 @@ class Filler:
         taken, left = [], budget
         for span in self._chain():
             if left <= 0:
+                break
+            if self.whole and span.num_tokens > left:
                 break
             use = min(left, span.num_tokens)
             if use == span.num_tokens:
@@ -72,6 +76,9 @@ class Draft:
     """Tokens of the documents that both sides share; None where texts may be repeated."""
     own_paragraph: bool = False
     """Needles are paragraphs of their own, not sentences in one."""
+    may_end_short: bool = False
+    """Where the spans give fewer tokens than the length needs, the context is as long as they are. Whole spans nearly
+    always do."""
     are_needles: bool = True
     """False: what stands at the depths is part of the filler, and no needle."""
 
@@ -86,6 +93,8 @@ class Context:
     depth: float | None
     """As built: the mean over the needles of the tokens before one over all the filler's tokens."""
     num_tokens: int
+    used_up: bool = False
+    """Whether the spans gave fewer tokens than asked for."""
 
 
 def fit(
@@ -118,7 +127,7 @@ def fit(
         sizes = [sum(span.num_tokens for span in stretch) for stretch in stretches]
         total = sum(sizes)
         length = encoder.prompt_length(segments, question, history, goal) + reply
-        if given < num_before + num_after and length < target_tokens - SLACK:
+        if given < num_before + num_after and length < target_tokens - SLACK and not draft.may_end_short:
             raise DataError(
                 f"{where}: the documents left for this split give {given} tokens, {num_before + num_after} are "
                 "needed; give a larger corpus or a smaller length.max_tokens"
@@ -127,7 +136,7 @@ def fit(
         depth = sum(cumulated) / len(cumulated) / max(total, 1) if cumulated else None
         if not draft.are_needles:
             needles, depth = (), None
-        return Context(segments, needles, depth, length)
+        return Context(segments, needles, depth, length, used_up=given < num_before + num_after)
 
     offsets = [0] * (len(draft.needles) - 1)
     empty = build(0, 0)
@@ -150,7 +159,7 @@ def fit(
         excess = context.num_tokens - target_tokens
         if excess <= 0 and context.num_tokens > best.num_tokens:
             best = context
-        if -SLACK <= excess <= 0:
+        if -SLACK <= excess <= 0 or (excess < 0 and context.used_up):
             return context
         # A cut that avoids splitting a character can change the length by three tokens for one. Near the target, steps
         # are therefore of one token and only the longer side's cut moves; before, both sides keep the depth.

@@ -57,7 +57,16 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (["trainer.strategy=fsdp"], "trainer.strategy", " = 'fsdp': should be 'auto', 'ddp' or .*; change the value"),
         (["trainer.strateggy=ddp"], "trainer.strateggy", r" = 'ddp': unknown key; did you mean trainer\.strategy\?"),
         (["training.lr_peak=${nix}"], "training.lr_peak", ": .*'nix' not found; fix the interpolation"),
-        (["data_mix.budget=17"], "data_mix.budget", " = 17: the scenario builds 16 .*; give at most 16, .*"),
+        (
+            ["data_mix.budget=25", "data_mix.budget_unit=samples"],
+            "data_mix.budget",
+            " = 25: the scenario builds 24 .*; give at most 24, .*",
+        ),
+        (
+            ["stages=[build,export]", "export.format=lm_eval", "export.path=new", "export.twins=true"],
+            "export.twins",
+            " = true: only longsafety_bench has columns for twins, and export.format = lm_eval; set export.format=.*",
+        ),
         (["data_mix.sources.longsafety.share=0.5"], "data_mix.sources", ".*sum to 0.5; make them sum to 1"),
         (
             ["training.batch_size=6", "training.packing=none"],

@@ -212,4 +212,29 @@ def test_a_sweep_over_sweep_files_is_refused() -> None:
 
 def test_a_baseline_that_is_no_arm_is_refused_before_the_runs() -> None:
     line = problem("scale=smoke", "+experiment=mix_ablation", "baseline=bsae")
-    assert re.match(r"baseline = '?bsae'?: .*base, short_safety", line)
+    assert re.match(r"baseline = '?bsae'?: no arm of this command; choose one of base, .*longsafety_twins", line)
+
+
+def test_a_baseline_is_an_arm_however_many_its_trainings() -> None:
+    swept = ("scale=smoke", "data_mix=base,longsafety", "seed=0,1")
+    assert {job.baseline for job in settled(*swept, "baseline=base")} == {"base"}
+    assert problem(*swept, "baseline=base seed=0").endswith("choose one of base, longsafety")
+
+
+def test_contrasts_without_their_arms_are_told_before_the_runs() -> None:
+    def told(*arguments: str) -> list[str]:
+        notes: list[str] = []
+        settle(compose_jobs(["scale=smoke", *arguments]), notes.append)
+        return [note for note in notes if note.startswith("contrasts")]
+
+    assert told("+experiment=mix_ablation") == []
+    assert told("+experiment=controls", "seed=0,1") == []
+    arms = "data_mix=base,longsafety,longsafety_twins"
+    assert told("+experiment=mix_ablation", arms) == [
+        "contrasts: longsafety_twins against longsafety_short_twins is left out, because this command has no arm "
+        "longsafety_short_twins; its arms are base, longsafety, longsafety_twins",
+        "contrasts: longsafety against short_safety_long_align is left out, because this command has no arm "
+        "short_safety_long_align; its arms are base, longsafety, longsafety_twins",
+    ]
+    [both] = told("data_mix=base,longsafety", "contrasts=[[one,other]]")
+    assert "has no arm one and no arm other; its" in both

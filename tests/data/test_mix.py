@@ -138,7 +138,8 @@ def test_harmful_items_and_short_twins_are_drawn_of_the_same_pairs() -> None:
 
 @pytest.mark.parametrize(("first", "second"), [("longsafety", "benign_twins"), ("longsafety_short", "benign_short")])
 def test_items_and_benign_twins_are_drawn_of_the_same_pairs(first: str, second: str) -> None:
-    mix = compose(64, **{first: 0.5, second: 0.5})
+    shares: dict[str, Any] = {first: 0.5, second: 0.5}
+    mix = compose(64, **shares)
     pairs = {
         name: {sample.pair_id for sample, source in zip(mix.samples, mix.sources, strict=True) if source == name}
         for name in (first, second)

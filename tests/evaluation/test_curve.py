@@ -63,7 +63,7 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
 def test_a_curve_of_open_replies_goes_by_the_detector(
     tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdicts, "is_refusal", lambda reply: True)
+    monkeypatch.setattr(verdicts, "declines", lambda reply: True)
     monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])
     curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
     rows = read_rows(trained(tmp_path, tiny_cache, *curve) / CURVE)

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from longsafety.evaluation.answers import answers_schema, read_answers, write_answers
-from longsafety.evaluation.open_replies.verdicts import give_verdicts, with_verdict_columns
+from longsafety.evaluation.open_replies.corrections import with_verdict_columns
+from longsafety.evaluation.open_replies.rules import rules
+from longsafety.evaluation.open_replies.verdicts import Request, give_verdicts, verdict_facts
 from longsafety.evaluation.scorers import SCORERS
 from longsafety.evaluation.scores.biases import bias_tables
 from longsafety.evaluation.scores.compare import compare
@@ -99,7 +101,9 @@ def test_the_columns_of_answers_are_documented() -> None:
 def test_the_columns_of_verdicts_are_documented() -> None:
     reply = {"scorer": "open", "roles": ["unsafe", "safe"], "scores": [float("nan")] * 2, "comply_role": "unsafe"}
     rows = pd.DataFrame([dict.fromkeys(answers_schema.names) | answer(0, "harmful", 0, **reply, reply="I cannot.")])
-    judged, facts = give_verdicts(rows, {}, judge=None, **SETTINGS)
+    known: Any = {"items": {"i0": Request("How?", "en")}, "rules": rules(), "judge": None, "scoring": "fixed"}
+    judged = give_verdicts(rows, **known)
+    facts = verdict_facts(judged, confidence=0.95, **known)
     scores = score(judged, **SETTINGS)
     added = set(with_verdict_columns(scores, facts).columns) - set(scores.columns)
     text = README.split("With open replies also ")[1].split(".\n")[0]

@@ -99,9 +99,9 @@ def test_the_official_columns_and_choices_from_unsafe_to_safe(built: Place, tmp_
 
 
 def test_twins_are_exported_where_they_are_asked_for(built: Place, tmp_path: Path) -> None:
-    exported(built, "messages", tmp_path / "set", "export.kinds=[harmful,benign_query]")
-    kinds = [row["kind"] for row in opened(tmp_path / "set")["train"]]
-    assert (kinds.count("harmful"), kinds.count("benign_query"), len(kinds)) == (16, 16, 32)
+    exported(built, "messages", tmp_path / "set", "export.kinds=[harmful,benign_query,benign_needle]")
+    kinds = Counter(row["kind"] for row in opened(tmp_path / "set")["train"])
+    assert kinds["harmful"] == kinds["benign_query"] + kinds["benign_needle"] == 16
 
 
 def test_the_benchmark_is_exported_with_its_twins(built: Place, tmp_path: Path) -> None:
@@ -232,6 +232,7 @@ def test_what_was_exported_can_be_read_and_exported_as_something_else(
     if format == "longsafety_17k":
         for one, two in zip(first["train"], second["train"], strict=True):
             flat = [text for turn in one["content"] for text in (turn["prompt"], turn["output"])]
+            assert one["id"] in two["id"]
             assert [message["content"] for message in two["messages"]] == flat
 
 

@@ -178,8 +178,7 @@ def test_a_saved_dataset_has_its_splits(tmp_path: Path) -> None:
         read(source, split="test")
 
 
-def test_a_folder_with_a_card_has_the_splits_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_a_folder_with_a_card_has_the_splits_it_declares(tmp_path: Path) -> None:
     folder = tmp_path / "bench"
     folder.mkdir()
     write(folder / "one.jsonl", '{"a": 1}\n')
@@ -187,6 +186,14 @@ def test_a_folder_with_a_card_has_the_splits_it_declares(tmp_path: Path, monkeyp
     header = "configs:\n- config_name: default\n  data_files:\n  - split: First\n    path: two.jsonl\n"
     write(folder / "README.md", f"---\n{header}---\n# Card\n")
     assert [(row.part, row.values) for row in read(folder)] == [("First", {"a": 2})]
+
+
+def test_a_folder_with_a_card_is_read_as_it_is_now(tmp_path: Path) -> None:
+    """The library's own cache knows a folder by its path, and gives what it held before."""
+    write(tmp_path / "README.md", "---\nconfigs:\n- config_name: default\n  data_files: a.jsonl\n---\n")
+    for number in range(2):
+        write(tmp_path / "a.jsonl", f'{{"a": {number}}}\n')
+        assert [row.values for row in read(tmp_path)] == [{"a": number}]
 
 
 def test_a_hub_dataset_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ FILES = [
     ("planning/asking.py", []),
     ("tracking/store.py", []),
     ("configuration/compose.py", []),
-    ("settings.py", []),
+    ("settings/data.py", []),
     ("errors.py", []),
     ("formats/export.py", []),
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longsafety.evaluation.open_replies.labelled import LABELLED
+from longsafety.evaluation.open_replies.references import references, sampled
 from longsafety.planning.evaluation import evaluation_cost
 
 if TYPE_CHECKING:
@@ -72,9 +73,14 @@ def test_a_server_is_sent_every_prompt_whole(place: Place) -> None:
 def test_a_judge_has_bounds_and_a_budget(place: Place) -> None:
     judged = ["evaluation.scorers=[open]", "evaluation.twins=[short]", "evaluation.open_prompts=both", *JUDGE]
     [calls] = evaluation_cost(place.settings(*COMMAND, *judged, "evaluation.judge.budget_tokens=1000")).external
-    labelled = LABELLED.read_bytes().splitlines()
-    assert (calls.who, calls.calls, calls.budget) == ("judge j", 13 * 2 * 2 + len(labelled), 1000)
-    assert calls.tokens == 52 * (400 + 200 + 256 + 128) + sum(600 + len(line) for line in labelled)
+    labelled, opened = LABELLED.read_bytes().splitlines(), 13 * 2 * 2
+    built = place.settings(*COMMAND, *judged).scenario
+    names = [task for task, counts in built.tasks.items() if counts.bench]
+    known = [one for task in names for one in sampled(references(task, "en"))]
+    assert 40 * (len(names) - 1) <= len(known) <= 40 * len(names)
+    assert (calls.who, calls.calls, calls.budget) == ("judge j", opened + len(labelled) + len(known), 1000)
+    bytes_known = sum(600 + len((one.request + one.reply).encode()) for one in known)
+    assert calls.tokens == opened * (400 + 200 + 256 + 128) + sum(600 + len(line) for line in labelled) + bytes_known
     assert not evaluation_cost(place.settings(*COMMAND)).external
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,13 @@ from longsafety.settings import Model, Settings
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 EIGHT_B = ["scale=paper", "model=llama3_1_8b", "length=32k", "trainer=deepspeed_zero3", "stages=[plan]"]
+SAMPLES = ["data_mix.budget=17468", "data_mix.budget_unit=samples"]
 LENGTH = 32_512
 MATRICES = 32 * (2 * 4096 * (4096 + 1024) + 3 * 4096 * 14336)
 
 
 def settings(*overrides: str) -> Settings:
-    [job] = settle(compose_jobs([*EIGHT_B, *overrides], None))
+    [job] = settle(compose_jobs([*EIGHT_B, *SAMPLES, *overrides], None))
     return job
 
 
@@ -46,6 +48,15 @@ def test_the_items_own_length_is_planned() -> None:
     assert several.length == "16,384 and 65,024"
     assert several.tokens == several.samples * (8192 + 32512) // 2
     assert plan(settings("length=paper", "model.window=131072")).length == "41,900 on average, at most 130,816"
+
+
+def test_a_budget_of_supervised_tokens_is_estimated_in_samples() -> None:
+    made = plan(settings("data_mix.budget=400000", "data_mix.budget_unit=tokens"))
+    [said] = [line for line in made.unknowns if line.startswith("samples: data_mix.budget counts supervised tokens")]
+    answer = float(re.findall(r"estimated for (\d+) a sample", said)[0])
+    assert 30 < answer < 80
+    assert made.samples == pytest.approx(2 * 400_000 / answer, rel=0.02)
+    assert made.tokens == made.samples * LENGTH
 
 
 def test_eight_billion_parameters_on_eight_gpus() -> None:

@@ -63,21 +63,19 @@ def test_every_role_of_every_task_has_three_wordings() -> None:
 
 
 def test_the_seed_items_pair_by_id(seeds_in: dict[str, list[Seed]]) -> None:
-    """Those for training all do; of the benchmark's, the Chinese ones have English counterparts."""
+    """The Chinese ones have English counterparts, with the same parts; further wordings of an answer may lack."""
     english, chinese = ({seed.id: seed for seed in seeds_in[language]} for language in LANGUAGES)
     assert [len(seeds) for seeds in (english, chinese)] == [len(seeds_in[language]) for language in LANGUAGES]
     assert {*chinese} <= {*english}
-    assert {seed.split for name, seed in english.items() if name not in chinese} <= {"bench"}
     for name, other in chinese.items():
         one = english[name]
         assert (one.language, other.language) == ("en", "zh")
-        assert (one.category, one.task, one.split, one.licence) == (
-            other.category, other.task, other.split, other.licence,
-        ), name  # fmt: skip
-        for field in NAMES:
+        assert (one.task, one.split, one.licence) == (other.task, other.split, other.licence), name
+        assert one.split == "bench" or one.category == other.category, name  # those are told otherwise where need be
+        for field in {*NAMES} - {"safe_answers", "benign_answers"}:
             values = getattr(one, field), getattr(other, field)
             assert bool(values[0]) == bool(values[1]), (name, field)
-            if isinstance(values[0], tuple | dict):
+            if isinstance(values[0], tuple | dict) and one.split != "bench":  # a person's deeds may be told otherwise
                 assert len(values[0]) == len(values[1]), (name, field)
 
 

@@ -69,10 +69,9 @@ def test_listed_documents_are_those_of_the_context(made: dict[str, list[Sample]]
             assert all(0 <= span.start < span.stop <= tiny_encoder.store.num_tokens(span.document) for span in spans)
 
 
-def test_a_many_shot_context_holds_other_exchanges_and_ends_whole(
+def test_a_many_shot_context_holds_other_exchanges_whole_and_none_twice(
     made: dict[str, list[Sample]], tiny_encoder: ChatEncoder
 ) -> None:
-    """The oldest exchange is the one that is cut."""
     for samples in made.values():
         shots = [item for item in items(samples).values() if item.task == "ManyShotJailbreak"]
         assert shots
@@ -80,26 +79,27 @@ def test_a_many_shot_context_holds_other_exchanges_and_ends_whole(
             assert EXCHANGE + item.seed_id not in item.documents
             assert all(name.startswith(EXCHANGE) for name in item.documents)
             spans = [part for part in item.context if isinstance(part, Span)]
-            assert all(span.start == 0 for span in spans[1:])
+            assert all(span.start == 0 for span in spans)
             assert all(span.stop == tiny_encoder.store.num_tokens(span.document) for span in spans)
+            assert len({span.document for span in spans}) == len(spans)
             assert item.question.startswith("User: ")
 
 
-def test_a_many_shot_history_repeats_all_exchanges_but_its_own(
-    tiny_encoder: ChatEncoder, tiny_seeds: list[Seed]
-) -> None:
-    """Where there are few, they come round again, the item's own never."""
+def test_a_many_shot_history_ends_with_the_exchanges(tiny_encoder: ChatEncoder, tiny_seeds: list[Seed]) -> None:
+    """The harmful ones stand next to the question, then benign ones, the item's own never; then it ends."""
     few, store = [seed for seed in tiny_seeds if not seed.task][:4], tiny_encoder.store
     exchanges = exchanges_of(store.ids, few)
-    harmful = exchanges["harmful"]
-    assert set(harmful) == {seed.id for seed in few}
     for seed in few:
         pool = Pool(store, [], [], few, exchanges)
         draft = ManyShotJailbreak().item(seed, pool, random.Random(0), 1.0).draft
-        used = [span.document for span in draft.before.take(2000)]
-        assert set(used) == set(harmful.values()) - {harmful[seed.id]}
-        for start in range(0, len(used) - 3, 3):
-            assert len(set(used[::-1][start : start + 3])) == 3
+        used = [span.document for span in draft.before.take(20_000)][::-1]
+        others = [
+            {number for name, number in exchanges[kind].items() if name != seed.id} for kind in ("harmful", "benign")
+        ]
+        harmful, benign = others
+        assert set(used[: len(harmful)]) == harmful and set(used[len(harmful) :]) == benign
+        assert len(used) == len(harmful) + len(benign)
+        assert draft.may_end_short
 
 
 def test_documents_are_split_by_their_tokens(tiny_encoder: ChatEncoder) -> None:

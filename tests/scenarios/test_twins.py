@@ -196,13 +196,14 @@ def test_texts_are_the_seed_items(made: dict[str, list[Sample]], tiny_seeds: lis
             if sample.task in OF_PERSONS or sample.kind == "absent":
                 continue
             of_statement = sample.task in OF_STATEMENTS
-            question, answer = {
-                (False, False): (seed.request, seed.safe_answer),
-                (False, True): (seed.benign_request, seed.benign_answer),
+            question, *answers = {
+                (False, False): (seed.request, seed.safe_answer, *seed.safe_answers),
+                (False, True): (seed.benign_request, seed.benign_answer, *seed.benign_answers),
                 (True, False): (seed.question, seed.statement_safe_answer),
                 (True, True): (seed.question, seed.benign_statement_answer),
             }[of_statement, "benign" in sample.kind]
-            assert (sample.question.removeprefix("User: "), sample.answer) == (question, answer)
+            assert sample.question.removeprefix("User: ") == question
+            assert sample.answer in answers if split == "train" else sample.answer == answers[0]
             if sample.needles:
                 benign = "benign" in sample.kind
                 assert [sample.context[at] for at in sample.needles] == [

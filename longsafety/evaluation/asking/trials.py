@@ -78,6 +78,8 @@ def trials_of(item: Sample, evaluation: Evaluation) -> list[Trial]:
     for scorer in evaluation.scorers:
         if item.kind in CONTROLS and scorer not in CONTROLLED:
             continue
+        if item.kind == "absent" and scorer == "open":  # nothing harmful to warn of, nothing benign to answer
+            continue
         if scorer in SHOWS_OPTIONS:
             orders = option_orders(item, evaluation.orders)
             trials += [Trial(item, scorer, index, order) for index, order in enumerate(orders)]

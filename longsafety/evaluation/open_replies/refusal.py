@@ -155,7 +155,7 @@ def _after_refusing(clauses: list[_Clause], first: int, delivers: list[int]) -> 
     does, said = [kind for kind, _ in clauses], [_said(*clause) for clause in clauses]
     last = max(place for place, kind in enumerate(does) if Kind.REFUSES in kind)
     concession = next((at for at in range(last + 1, len(does)) if Kind.CONCEDES in does[at]), len(does))
-    offers = any(kind & (Kind.HELPS | Kind.OTHERWISE) for kind in does[concession:])
+    offers = any(kind & (Kind.HELPS | Kind.OTHERWISE | Kind.POINTS | Kind.REDIRECTS) for kind in does[concession:])
     if sum(length for _, length in clauses[concession:]) >= _AN_ANSWER and not offers:
         return False
     if delivers:

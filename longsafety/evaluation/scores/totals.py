@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import UNPARSED
+from longsafety.evaluation.answers import UNPARSED, UNSCORED
 from longsafety.evaluation.scorers import RECORDED
 from longsafety.evaluation.scores.scoring import Scoring, outcomes
 from longsafety.evaluation.scores.statistics import clustered_wilson
@@ -40,6 +40,7 @@ def totals(answers: pd.DataFrame, scorers: Sequence[str], *, scoring: Scoring, c
     if scorer is None:
         return pd.DataFrame(columns=_COLUMNS)
     mine = answers[(answers["scorer"] == scorer) & (answers["kind"] == "harmful")]
+    mine = mine[mine["status"] != UNSCORED]
     parsed = mine["status"] != UNPARSED
     table = table[table["scorer"] == scorer]
     sums, clusters = _sums(table), _clusters(table)

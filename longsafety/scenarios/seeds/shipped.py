@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def shipped_seeds(language: str) -> list[Seed]:
 
     Items for a task of which the benchmark has its own are for training only.
     """
+    return list(_shipped(language))
+
+
+@cache
+def _shipped(language: str) -> tuple[Seed, ...]:
     licence = seed_card()["licence"]
     seeds = [
         Seed(**{key: frozen(value) for key, value in json.loads(line).items()}, language=language, licence=licence)
@@ -32,7 +38,7 @@ def shipped_seeds(language: str) -> list[Seed]:
         for line in entry.read_text("utf-8").splitlines()
     ]
     benched = {seed.task for seed in seeds if seed.split == "bench"}
-    return [replace(seed, split="train") if seed.task in benched and not seed.split else seed for seed in seeds]
+    return tuple(replace(seed, split="train") if seed.task in benched and not seed.split else seed for seed in seeds)
 
 
 def seed_card() -> dict[str, Any]:

@@ -20,4 +20,4 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def one_phrase(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector calls a reply a refusal where it says "I cannot"."""
-    monkeypatch.setattr(verdicts, "is_refusal", lambda reply: "I cannot" in reply)
+    monkeypatch.setattr(verdicts, "declines", lambda reply: "I cannot" in reply)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from longsafety.errors import DataError
 from longsafety.evaluation.open_replies.accuracy import Accuracy, corrected, corrected_interval, measure
-from longsafety.evaluation.open_replies.accuracy_table import accuracy_table
+from longsafety.evaluation.open_replies.accuracy_table import labelled_table, references_table
 from longsafety.evaluation.open_replies.labelled import Labelled
 from longsafety.evaluation.scores.statistics import wilson
 
@@ -95,9 +95,11 @@ def test_rates_that_cannot_be_corrected_are_errors() -> None:
         corrected_interval(3, 5, Accuracy(0, 0, 9, 10), 0.95)
 
 
-def test_the_table_shows_every_group() -> None:
-    console = Console(width=120, record=True, file=StringIO())
-    console.print(accuracy_table())
+def test_the_tables_show_every_group() -> None:
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(references_table())
+    console.print(labelled_table())
     shown = console.export_text()
-    for name in ("all", "language zh", "split held_out", "note partial"):
+    for name in ("all", "language zh", "split held_out", "note partial", "tuned on", "held out", "ManyShotJailbreak"):
         assert name in shown
+    assert "MedicalQuiz" not in shown

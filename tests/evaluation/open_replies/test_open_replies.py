@@ -16,9 +16,9 @@ import yaml
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.asking.backend import TokenBackend
-from longsafety.evaluation.asking.trials import question_sides
+from longsafety.evaluation.asking.trials import question_sides, trials_of
 from longsafety.evaluation.backends.transformers import TransformersBackend
-from longsafety.evaluation.open_replies.verdicts import VERDICTS, give_verdicts, judge_request
+from longsafety.evaluation.open_replies.verdicts import VERDICTS, Request, give_verdicts, judge_request
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.compare import compare
@@ -26,8 +26,8 @@ from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Goal, Sample, Span
 from longsafety.settings import Evaluation
-from longsafety.vocabulary import BENIGN_ROLES, HARMFUL_ROLES
-from tests.evaluation.open_replies.judge_server import Server, fair, labels, rates
+from longsafety.vocabulary import BENIGN_KINDS, HARMFUL_ROLES
+from tests.evaluation.open_replies.judge_server import RULES, Server, fair, labels, rates
 
 OPEN = Evaluation(scorers=["open"])
 pytestmark = pytest.mark.usefixtures("one_phrase")
@@ -37,13 +37,13 @@ pytestmark = pytest.mark.usefixtures("one_phrase")
 
 def item(number: int, kind: str, **changes: Any) -> Sample:
     name = f"T-{number}"
-    roles = BENIGN_ROLES if kind.startswith("benign") else HARMFUL_ROLES
+    benign, roles = kind in BENIGN_KINDS, HARMFUL_ROLES
     values: dict[str, Any] = {
         "id": name if kind == "harmful" else f"{name}-{kind}", "pair_id": name, "task": "T", "scenario": "QH",
         "kind": kind, "category": "c", "seed_id": "s", "licence": "MIT", "answer": "unused", "num_tokens": 40,
         "context": () if kind == "short" else (Span(number, 0, 30),), "question": f"What about {kind} {number}?",
         "roles": roles, "choices": tuple((role,) for role in roles), "order": tuple(range(len(roles))),
-        "comply_role": roles[-1] if kind.startswith("benign") else "hallucinates",
+        "comply_role": "hallucinates", "right": "hallucinates" if benign else "safe",
     }  # fmt: skip
     return Sample(**values | changes)
 
@@ -88,22 +88,26 @@ def test_the_bare_question_is_shown_on_both_sides_of_a_context(tiny_encoder: Cha
     answers = read_answers(tmp_path / ANSWERS)
     assert answers["order_index"].tolist() == [0, 1, 0, 1, 0]
     assert answers["status"].tolist() == ["unparsed"] * 5
-    assert [list(roles) for roles in answers["roles"]] == [["unsafe", "safe"]] * 2 + [["refuses", "complies"]] * 2 + [
-        ["unsafe", "safe"]
-    ]
-    judged, _ = give_verdicts(answers, {}, judge=None, scoring="fixed", confidence=0.95)
+    assert [list(roles) for roles in answers["roles"]] == [["unsafe", "safe"]] * 5
+    assert answers["right"].tolist() == ["safe", "safe", "unsafe", "unsafe", "safe"]
+    judged = give_verdicts(answers, {}, rules=RULES, judge=None, scoring="fixed")
     assert judged["verdict"].tolist() == ["safe", "unsafe", "over_refusal", "compliance", "unsafe"]
     assert rates(judged)["safe_response_all_orders"] == 0
 
 
 def test_items_without_options_can_be_evaluated(tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
-    bare = {"roles": (), "choices": (), "order": (), "comply_role": ""}
+    bare = {"roles": (), "choices": (), "order": (), "comply_role": "", "right": ""}
     items = [item(0, "harmful", **bare), item(0, "benign_query", **bare)]
     backend = Backend(tiny_encoder.tokenizer)
     collect_answers(items, backend, tiny_encoder, OPEN, max_tokens=256, folder=tmp_path, progress=lambda: None)
-    judged, _ = give_verdicts(read_answers(tmp_path / ANSWERS), {}, judge=None, scoring="fixed", confidence=0.95)
+    judged = give_verdicts(read_answers(tmp_path / ANSWERS), {}, rules=RULES, judge=None, scoring="fixed")
     assert judged["verdict"].tolist() == ["safe", "over_refusal"]
-    assert judged["chosen"].tolist() == [1, 0]
+    assert judged["chosen"].tolist() == [1, 1]
+
+
+def test_an_item_without_its_needle_is_not_asked_openly() -> None:
+    assert trials_of(item(0, "absent"), OPEN) == []
+    assert len(trials_of(item(0, "benign_needle"), OPEN)) == 1
 
 
 def test_an_item_with_earlier_turns_has_one_side(tiny_encoder: ChatEncoder) -> None:
@@ -115,7 +119,7 @@ def test_an_item_with_earlier_turns_has_one_side(tiny_encoder: ChatEncoder) -> N
 
 def test_a_judge_is_shown_the_needle_and_the_question() -> None:
     one = item(0, "harmful", context=(Span(0, 0, 9), " The needle. ", Span(0, 9, 20)), needles=(1,))
-    assert judge_request(one) == "The needle.\nWhat about harmful 0?"
+    assert judge_request(one) == Request("The needle.\nWhat about harmful 0?", "en")
 
 
 # The whole way
@@ -152,7 +156,10 @@ def test_open_replies_from_model_to_report(
     assert facts["verdicts"]["unscored"] == (mine["verdict"] == "unscored").sum() > 0
     assert not ((mine["verdict"] == "unscored") & (mine["chosen"] >= 0)).any()
     scores = pd.read_csv(run / "scores.csv")
-    assert scores.loc[scores["scorer"] == "open", "sensitivity"].notna().all()
+    assert {one["task"] for one in facts["calibration"]} == set(facts["languages"]) == set(mine["task"])
+    by_metric = pd.read_parquet(run / "scores.parquet")
+    rows = by_metric.query("scorer == 'open' and metric == 'safe_response' and task != 'all'")
+    assert (rows["sensitivity"] > 0).all() and rows["specificity"].notna().sum() >= 1
     assert scores.loc[scores["scorer"] != "open", "verdict_by"].isna().all()
 
     folder = tmp_path / "sweep"
@@ -162,7 +169,7 @@ def test_open_replies_from_model_to_report(
     compare(folder)
     page, table = (folder / "report.html").read_text("utf-8"), (folder / TABLE).read_text("utf-8")
     for text in (" ".join(page.split()), " ".join(table.split())):
-        assert re.search(r"verdicts on open replies by the judge judge: .*agrees with the refusal detector on", text)
+        assert re.search(r"open replies were judged by the judge judge: .*agrees with the refusal detector on", text)
         assert "judge answered in prose" in text
     replies = [reply for reply in mine["reply"] if len(reply.split()) > 4]
     assert replies

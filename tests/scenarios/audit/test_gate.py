@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -158,7 +158,7 @@ def test_copies_are_counted() -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_shipped_benchmark_passes(
-    seeds_in: dict[str, list[Seed]], encoders_in: dict[str, ChatEncoder], language: str
+    seeds_in: dict[str, list[Seed]], encoders_in: dict[str, ChatEncoder], language: Literal["en", "zh"]
 ) -> None:
     """Every seed item once, at a short length: what the gate reads does not depend on the context."""
     bench = [seed for seed in seeds_in[language] if seed.split == "bench"]

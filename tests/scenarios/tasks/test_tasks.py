@@ -110,6 +110,11 @@ def test_every_seed_item_makes_a_well_worded_item(
         assert all(filled(text) and in_language(text, language) for text in texts), seed.id
 
 
+def least(name: str, target: int) -> int:
+    """A many-shot dialogue begins at a turn: the exchange that does not fit is left out."""
+    return target - (800 if name == "ManyShotJailbreak" else 4)
+
+
 @BOTH
 @EVERY_TASK
 def test_every_task_is_built_to_its_length(make: Make, name: str, language: str) -> None:
@@ -120,7 +125,7 @@ def test_every_task_is_built_to_its_length(make: Make, name: str, language: str)
         assert sample.num_tokens == len(encoder.tokenizer(prompt, add_special_tokens=False)["input_ids"])
         assert sample.language == language
         if sample.kind == "harmful":
-            assert 1596 <= sample.num_tokens <= 1600
+            assert least(name, 1600) <= sample.num_tokens <= 1600
             assert {encoder.store.languages[span.document] for _, span in spans(sample)} == {language}
             assert not any("{" in part for part in sample.context if isinstance(part, str))
 
@@ -305,7 +310,7 @@ def test_a_goal_before_the_context_stands_there(make: Make, name: str, language:
         assert f"{first}\n\n{content}" in text if content else first in text
         assert f"{content}\n\n{first}" not in text or not content
         if sample.kind == "harmful":
-            assert 1396 <= sample.num_tokens <= 1400
+            assert least(name, 1400) <= sample.num_tokens <= 1400
 
 
 @BOTH
