@@ -36,7 +36,7 @@ def test_accurate_on_the_reference_replies_where_it_decides(language: str, held_
     own = [one for one in replies if one.task != "KeywordRAG"]
     specific = counted("all", language, own, detector_on(own), two_sided=True)
     assert specific.safe[0] >= 0.95 * specific.safe[1] > 40
-    assert found.safe[0] >= (0.85 if language == "en" else 0.95) * found.safe[1] > 150
+    assert found.safe[0] >= (0.8 if language == "en" else 0.95) * found.safe[1] > 150
     assert found.accused <= 0.05 * (found.stub[1] + found.partial[1])
     assert found.declined <= 0.05 * found.benign[1]
     assert found.undecided <= 0.1 * len(replies)
