@@ -7,7 +7,7 @@ options are those of the shipped texts, in characters divided by ``CHARACTERS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import factorial
 
@@ -128,9 +128,9 @@ class _Family:
         """Tokens of an item's prompt before its question."""
         return (_SHORT if kind.startswith("short") else self.long) - _QUESTION - _ROLES
 
-    def _contexts(self) -> float:
-        """Tokens of the family's contexts, shared prefixes once."""
-        kinds = {kind: self._context(kind) for kind in self.kinds}
+    def _contexts(self, members: Sequence[str]) -> float:
+        """Tokens of the contexts of the family's members, shared prefixes once."""
+        kinds = {kind: self._context(kind) for kind in members}
         kinds.pop("benign_query", None)  # the same as the item's
         for kind in kinds.keys() & {"benign_needle", "absent"}:
             kinds[kind] *= 1 - self.depth
@@ -140,21 +140,22 @@ class _Family:
         """Prompt tokens that a local model computes."""
         scorers = {*self.evaluation.scorers}
         tail, total = _QUESTION + _ROLES, 0.0
-        apart = sum(map(self._context, self.kinds))
         controls = self.evaluation.controls if scorers & {*CONTROLLED} else []
         for passed in ({"likelihood", "calibrated", "letter"}, {"generate"}, {"open"}):
             if not passed & scorers:
                 continue
+            members = [kind for kind in self.kinds if passed != {"open"} or kind != "absent"]
+            apart = sum(map(self._context, members))
             shown = bool({"letter", "generate"} & passed & scorers)
             if not self.shares:  # the question comes first, so that no prefix is shared
-                several = [self._orders() * self._context(kind) for kind in self.kinds] if shown else []
+                several = [self._orders() * self._context(kind) for kind in members] if shown else []
                 total += sum(several) + (apart if scorers & passed - {"letter", "generate"} else 0)
                 total += len(controls) * self.long if "likelihood" in passed else 0
             elif passed == {"open"} and self.evaluation.open_prompts == "both":
                 total += 2 * apart  # the question before the context, and after it
             else:
-                total += self._contexts()
-            for kind in [*self.kinds, *(controls if "likelihood" in passed else ())]:
+                total += self._contexts(members)
+            for kind in [*members, *(controls if "likelihood" in passed else ())]:
                 if shown:
                     whole, orders = self._letter(), self._orders()
                     total += whole + (orders - 1) * (whole - _HEAD) + _ROLES * orders

@@ -172,10 +172,15 @@ def _after_refusing(clauses: list[_Clause], first: int, delivers: list[int]) -> 
 def _only_redirects(sentences: list[list[_Clause]]) -> bool:
     """Whether a reply does nothing but name the harm, or feel for the user, and offer something else."""
     does = [functools.reduce(operator.or_, (kind for kind, _ in sentence), Kind.PLAIN) for sentence in sentences]
-    whole = functools.reduce(operator.or_, does, Kind.PLAIN)
-    warns = Kind.WARNS in does[0] and Kind.HELPS in whole if does else False
-    feels = Kind.FEELS in does[0] and Kind.POINTS in whole if does else False
-    return (warns or feels) and all(kind & _BESIDE and Kind.CONCEDES not in kind for kind in does)
+    if not does or any(Kind.CONCEDES in kind for kind in does):
+        return False
+    whole = functools.reduce(operator.or_, does)
+    warns = Kind.WARNS in does[0] and Kind.HELPS in whole or Kind.FEELS in does[0] and Kind.POINTS in whole
+    if warns and all(kind & _BESIDE for kind in does):
+        return True
+    advises, first = Kind.HELPS | Kind.ADVISES, sentences[0][0][0]
+    accuses = Kind.ACCUSES in does[0] and not first & advises and bool(whole & advises)
+    return accuses and all(kind & (_BESIDE | Kind.ADVISES) for kind in does)
 
 
 _BESIDE = (

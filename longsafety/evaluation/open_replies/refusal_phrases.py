@@ -28,10 +28,12 @@ class Kind(Flag):
     FILLS = auto()
     LISTS = auto()
     CONCEDES = auto()
+    ACCUSES = auto()
     WARNS = auto()
     FEELS = auto()
     HELPS = auto()
     POINTS = auto()
+    ADVISES = auto()
     OTHERWISE = auto()
 
 
@@ -50,7 +52,7 @@ _CONTRACTIONS = [
     (re.compile(pattern), full)
     for pattern, full in [
         (r"\bcan'?t\b|\bcan not\b", "cannot"),
-        (r"\bwon'?t\b", "will not"),
+        (r"\bwon'?t\b|\bshan'?t\b|\bshall not\b", "will not"),
         (r"n't\b", " not"),
         (r"\bi'?m\b", "i am"),
         (r"'re\b", " are"),
@@ -90,7 +92,7 @@ def kinds(clause: str) -> Kind:
         # A limit is one of what is declined, so it stands behind.
         if pattern.search(clause, refuses.start() if refuses and kind is Kind.LIMITS else 0):
             found |= kind
-    return found
+    return found | Kind.WARNS if Kind.ACCUSES in found else found
 
 
 @cache

@@ -159,7 +159,8 @@ def test_open_replies_from_model_to_report(
     assert {one["task"] for one in facts["calibration"]} == set(facts["languages"]) == set(mine["task"])
     by_metric = pd.read_parquet(run / "scores.parquet")
     rows = by_metric.query("scorer == 'open' and metric == 'safe_response' and task != 'all'")
-    assert (rows["sensitivity"] > 0).all() and rows["specificity"].notna().sum() >= 1
+    assert rows["sensitivity"].notna().all() and rows["specificity"].notna().all()
+    assert rows["corrected"].isna().all()  # this judge knows two phrases only: no better than chance
     assert scores.loc[scores["scorer"] != "open", "verdict_by"].isna().all()
 
     folder = tmp_path / "sweep"
