@@ -87,14 +87,14 @@ def mix_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         return
     built = sum(counts.train for counts in scenario.tasks.values())
     built = built and (scenario.train_samples or settings.limits.train_samples or built)
-    own = any(source.kind != "chats" for source in mix.sources.values())
-    if own and mix.budget_unit == "samples" and mix.budget > built:
+    own = any(source.kind not in ("chats", "oracle") for source in mix.sources.values())
+    if own and (not built or (mix.budget_unit == "samples" and mix.budget > built)):
+        fix = (
+            f"give at most {built}, or a larger scenario.train_samples"
+            if built
+            else "choose data_mix=base, or a scenario with training samples"
+        )
         yield (
             ("data_mix.budget", "scenario.train_samples", "scenario.tasks"),
-            f"data_mix.budget = {mix.budget}: the scenario builds {built} training samples; "
-            + (
-                f"give at most {built}, or a larger scenario.train_samples"
-                if built
-                else "choose data_mix=base, or a scenario with training samples"
-            ),
+            f"data_mix.budget = {mix.budget}: the scenario builds {built} training samples; {fix}",
         )

@@ -98,7 +98,11 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             "length.mean_tokens",
             r" = 200: length\.lengths = \[200\] already gives the lengths; leave one out",
         ),
-        (["scenario=longsafety_bench"], "data_mix.budget", " = 16: the scenario builds 0 .*; choose data_mix=base, .*"),
+        (
+            ["scenario=longsafety_bench"],
+            "data_mix.budget",
+            " = 500: the scenario builds 0 .*; choose data_mix=base, .*",
+        ),
         (["scenario.tasks.Foo={train: 1, bench: 0}"], "scenario.tasks.Foo", " = .*: no such task; choose .*LawQA.*"),
         (["teacher=openai"], "teacher.model", " = None: teacher.kind=openai needs a model; set the name that .*"),
         (

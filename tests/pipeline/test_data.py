@@ -231,8 +231,8 @@ def test_the_scales_limits_hold_in_builds_of_the_smallest_scale_only(place: Plac
         settings = place.settings("scenario=keyword_rag", *arguments)
         return [sum(task_counts(settings.scenario, split).values()) for split in SPLITS]
 
-    assert counts() == [16, 10]
-    assert counts("stages=[build]") == [16, 10]
+    assert counts() == [24, 18]
+    assert counts("stages=[build]") == [24, 18]
     assert counts("scale=nano", "stages=[build]") == [2550, 100]
 
 
