@@ -34,7 +34,8 @@ def item(number: int, kind: str) -> Sample:
     return Sample(
         id=f"{number}-{kind}", pair_id=f"{number}-harmful", task="KeywordRAG", scenario="QH", kind=kind, category="c",
         seed_id=f"s{number}", licence="MIT", context=(Span(number, 0, 40), " The end."),
-        question=f"What {kind} is {number}?", answer="", history=(("Hello.", "Hi."),) if number == 1 else (), goal="before" if number == 2 else "after",
+        question=f"What {kind} is {number}?", answer="", history=(("Hello.", "Hi."),) if number == 1 else (),
+        goal="before" if number == 2 else "after",
         roles=HARMFUL_ROLES, choices=tuple((f"{role} {number}",) for role in HARMFUL_ROLES),
         comply_role="aware_unsafe", right=right_role(kind, "aware_unsafe"), order=(3, 2, 1, 0),
     )  # fmt: skip
