@@ -19,6 +19,7 @@ from longsafety.formats.export import folder_problem
 from longsafety.model.load import load_model, read_network
 from longsafety.model.smollm2 import REPOSITORY
 from longsafety.model.source import identity
+from longsafety.model.tiny import BASE_SEED
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.settings import Model, Settings
 
@@ -145,7 +146,7 @@ def _trained(settings: Settings, weights: Path) -> Any:
         return read_network(weights, model.attention)
     from peft import PeftModel
 
-    base: Any = load_model(model, Path(settings.paths.cache), seed=settings.seed, rope=settings.length.rope)
+    base: Any = load_model(model, Path(settings.paths.cache), seed=BASE_SEED, rope=settings.length.rope)
     try:
         return PeftModel.from_pretrained(base, str(weights)).eval()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -27,6 +27,7 @@ from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.optimizer import optimizer
 from longsafety.model.sequence import share_sequences
 from longsafety.model.tiles import tile_mlps, tiles_problem
+from longsafety.model.tiny import BASE_SEED
 from longsafety.settings import Settings, Training
 
 
@@ -86,8 +87,8 @@ class CausalTuner(L.LightningModule):
     def configure_model(self) -> None:
         if self.network is not None:
             return
-        model, seed = self.settings.model, self.settings.seed
-        network = load_model(model, Path(self.settings.paths.cache), seed=seed, rope=self.settings.length.rope)
+        model = self.settings.model
+        network = load_model(model, Path(self.settings.paths.cache), seed=BASE_SEED, rope=self.settings.length.rope)
         self.network = self.prepared(network)
 
     def prepared(self, network: Any) -> Any:
@@ -108,7 +109,7 @@ class CausalTuner(L.LightningModule):
         if recomputed is not None:
             network.gradient_checkpointing_enable(recomputed)
         if model.tune == "lora":
-            network = add_lora(network, model.lora, self.settings.seed)
+            network = add_lora(network, model.lora, self.settings.training_seed)
         if self._casts_frozen:
             cast_frozen(network, torch.bfloat16)
         return network.train()
@@ -131,7 +132,7 @@ class CausalTuner(L.LightningModule):
     def configure_optimizers(self) -> Any:
         settings = self.settings.training
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        chosen = optimizer(trained, settings, self.settings.seed)
+        chosen = optimizer(trained, settings, self.settings.training_seed)
         schedule = torch.optim.lr_scheduler.LambdaLR(chosen, learning_rate(settings, self.num_steps))
         return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -45,6 +45,10 @@ def tokenizer_folder(cache: Path) -> Path:
     return cached_folder(cache / f"tiny-{digest()}-tokenizer", _fill_tokenizer)
 
 
+BASE_SEED = 0
+"""The seed of the weights that a run starts from: another training seed does not mean another model."""
+
+
 def model_folder(cache: Path, window: int, seed: int) -> Path:
     """A folder with the float32 weights that ``seed`` gives, and the tokenizer, for transformers' Auto classes."""
     tokenizer = tokenizer_folder(cache)

@@ -23,6 +23,7 @@ from longsafety.model.load import base_folder
 from longsafety.model.module import CausalTuner
 from longsafety.model.sequence import whole_sequences_again
 from longsafety.model.strategy import Saving, num_parameters, ranks, strategy
+from longsafety.model.tiny import BASE_SEED
 from longsafety.model.trained import HISTORY, SUMMARY, WEIGHTS, read_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
@@ -108,7 +109,7 @@ def train(
     if trainer.is_global_zero:
         shared = f", each pack shared by {sharing} devices" if sharing > 1 else ""
         print(f"  {schedule.summary}\n  {precision} on {device}, attention {module.attention}{shared}", flush=True)
-    base_folder(settings.model, Path(settings.paths.cache), seed=settings.seed, rope=settings.length.rope)
+    base_folder(settings.model, Path(settings.paths.cache), seed=BASE_SEED, rope=settings.length.rope)
     pack_tokens = schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens
     reuse = pack_tokens <= _SHORT_PACK and settings.model.gradient_checkpointing == "none"
     with whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):

@@ -6,6 +6,7 @@ from transformers import PreTrainedModel
 
 from longsafety.errors import ConfigError
 from longsafety.model.load import load_model
+from longsafety.model.tiny import BASE_SEED
 from longsafety.model.tokenizer import template_hash
 from longsafety.model.trained import WEIGHTS, load_trained
 from longsafety.pipeline.corpus import tokenizer
@@ -15,7 +16,7 @@ from longsafety.pipeline.run import TEMPLATE, Run, read_json
 def network(run: Run) -> PreTrainedModel:
     """The model, on the CPU. Raises DataError where the arm has no weights yet."""
     settings = run.settings
-    seed, rope = settings.seed, settings.length.rope
+    seed, rope = BASE_SEED, settings.length.rope
     if not settings.data_mix.sources:
         return load_model(settings.model, run.cache, seed=seed, rope=rope)
     folder = run.need("weights", "add train to stages")
