@@ -175,7 +175,7 @@ def _only_redirects(sentences: list[list[_Clause]]) -> bool:
     if not does or any(Kind.CONCEDES in kind for kind in does):
         return False
     whole = functools.reduce(operator.or_, does)
-    warns = Kind.WARNS in does[0] and Kind.HELPS in whole or Kind.FEELS in does[0] and Kind.POINTS in whole
+    warns = (Kind.WARNS in does[0] and Kind.HELPS in whole) or (Kind.FEELS in does[0] and Kind.POINTS in whole)
     if warns and all(kind & _BESIDE for kind in does):
         return True
     advises, first = Kind.HELPS | Kind.ADVISES, sentences[0][0][0]
