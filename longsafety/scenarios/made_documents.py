@@ -13,6 +13,8 @@ from longsafety.scenarios.seeds.seed import Seed
 
 _CHAPTERS = 12
 """Vignettes a person, each of other deeds in other words."""
+_OPENED = 5
+"""Deeds up to which a vignette has an opening sentence: more of them fill a context of 256 tokens by themselves."""
 _BENIGN = "benign/"
 
 
@@ -59,12 +61,14 @@ def _vignettes(seed: Seed) -> Iterator[Document]:
 
 
 def vignette(name: str, deeds: Sequence[str], language: str, rng: random.Random) -> str:
-    """A short text that says what a person did, in this order, two deeds a sentence."""
+    """A short text that says what a person did, in this order, two deeds a sentence; it opens with the place where the
+    deeds are few."""
     say = common(language)["vignettes"]
     frames = [say["deeds"][0], *rng.sample(say["deeds"][1:], len(say["deeds"]) - 1)]
     pairs = [listed(deeds[at : at + 2], language) for at in range(0, len(deeds), 2)]
     told = [frames[at % len(frames)].format(name=name, deed=deed) for at, deed in enumerate(pairs)]
-    return ("" if language == "zh" else " ").join([rng.choice(say["openings"]), *told])
+    opening = rng.choice(say["openings"])
+    return ("" if language == "zh" else " ").join([opening, *told] if len(deeds) <= _OPENED else told)
 
 
 def exchanges_of(ids: Sequence[str], seeds: Sequence[Seed]) -> dict[str, dict[str, int]]:

@@ -68,7 +68,7 @@ class HarmfulExtraction(Task):
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
         told = deeds_of(seed, pool, rng)
-        deeds = [*zip(told.crimes, told.lawful, strict=True), *((deed, deed) for deed in told.harmless[:2])]
+        deeds = [*zip(told.crimes, told.lawful, strict=True), *((deed, deed) for deed in told.harmless[:1])]
         rng.shuffle(deeds)
         words = rng.random()
         own, twin = (
