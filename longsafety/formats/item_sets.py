@@ -38,7 +38,7 @@ def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
     if order:
         choices = [choices[order.index(role)] for role in range(len(choices))]
     roles = ROLES.get(len(choices), (*(f"choice_{number}" for number in range(1, len(choices))), DECLINES))
-    right = _right(row, len(choices), order) if row.has("right") else len(choices) - 1
+    right = _right(row, len(choices), order)
     depth, length = None, 0
     placed = task in PLACE_TASKS and kind in ("harmful", *BENIGN_TWINS)
     if (row.has("depth") and kind != "absent") or placed:
@@ -56,14 +56,14 @@ def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
         licence=schema.licence,
         context=(context,) if context else (),
         question=row.text("question"),
-        answer=choices[right] if choices else "",
+        answer=choices[-1 if right is None else right] if choices else "",
         language=english_or_chinese("".join(choices)),
         depth=depth,
         target_tokens=length,
         roles=roles,
         choices=tuple((choice,) for choice in choices),
-        comply_role=roles[right] if roles and kind in BENIGN_KINDS else "",
-        right=roles[right] if roles else "",
+        comply_role=roles[right] if roles and right is not None and kind in BENIGN_KINDS else "",
+        right=roles[right] if roles and right is not None else "",
         order=order,
     )
     return identity, [item]
@@ -126,12 +126,15 @@ def _task_and_kind(row: Fields, name: str) -> tuple[str, str]:
     return checked_task(row, name.removesuffix(f"_{kind}")), kind
 
 
-def _right(row: Fields, count: int, order: tuple[int, ...]) -> int:
-    """The right option, by its place in the order unsafe to safe."""
-    value = row.value("right")
+def _right(row: Fields, count: int, order: tuple[int, ...]) -> int | None:
+    """The right option, by its place in the order unsafe to safe; None where the row does not say it."""
+    name = "right" if row.has("right") else "answer" if row.has("answer") and order else ""
+    if not name:
+        return None
+    value = row.value(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < max(count, 1):
         row.wrong(
-            "right", value, f"not the number of an option, 0 to {count - 1}; give the right one's place in choices"
+            name, value, f"not the number of an option, 0 to {count - 1}; give the right one's place in choices"
         )
         return count - 1
     return order[value] if order else value

@@ -47,7 +47,7 @@ def test_other_writers_widths_are_accepted_and_folders_named_like_columns_are_no
         ({"roles": [*FOUR[:3], "declines"]}, r"row 2: column 'roles' = .*must hold 'safe'"),
         ({"comply_role": "complies"}, r"row 2: column 'comply_role' = complies: must be one of the row's roles"),
         ({"chosen": 4}, r"row 2: column 'chosen' = 4: must be the index of a role"),
-        ({"status": "unparsed"}, r"row 2: column 'chosen' = 3: must be -1 where status is unparsed"),
+        ({"status": "unparsed"}, r"row 2: column 'chosen' = 3: must be -1 where status is not ok"),
         ({"pair_id": "i0"}, r"row 2: column 'pair_id' = i0: must be a harmful item's own"),
         (
             {"item_id": "i0", "pair_id": "i0"},

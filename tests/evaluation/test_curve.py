@@ -27,8 +27,8 @@ def trained(tmp_path: Path, cache: Path, *changes: str) -> Path:
     [settings] = settle(
         compose_jobs([
             "scale=smoke", "trainer=cpu", "tracking=none", "model.tune=full", "training.lr_peak=1e-2",
-            "training.batch_size=4", "data_mix.budget=16", "training.epochs=2", f"paths.outputs={tmp_path}",
-            f"paths.cache={cache}", *changes,
+            "training.batch_size=4", "data_mix.budget=16", "data_mix.budget_unit=samples", "training.epochs=2",
+            f"paths.outputs={tmp_path}", f"paths.cache={cache}", *changes,
         ])
     )  # fmt: skip
     return weights(Run.freeze(settings))

@@ -78,7 +78,7 @@ def test_options_that_a_file_holds_as_they_are_shown_are_put_back(tmp_path: Path
 @pytest.mark.slow
 def test_what_is_built_and_exported_is_read_as_it_was(place: Place, tmp_path: Path) -> None:
     """Through the command: the same items, twins, roles and lengths, whichever format they were written in."""
-    kinds = "export.kinds=[harmful,benign_query,benign_needle,short]"
+    kinds = "export.kinds=[harmful,benign_query,benign_needle,absent,short,short_benign]"
     build = ["stages=[build,export]", "length=512", "scenario=longsafety", "scenario.bench_items=13", kinds]
     run = place.execute(*build, "export.format=inspect", f"export.path={tmp_path / 'bench'}")
     built = {one.id: one for one in SampleFile(benchmark(run) / "samples.parquet")}

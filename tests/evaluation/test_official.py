@@ -333,7 +333,7 @@ def test_own_answers_are_written_and_scored_alike(place: Any) -> None:
     place.succeed(*asked, "evaluation.write_official=true")
     own = place.folder("runs", "run/base-*")
     place.succeed("stages=[score]", f"evaluation.answers={own / 'official'}")
-    columns = ["task", "n", "ha", "sr", "ha_low", "sr_high", "sr_corrected", "in_training"]
+    columns = ["task", "n", "ha", "sr", "sr_corrected", "in_training"]  # a folder does not name the seed items
     one, other = (pd.read_csv(run / "scores.csv")[columns] for run in (own, place.folder("runs", "run/official-*")))
     pd.testing.assert_frame_equal(one, other)
 
@@ -348,7 +348,7 @@ def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp
     paired = pd.read_parquet(place.folder("sweeps") / "paired.parquet")
     cell = paired[(paired["arm"] == "other") & (paired["metric"] == "safe_response") & (paired["task"] == "Own")]
     assert cell[["n", "gained", "lost"]].to_numpy().tolist() == [[20, 20 - sum(line["sr"] for line in rows["Own"]), 0]]
-    assert told.index("one: scoring fixed") < told.index("other: scoring fixed") < told.index("exact McNemar")
+    assert told.index("one: scoring fixed") < told.index("other: scoring fixed") < told.index("sign-flip test")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ TRAINED = [
     "data_mix=base",
     "data_mix.budget=4",
     "data_mix.budget_unit=samples",
+    "data_mix.budget_unit=samples",
     "training.batch_size=4",
 ]
 BENCH = ("longsafety_bench", "lm_eval", "inspect")

@@ -62,7 +62,8 @@ def test_the_audit_and_the_gallerys_place_are_printed(built: Place) -> None:
     shown = (built.outputs.parent / "stdout.txt").read_text("utf-8")
     run = built.folder("runs", "run/*")
     for task in TASKS:
-        assert re.search(rf"(?m)^{task} .* 512 ", shown), task
+        mean = r"\d{3}" if task == "ManyShotJailbreak" else "512"  # dialogues begin at a turn
+        assert re.search(rf"(?m)^{task} .* {mean} ", shown), task
     assert re.search(r"(?m)^all +24 ", shown)
     for check in ("needles after rendering", "documents in both splits +0", "seed items in both splits +0"):
         assert re.search(check, shown), check
@@ -112,10 +113,12 @@ def test_every_rendered_chat_is_as_long_as_was_asked(run: Run) -> None:
     render = encoder(run)
     for item in items(run, "train"):
         assert len(render.sample_ids(item)[0]) == item.num_tokens
-        assert 508 <= item.num_tokens <= item.target_tokens == 512
+        assert item.num_tokens <= item.target_tokens == 512
+        assert item.num_tokens >= 508 or item.task == "ManyShotJailbreak"  # its dialogue begins at a turn
     for item in items(run, "bench"):
         ids = render.prompt_ids(*item.prompt())
-        assert 508 <= len(ids) == item.num_tokens <= 512
+        assert len(ids) == item.num_tokens <= 512
+        assert len(ids) >= 508 or item.task == "ManyShotJailbreak"
 
 
 # --- seeds ----------------------------------------------------------------------------------------------------------

@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 ARMS = [
     "base",
-    "short_safety",
-    "long_align",
     "short_safety_long_align",
-    "longsafety_short",
+    "longsafety_short_twins",
     "longsafety",
     "longsafety_twins",
+    "benign_only",
 ]
-SMALL = ["scenario.train_samples=6", "data_mix.budget=6", "scenario.bench_items=3", "training.batch_size=4"]
-STEPWISE = ["training.batch_size=2", "training.micro_batch_size=1", "training.checkpoint_every_steps=1"]
+SAMPLES = "data_mix.budget_unit=samples"
+SMALL = ["scenario.train_samples=12", "data_mix.budget=6", SAMPLES, "scenario.bench_items=3", "training.batch_size=4"]
+STEPWISE = [
+    "data_mix.budget=16",
+    SAMPLES,
+    "training.batch_size=2",
+    "training.micro_batch_size=1",
+    "training.checkpoint_every_steps=1",
+]
 NUM_STEPS = 8
-"""16 samples at scale smoke, two a step."""
+"""16 samples, two a step."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def single(tmp_path_factory: pytest.TempPathFactory, place_at: Callable[[Path], 
 
 
 @pytest.mark.slow
-def test_the_ablation_compares_seven_arms(ablation: Place) -> None:
+def test_the_ablation_compares_its_arms(ablation: Place) -> None:
     sweep = ablation.folder("sweeps")
     table = pd.read_csv(sweep / "comparison.csv")
     assert sorted(table["arm"].unique()) == sorted(ARMS)
@@ -75,10 +81,10 @@ def test_the_ablation_compares_seven_arms(ablation: Place) -> None:
 @pytest.mark.slow
 def test_the_ablation_shares_what_its_arms_have_in_common(ablation: Place) -> None:
     assert [len(ablation.stages(name)) for name in ("corpus", "samples", "benchmark")] == [1, 1, 1]
-    assert [len(ablation.stages(name)) for name in ("weights", "answers")] == [6, 7]
+    assert [len(ablation.stages(name)) for name in ("weights", "answers")] == [5, 6]
     assert not list((ablation.outputs / "stages").rglob("*.partial"))
     runs = list((ablation.outputs / "runs" / "mix_ablation").iterdir())
-    assert len(runs) == 7
+    assert len(runs) == 6
     assert all((run / "done").exists() and (run / "scores.parquet").exists() for run in runs)
     facts = [json.loads((folder / "training.json").read_text("utf-8")) for folder in ablation.stages("weights")]
     assert {fact["samples"] for fact in facts} == {6}
@@ -97,7 +103,7 @@ def test_the_same_command_again_makes_nothing(ablation: Place) -> None:
     shown = ablation.succeed("+experiment=mix_ablation", *SMALL)
     assert ablation.made() == before
     assert (ablation.folder("sweeps") / "report.html").stat().st_mtime_ns == report.st_mtime_ns
-    assert "[1/7]" not in shown, "no run was started"
+    assert "[1/6]" not in shown, "no run was started"
     assert all(re.search(rf"(?m)^{arm} ", shown) for arm in ARMS), "the table is shown again"
 
 

@@ -116,7 +116,8 @@ def test_every_item_has_its_length(
         assert sample.num_tokens == len(tokenizer(text, add_special_tokens=False)["input_ids"]), sample.id
         if sample.kind == "harmful":
             assert sample.target_tokens == target
-            assert target - 4 <= sample.num_tokens <= target, sample.id
+            assert sample.num_tokens <= target, sample.id
+            assert sample.num_tokens >= target - 4 or sample.task == "ManyShotJailbreak", sample.id  # begins at a turn
         if sample.kind == "short":
             assert sample.target_tokens == 0
             assert sample.num_tokens < target * 3 / 4

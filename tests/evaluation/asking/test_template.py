@@ -20,6 +20,7 @@ TRAINED = [
     "scenario.bench_items=2",
     "scenario.train_samples=4",
     "data_mix.budget=4",
+    "data_mix.budget_unit=samples",
     "training.batch_size=4",
     "length=512",
 ]

@@ -327,7 +327,8 @@ def test_languages_of_questions_and_of_most_of_the_context() -> None:
 def test_a_build_of_every_task_is_sound(made: dict[str, list[Sample]], tiny_encoder: ChatEncoder) -> None:
     found = audit(made["train"], made["bench"], tiny_encoder, corpus_licence="CC-BY-4.0")
     assert {row["task"] for row in found.sizes} == set(TASKS)
-    assert {row["at_target"] for row in found.sizes if row["kind"] == "harmful"} == {1.0}
+    whole = [row for row in found.sizes if row["task"] != "ManyShotJailbreak"]  # its dialogues begin at a turn
+    assert {row["at_target"] for row in whole if row["kind"] == "harmful"} == {1.0}
     assert {row["at_target"] for row in found.sizes if row["kind"] != "harmful"} == {None}
     assert found.overlap["documents"]["shared"] == found.overlap["seeds"]["shared"] == 0
     kinds = Counter(sample.kind for split in made.values() for sample in split)

@@ -202,7 +202,7 @@ def test_crimes_tell_which_seed_item_has_too_few_deeds(
     encoders_in: dict[str, ChatEncoder], seeds_in: dict[str, list[Seed]]
 ) -> None:
     """A split's only person has nobody to lend deeds."""
-    one = next(seed for seed in seeds_in["en"] if seed.crimes and not seed.lawful)
+    one = next(seed for seed in seeds_in["en"] if seed.crimes and not seed.options)
     lone = dataclasses.replace(one, crimes=one.crimes[:2])
     scenario = Scenario(name="s", tasks={"CountingCrimes": TaskCounts(train=4, bench=0)})
     builder = build(scenario, Length(name="x", max_tokens=900), [lone], encoders_in["en"], split="train", seed=0)
