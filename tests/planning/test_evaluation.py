@@ -73,7 +73,7 @@ def test_a_server_is_sent_every_prompt_whole(place: Place) -> None:
 def test_a_judge_has_bounds_and_a_budget(place: Place) -> None:
     judged = ["evaluation.scorers=[open]", "evaluation.twins=[short]", "evaluation.open_prompts=both", *JUDGE]
     [calls] = evaluation_cost(place.settings(*COMMAND, *judged, "evaluation.judge.budget_tokens=1000")).external
-    labelled, opened = LABELLED.read_bytes().splitlines(), (13 + 5) * 2  # five have a benign question
+    labelled, opened = LABELLED.read_bytes().splitlines(), (13 + 13) * 2  # an item and its short form
     built = place.settings(*COMMAND, *judged).scenario
     names = [task for task, counts in built.tasks.items() if counts.bench]
     known = [one for task in names for one in sampled(references(task, "en"))]
