@@ -61,8 +61,8 @@ def compose_mix(
         of_kind = [entry for entry in offered if entry.kind in _KINDS[source.kind]]
         share += source.share
         amount = round(share * mix.budget) - given  # rounds the running sum, so that the parts make the budget
-        given += amount
         drawn = _draw(of_kind, amount, mix.budget_unit, answer_tokens, draw_seed)
+        given += amount if mix.budget_unit == "samples" else sum(map(answer_tokens, drawn))
         if not drawn:
             raise DataError(
                 f"data_mix.sources.{name}: {len(of_kind)} {source.kind} samples do not fill its share "

@@ -78,7 +78,7 @@ def test_read_and_written_files_are_made_absolute(tmp_path: Path, monkeypatch: p
 
 def test_the_scales_limits_are_for_models_alone() -> None:
     [trained], [built] = settled("scale=nano"), settled("scale=nano", "stages=[build]")
-    assert (trained.scenario.train_samples, trained.scenario.bench_items) == (96, 90)
+    assert (trained.scenario.train_samples, trained.scenario.bench_items) == (64, 54)
     assert (built.scenario.train_samples, built.scenario.bench_items) == (None, None)
     [small] = settled("scale=smoke", "stages=[build]")
     assert (small.scenario.train_samples, small.scenario.bench_items) == (24, 18), "smoke limits builds too"
