@@ -133,9 +133,7 @@ def _right(row: Fields, count: int, order: tuple[int, ...]) -> int | None:
         return None
     value = row.value(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < max(count, 1):
-        row.wrong(
-            name, value, f"not the number of an option, 0 to {count - 1}; give the right one's place in choices"
-        )
+        row.wrong(name, value, f"not the number of an option, 0 to {count - 1}; give the right one's place in choices")
         return count - 1
     return order[value] if order else value
 

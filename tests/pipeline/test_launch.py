@@ -71,7 +71,9 @@ def test_the_ablation_compares_its_arms(ablation: Place) -> None:
     assert sorted(table["arm"].unique()) == sorted(ARMS)
     per_arm = table.groupby("arm")["n"].agg(tuple)
     assert per_arm.nunique() == 1, "all arms answered the same items"
-    assert table["low"].le(table["value"] + 1e-9).all() and table["high"].ge(table["value"] - 1e-9).all()
+    measured = table.dropna(subset="low")  # a difference of a single seed item has no interval
+    assert len(measured) > len(table) / 2
+    assert measured["low"].le(measured["value"] + 1e-9).all() and measured["high"].ge(measured["value"] - 1e-9).all()
     assert table.loc[table["arm"] != "base", "against"].dropna().eq("base").all()
     page = (sweep / "report.html").read_text("utf-8")
     assert all(arm in page for arm in ARMS)
