@@ -168,9 +168,8 @@ def table(compared: Comparison) -> str:
         found = scores(compared, name, "likelihood")
         cells = []
         for metric in COLUMNS:
-            p_value = found.loc[metric, "p_value"]
-            mark = "" if pd.isna(p_value) or p_value >= 0.01 else "*"
-            cells.append(f"{found.loc[metric, 'value']:.2f}{mark}")
+            mark = "*" if float(found["p_value"][metric]) < 0.01 else ""
+            cells.append(f"{float(found['value'][metric]):.2f}{mark}")
         lines.append("| " + " | ".join([what, *cells]) + " |")
     return "\n".join(lines)
 
@@ -206,7 +205,7 @@ def test_a_fixed_policy_gets_one_side_right_and_no_pair(
     assert (value["safe_response"], value["compliance"], value["over_refusal"]) == (safe, compliance, 1 - compliance)
     assert value[["pair_correct", "pair_reversed", "pair_difference"]].tolist() == [0, 0, 0]
     assert value["swap_contrast"] == 0.5, "declining is preferred as much on either side"
-    assert found.loc["swap_contrast", "p_value"] == found.loc["pair_difference", "p_value"] == 1
+    assert found["p_value"]["swap_contrast"] == found["p_value"]["pair_difference"] == 1
     assert value["safe_response_no_question"] == value["safe_response_other_question"] == safe
 
 
@@ -226,7 +225,7 @@ def test_guessing_is_at_chance_on_every_metric(compared: Comparison, scorer: str
     assert {"safe_response", "harm_awareness", "compliance", "over_refusal", "pair_correct"} <= set(found.index)
     assert ("safe_response_all_orders" in found.index) == (scorer == "letter")
     assert ((found["low"] <= found["chance"]) & (found["chance"] <= found["high"])).all()
-    assert found.loc["safe_response", "chance"] == found.loc["compliance", "chance"] == 0.25
+    assert found["chance"]["safe_response"] == found["chance"]["compliance"] == 0.25
     assert (found.loc[["pair_difference", "swap_contrast"], "p_value"] > 0.01).all()
 
 

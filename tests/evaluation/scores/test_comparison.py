@@ -108,7 +108,7 @@ def test_a_tie_in_swap_contrast_rises_by_a_half() -> None:
         return [arm(label, [3] * 6, margins=margins), twin]
 
     found = compare(
-        [*both("base", [-1] * 6), *both("tied", [1, 0, 1, 1, 1, 1]), *both("clear", [1] + [-1] * 5)],
+        [*both("base", [-1.0] * 6), *both("tied", [1.0, 0, 1, 1, 1, 1]), *both("clear", [1.0] + [-1.0] * 5)],
         baseline="base", **OPTIONS,
     )  # fmt: skip
     rows = found.paired[(found.paired["metric"] == "swap_contrast") & (found.paired["task"] == "all")]

@@ -75,8 +75,8 @@ def test_the_simulated_test_is_the_one_that_compare_does() -> None:
         }))
         for label, answers in zip(("arm", "base"), chosen, strict=True)
     ]  # fmt: skip
-    table = compare(arms, baseline="base", scoring="fixed", confidence=0.95, equivalence_margin=0.05).paired
-    table = table[table["metric"] == "safe_response"].set_index("task")["p_value"]
+    paired = compare(arms, baseline="base", scoring="fixed", confidence=0.95, equivalence_margin=0.05).paired
+    table = paired[paired["metric"] == "safe_response"].set_index("task")["p_value"]
     difference = (chosen[0] == SAFE) * 1.0 - (chosen[1] == SAFE)
     for name, mask in structure.cells():
         if name in table.index:

@@ -136,9 +136,8 @@ def test_clustered_wilson_has_its_nominal_coverage_and_wilson_does_not(share: fl
     for _ in range(1500):
         common, own = rng.random((60, 1)) < share, rng.random((60, 4)) < share
         items = np.where(rng.random((60, 4)) < np.sqrt(0.7), common, own)
-        for at, (low, high) in enumerate((
-            clustered_wilson(items.sum(1), np.full(60, 4), 0.95), wilson(items.sum(), items.size, 0.95),
-        )):  # fmt: skip
+        intervals = [clustered_wilson(items.sum(1), np.full(60, 4), 0.95), wilson(items.sum(), items.size, 0.95)]
+        for at, (low, high) in enumerate(np.array(intervals)):
             hits[at] += low <= share <= high
     assert 0.925 < hits[0] / 1500 < 0.985 and hits[1] / 1500 < 0.8
 
