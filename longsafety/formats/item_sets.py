@@ -39,6 +39,8 @@ def _longsafety_bench(schema: Schema, row: Fields) -> Identified:
         choices = [choices[order.index(role)] for role in range(len(choices))]
     roles = ROLES.get(len(choices), (*(f"choice_{number}" for number in range(1, len(choices))), DECLINES))
     right = _right(row, len(choices), order)
+    if right is None and kind in ("harmful", "short"):
+        right = len(choices) - 1
     depth, length = None, 0
     placed = task in PLACE_TASKS and kind in ("harmful", *BENIGN_TWINS)
     if (row.has("depth") and kind != "absent") or placed:

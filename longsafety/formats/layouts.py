@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from longsafety.errors import DataError
 from longsafety.formats.companions import inspect_ai, llama_factory, lm_eval, no_files
 from longsafety.samples.recipe import Sample, user_content
 from longsafety.vocabulary import LETTERS, PLACE_TASKS
@@ -104,7 +105,17 @@ def _bench_row(sample: Sample, context: str, seed: int) -> Row:
 def _twin_columns(sample: Sample) -> Row:
     """Which twin of which item a row is (both empty for an item), and the index of the right choice (unsafe → safe)."""
     twin = {"harmful": "", "short_benign": "short"}.get(sample.kind, sample.kind)
-    return {"twin": twin, "twin_of": sample.pair_id if twin else "", "right": sample.roles.index(sample.right)}
+    return {"twin": twin, "twin_of": sample.pair_id if twin else "", "right": _right(sample)}
+
+
+def _right(sample: Sample) -> int:
+    """The role that is right. Raises DataError for a twin of a file that does not say it."""
+    if not sample.right:
+        raise DataError(
+            f"{sample.id}: the file does not say which option of this {sample.kind} twin is right; give rows with the "
+            "column right, or leave twins out"
+        )
+    return sample.roles.index(sample.right)
 
 
 def _shown_row(sample: Sample, context: str, seed: int) -> Row:
@@ -119,7 +130,7 @@ def _shown_row(sample: Sample, context: str, seed: int) -> Row:
         "question": sample.question,
         "letters": list(LETTERS[: len(order)]),
         "choices": [sample.choices[role][0] for role in order],
-        "answer": order.index(sample.roles.index(sample.right)),
+        "answer": order.index(_right(sample)),
         "order": order,
         "depth": _depth(sample),
         "length": sample.target_tokens,

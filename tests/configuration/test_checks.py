@@ -101,7 +101,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["scenario=longsafety_bench"],
             "data_mix.budget",
-            " = 500: the scenario builds 0 .*; choose data_mix=base, .*",
+            " = 800: the scenario builds 0 .*; choose data_mix=base, .*",
         ),
         (["scenario.tasks.Foo={train: 1, bench: 0}"], "scenario.tasks.Foo", " = .*: no such task; choose .*LawQA.*"),
         (["teacher=openai"], "teacher.model", " = None: teacher.kind=openai needs a model; set the name that .*"),
