@@ -32,8 +32,7 @@ from longsafety.evaluation.scores.statistics import (
     equivalence,
     false_discovery,
     mcnemar_exact,
-    sign_flip,
-    too_few,
+    seed_test,
 )
 from longsafety.vocabulary import ALL_TASKS
 
@@ -198,6 +197,5 @@ def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, marg
 
 def _measured(sums: Floats, sizes: NDArray[np.int64], confidence: float) -> tuple[float, ...]:
     """Clusters, interval, error, p-value (nan where no outcome could be significant), whether each stands once."""
-    p_value = np.nan if too_few(len(sums), confidence) else sign_flip(sums)
     low, high = cluster_interval(sums, sizes, confidence)
-    return len(sums), low, high, cluster_error(sums, sizes), p_value, bool((sizes == 1).all())
+    return len(sums), low, high, cluster_error(sums, sizes), seed_test(sums, confidence), bool((sizes == 1).all())

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from longsafety.evaluation.scores.scoring import CONTROL_KINDS, CONTROLLED_METRICS
-from longsafety.evaluation.scores.statistics import cluster_interval, false_discovery, sign_flip, too_few
+from longsafety.evaluation.scores.statistics import cluster_interval, false_discovery, seed_test
 from longsafety.vocabulary import ALL_TASKS
 
 CONTROLS = [
@@ -52,9 +51,9 @@ def control_table(arms: Mapping[str, pd.DataFrame], *, confidence: float) -> pd.
     for cell, part in by_seed.groupby(_CELL, sort=False):
         of_items, of_control, sizes = part.to_numpy(dtype=float).T
         sums, n = of_items - of_control, sizes.sum()
-        p_value = np.nan if too_few(len(part), confidence) else sign_flip(sums)
         means = of_items.sum() / n, of_control.sum() / n, sums.sum() / n
-        rows.append((*cell, int(n), len(part), *means, *cluster_interval(sums, sizes, confidence), p_value))
+        spread = (*cluster_interval(sums, sizes, confidence), seed_test(sums, confidence))
+        rows.append((*cell, int(n), len(part), *means, *spread))
     table = pd.DataFrame(rows, columns=CONTROLS[:-1])
     family = [table["scorer"], table["metric"], table["max_tokens"], table["task"] == ALL_TASKS]
     return table.assign(p_adjusted=table.groupby(family)["p_value"].transform(false_discovery))

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.scoring import CELL, COUNTED
-from longsafety.evaluation.scores.statistics import Floats
+from longsafety.evaluation.scores.statistics import SAME, Floats
 
 NAMED = ["item_id", "seed_id"]
 """The columns that name an item."""
-_SAME = 1e-9
-"""Outcomes may be means over orders of the options; they are the same up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Outcomes:
         """
         found = self.keys.iloc[rows][[*CELL, "source"]].reset_index(drop=True)
         difference = arm - against
-        return found.assign(difference=np.where(np.abs(difference) < _SAME, 0.0, difference))
+        return found.assign(difference=np.where(np.abs(difference) < SAME, 0.0, difference))
 
     def shared_answers(self, first: Floats, second: Floats, rows: NDArray[np.intp]) -> tuple[int, int, int]:
         """Counts answers (an answer has several outcomes) that both sides have, only the first, and only the second."""

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Floats = NDArray[np.float64]
-_SAME = 1e-9
+SAME = 1e-9
 """Outcomes may be means over orders of the options or over trainings; they are the same up to rounding."""
 
 
@@ -105,14 +105,19 @@ def sign_flip(sums: ArrayLike) -> float:
     nothing differs.
     """
     moved = np.asarray(sums, dtype=float)
-    moved = moved[np.abs(moved) > _SAME]
+    moved = moved[np.abs(moved) > SAME]
     if not len(moved):
         return 1.0
     totals = np.abs(moved @ _signs(len(moved)))
-    reached = totals >= abs(moved.sum()) - _SAME * len(moved)
+    reached = totals >= abs(moved.sum()) - SAME * len(moved)
     if len(moved) <= _EXACT:
         return float(reached.mean())
     return float((1 + reached.sum()) / (1 + len(totals)))
+
+
+def seed_test(sums: ArrayLike, confidence: float) -> float:
+    """:func:`sign_flip`; nan where the clusters are so few that no outcome could be significant."""
+    return np.nan if too_few(np.size(sums), confidence) else sign_flip(sums)
 
 
 def _signs(count: int) -> Floats:
