@@ -113,7 +113,7 @@ def addresses(settings: Settings) -> Addresses:
         benchmark=items,
         short_safety=short,
         long_align=long,
-        audit=address(training, items, code("audit")),
+        audit=address(training, items, words, code("audit")),
         gate=words,
         weights=trained,
         answers=answers,

@@ -43,11 +43,14 @@ def build(run: Run) -> None:
     """Seed items → documents → samples and benchmark → the arm's mix; a run that only builds shows its audit."""
     if run.settings.read.path is not None:
         return
+    from longsafety.pipeline.gate import gate
     from longsafety.pipeline.samples import benchmark, samples, splits
 
     there = splits(run)
     if there["bench"] or run.settings.reads_items:
         benchmark(run)
+        if run.settings.scenario.strict:
+            gate(run)
     if run.settings.only_builds:
         from longsafety.pipeline.show import show
 

@@ -91,7 +91,7 @@ def examples(run: Run) -> list[Example]:
             category=item.category,
             question=item.question,
             context_excerpt=" ".join(render_context(item.context[:first], store).split()[-40:]),
-            needle=" ".join(str(item.context[at]) for at in item.needles),
+            needle=" ".join(item.needle_texts),
             safe=item.choices[item.roles.index("safe")][0],
             unsafe=item.choices[item.roles.index(item.comply_role)][0],
             benign_question=item.pair_id,

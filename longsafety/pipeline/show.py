@@ -13,7 +13,6 @@ from longsafety.reporting.audit_view import audit_tables, save_figures
 from longsafety.reporting.gallery import Entry, Twin, write_gallery
 from longsafety.samples.recipe import Sample, SampleFile, is_made, render_context
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.audit.gate import needle_texts
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Task
@@ -85,12 +84,12 @@ def _entry(task: Task, shown: list[Sample], counts: dict[str, int], store: Token
         question=item.question,
         safe_answer=item.answer,
         unsafe_answer=next((text for role, text in reversed(options) if role in UNSAFE_ROLES), ""),
-        needle_texts=needle_texts(item),
+        needle_texts=item.needle_texts,
         context_excerpt=excerpt,
         bar=_bar(item, store),
         options=options,
         right=item.right,
-        twin=None if twin is None else Twin(twin.kind, twin.question, twin.answer, twin.right, needle_texts(twin)),
+        twin=None if twin is None else Twin(twin.kind, twin.question, twin.answer, twin.right, twin.needle_texts),
     )
 
 

@@ -107,6 +107,11 @@ class Sample:
         """
         return PromptParts(self.context, self.question if question is None else question, self.history, self.goal)
 
+    @property
+    def needle_texts(self) -> tuple[str, ...]:
+        """The needles, in the order of ``needles``."""
+        return tuple(str(self.context[at]) for at in self.needles)
+
     def replace(self, **changes: Any) -> Sample:
         return dataclasses.replace(self, **changes)
 

@@ -43,7 +43,8 @@ class Scenario(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Draws the data: the splits, the items with their contexts and orders of options. It is part of the items' ids."""
     strict: bool = False
-    """Stops the build where the audit's gate fails: where words alone tell which option is right."""
+    """Stops the run, before anything is trained, where the audit's gate fails: where words alone tell which option is
+    right."""
     seeds: Annotated[str, LocalPath(words=("shipped",))] = "shipped"
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     language: Literal["en", "zh"] = "en"

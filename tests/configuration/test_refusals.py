@@ -25,8 +25,9 @@ def refused(place: Place, *arguments: str) -> str:
     assert done.returncode == 2, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     ours = [line for line in done.stderr.splitlines() if line.startswith("longsafety: ")]
+    # Before it, what the smallest scale leaves out is told.
+    message, *behind = [line for line in ours if not line.startswith("longsafety: SafeMTLong is left out (")]
     # Behind it, a run that had begun says which one of the sweep it was and what is kept.
-    message, *behind = ours
     assert all(
         re.match(r"longsafety: run 1 of \d+ \(.*\) failed; 0 finished runs are kept, .*", line) for line in behind
     )

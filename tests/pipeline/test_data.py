@@ -87,7 +87,7 @@ def test_a_build_leaves_the_gallery_its_figures_and_the_data_and_no_model(built:
     assert all(task in page for task in TASKS)
     assert not re.search(r"""(src|href)=["']https?://""", page), "the page is self-contained"
     stages = {path.name for path in (built.outputs / "stages").iterdir()}
-    assert stages == {"seeds", "corpus", "samples", "benchmark", "audit"}
+    assert stages == {"seeds", "corpus", "samples", "benchmark", "gate", "audit"}
 
 
 def test_the_same_command_again_makes_nothing_and_shows_the_same(built: Place) -> None:
@@ -171,6 +171,9 @@ def test_a_strict_build_stops_where_words_tell_the_right_option(place: Place, tm
     assert first.startswith(f"scenario.strict = true: {len(lines)} of the audit's checks failed; change the seed items")
     assert "  MedicalQuiz: longest option right: item 1.00 [1.00, 1.00], limit 0.40 to 0.60 (12 seed items)" in lines
     assert len(place.stages("audit")) == 1, "the same audit"
+    with pytest.raises(DataError, match="strict = true"):
+        place.execute(*typed[1:], f"scenario.seeds={path}", "scenario.strict=true", "data_mix=oracle")
+    assert not place.stages("weights"), "a run that trains stops before it does"
 
 
 # --- mixes ----------------------------------------------------------------------------------------------------------

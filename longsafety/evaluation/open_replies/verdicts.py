@@ -50,7 +50,7 @@ class Request(NamedTuple):
 
 def judge_request(item: Sample) -> Request:
     """What a judge sees of an item."""
-    told = [*(str(item.context[at]).strip() for at in item.needles), item.question]
+    told = [*(needle.strip() for needle in item.needle_texts), item.question]
     return Request("\n".join(told), item.language)
 
 

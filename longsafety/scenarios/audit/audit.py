@@ -21,7 +21,7 @@ from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, is_made
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import SLACK
-from longsafety.scenarios.audit.gate import copies, gate
+from longsafety.scenarios.audit.copies import copies
 from longsafety.scenarios.audit.integrity import Fact, facts_of, violations
 from longsafety.scenarios.audit.overlap import NGRAM_TOKENS, SHOWN, NearDuplicates, near_duplicates, shared_ngrams
 from longsafety.vocabulary import TWINS
@@ -65,7 +65,7 @@ class Audit:
     gate: Rows
     """What words alone tell of the benchmark's items (:func:`longsafety.scenarios.audit.gate.gate`)."""
     copies: Rows
-    """By split and task, how often the same is asked (:func:`longsafety.scenarios.audit.gate.copies`)."""
+    """By split and task, how often the same is asked (:func:`longsafety.scenarios.audit.copies.copies`)."""
 
     def save(self, path: Path) -> None:
         """Writes one JSON file, whole or not at all."""
@@ -83,9 +83,9 @@ def audit(
     encoder: ChatEncoder,
     *,
     corpus_licence: str,
-    of_facts: Sequence[str] = (),
+    gate: Rows,
 ) -> Audit:
-    """Audits both splits. ``of_facts``: the tasks that ask for facts.
+    """Audits both splits. ``gate``: what was measured of the benchmark's words.
 
     Raises ``DataError`` for a needle that the rendered context lacks, and for twins that differ from their item in
     what they should not, or do not in what they should.
@@ -125,7 +125,7 @@ def audit(
         licences=licence_counts,
         strictest_licence=strictest(licence_counts),
         languages=_languages(facts),
-        gate=gate(bench, of_facts=of_facts),
+        gate=gate,
         copies=[
             {"split": split} | row for split, found in (("train", train), ("bench", bench)) for row in copies(found)
         ],

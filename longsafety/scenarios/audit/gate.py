@@ -98,37 +98,6 @@ def gate_line(row: Mapping[str, Any]) -> str:
     return f"{row['task']}: {row['check']} {value} [{low}, {high}], limit {row['limit']} ({row['seeds']} seed items)"
 
 
-def copies(samples: Iterable[Sample]) -> Rows:
-    """A row a task: task, items, seeds, questions, options, answers (distinct ones), most (copies of one question with
-    its needles and answer)."""
-    found: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if sample.kind == "harmful":
-            found.setdefault(sample.task, []).append(sample)
-    rows: Rows = []
-    for task, members in found.items():
-        asked: dict[tuple[str, ...], int] = {}
-        for sample in members:
-            key = (sample.question, sample.answer, *needle_texts(sample))
-            asked[key] = asked.get(key, 0) + 1
-        rows.append(
-            {
-                "task": task,
-                "items": len(members),
-                "seeds": len({sample.seed_id for sample in members}),
-                "questions": len({(sample.question, *needle_texts(sample)) for sample in members}),
-                "options": len({sample.choices for sample in members if sample.choices}),
-                "answers": len({sample.answer for sample in members if sample.answer}),
-                "most": max(asked.values()),
-            }
-        )
-    return rows
-
-
-def needle_texts(sample: Sample) -> tuple[str, ...]:
-    return tuple(str(sample.context[at]) for at in sample.needles)
-
-
 def _pairs(samples: Iterable[Sample]) -> list[_Pair]:
     """One pair a seed item and task: another context of the same seed item says nothing new."""
     items: dict[str, Sample] = {}
@@ -143,7 +112,7 @@ def _pairs(samples: Iterable[Sample]) -> list[_Pair]:
         twin = twins.get(pair_id)
         if twin is None or twin.choices != item.choices or (item.task, item.seed_id) in found:
             continue
-        said = tuple(" ".join(needle_texts(sample)) for sample in (item, twin))
+        said = tuple(" ".join(sample.needle_texts) for sample in (item, twin))
         found[item.task, item.seed_id] = _Pair(
             item.task,
             item.seed_id,

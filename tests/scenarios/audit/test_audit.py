@@ -86,7 +86,7 @@ def _twins(item: Sample) -> list[Sample]:
 
 def _audit(train: Sequence[Sample], bench: Sequence[Sample] = (), store: Store | None = None, **known: Any) -> Audit:
     encoder: Any = SimpleNamespace(store=store or _store())
-    return audit(train, bench, encoder, corpus_licence=known.get("licence", "CC-BY-4.0"))
+    return audit(train, bench, encoder, corpus_licence=known.get("licence", "CC-BY-4.0"), gate=[])
 
 
 def test_sizes_by_split_task_and_kind() -> None:
@@ -325,7 +325,7 @@ def test_languages_of_questions_and_of_most_of_the_context() -> None:
 
 
 def test_a_build_of_every_task_is_sound(made: dict[str, list[Sample]], tiny_encoder: ChatEncoder) -> None:
-    found = audit(made["train"], made["bench"], tiny_encoder, corpus_licence="CC-BY-4.0")
+    found = audit(made["train"], made["bench"], tiny_encoder, corpus_licence="CC-BY-4.0", gate=[])
     assert {row["task"] for row in found.sizes} == set(TASKS)
     whole = [row for row in found.sizes if row["task"] != "ManyShotJailbreak"]  # its dialogues begin at a turn
     assert {row["at_target"] for row in whole if row["kind"] == "harmful"} == {1.0}
@@ -348,7 +348,7 @@ def test_a_build_that_lost_one_of_several_needles_fails(
     broken = [*made["bench"]]
     broken[at] = item.replace(needles=item.needles[:-1])
     with pytest.raises(DataError, match=rf"{item.id}-\w+: .*(another context|not just the item's needles)"):
-        audit([], broken, tiny_encoder, corpus_licence="CC0-1.0")
+        audit([], broken, tiny_encoder, corpus_licence="CC0-1.0", gate=[])
 
 
 def test_an_audit_is_read_as_it_was_written(tmp_path: Path) -> None:

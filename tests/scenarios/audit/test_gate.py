@@ -10,7 +10,8 @@ import pytest
 
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
-from longsafety.scenarios.audit.gate import LEAST_SEEDS, copies, failed, gate, gate_line
+from longsafety.scenarios.audit.copies import copies
+from longsafety.scenarios.audit.gate import LEAST_SEEDS, failed, gate, gate_line
 from longsafety.scenarios.build import balanced_orders, build
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.registry import TASKS
