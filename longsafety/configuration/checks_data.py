@@ -81,6 +81,12 @@ def mix_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                 (f"data_mix.sources.{name}",),
                 f"data_mix.sources.{name}.path = {source.path}: {rule}; {fix}",
             )
+        if source.kind == "oracle" and settings.reads_items:
+            yield (
+                (f"data_mix.sources.{name}", "evaluation.items"),
+                f"data_mix.sources.{name}.kind = oracle: an oracle is trained on the built benchmark, not on "
+                f"evaluation.items.path = {settings.evaluation.items.path}; leave one of them out",
+            )
     for problem in teacher_problems(settings.teacher):
         yield (("teacher.kind", problem.split(" ", 1)[0]), problem)
     if settings.only_builds:

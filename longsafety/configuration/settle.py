@@ -12,7 +12,7 @@ from longsafety.configuration.explain import check
 from longsafety.configuration.fields import with_absolute_paths
 from longsafety.errors import ConfigError
 from longsafety.evaluation.suites.names import absolute_suites
-from longsafety.settings import Settings
+from longsafety.settings import Settings, arm_of
 from longsafety.stages import folder_name
 
 _LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
@@ -44,14 +44,9 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
     labels = [_label(settings, without=_LENGTH_KEYS) for settings in settled]
     settled = _one_training_each(settled, labels)
     labels = _unambiguous(settled, labels)
-    _check_compared(settled[0], list(dict.fromkeys(map(_arm, labels))), note)
+    _check_compared(settled[0], list(dict.fromkeys(map(arm_of, labels))), note)
     settled = [_finished(settings, label) for settings, label in zip(settled, labels, strict=True)]
     return _with_own_export_folders(settled)
-
-
-def _arm(label: str) -> str:
-    """What trainings that differ only in their seed have in common."""
-    return " ".join(word for word in label.split(" ") if not word.startswith("seed="))
 
 
 def _check_compared(settings: Settings, arms: Sequence[str], note: Callable[[str], None]) -> None:

@@ -62,7 +62,8 @@ def compose_mix(
         share += source.share
         amount = round(share * mix.budget) - given  # rounds the running sum, so that the parts make the budget
         drawn = _draw(of_kind, amount, mix.budget_unit, answer_tokens, draw_seed)
-        given += amount if mix.budget_unit == "samples" else sum(map(answer_tokens, drawn))
+        supervised = sum(map(answer_tokens, drawn))
+        given += amount if mix.budget_unit == "samples" else supervised
         if not drawn:
             raise DataError(
                 f"data_mix.sources.{name}: {len(of_kind)} {source.kind} samples do not fill its share "
@@ -75,7 +76,7 @@ def compose_mix(
                 "source": name,
                 "samples": len(drawn),
                 "tokens": sum(sample.num_tokens for sample in drawn),
-                "supervised_tokens": sum(answer_tokens(sample) for sample in drawn),
+                "supervised_tokens": supervised,
                 "seeds": len({sample.seed_id or sample.id for sample in drawn}),
                 "distinct": len({(sample.question, sample.answer, sample.context, sample.history) for sample in drawn}),
                 "share": source.share,

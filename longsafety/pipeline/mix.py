@@ -39,10 +39,6 @@ def mix(run: Run) -> Mix:
 
 def _oracle(run: Run) -> list[Sample]:
     """The benchmark's items and their benign twins, each with its right option as the answer."""
-    if run.settings.evaluation.items.path is not None:
-        raise DataError(
-            "data_mix.sources: an oracle is trained on the built benchmark; leave evaluation.items out, or the oracle"
-        )
     return [
         item.replace(kind="oracle", answer=item.choices[item.roles.index(item.right)][0])
         for item in SampleFile(benchmark(run) / SAMPLES)

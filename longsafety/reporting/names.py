@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from longsafety.reporting.record import RunRecord
-from longsafety.settings import Length
+from longsafety.settings import Length, arm_of
 
 
 def length_name(length: Length) -> str:
@@ -16,8 +16,7 @@ def length_name(length: Length) -> str:
 
 def arm_name(record: RunRecord) -> str:
     """What trainings that differ only in their seed have in common."""
-    words = [word for word in record.label.split(" ") if not word.startswith("seed=")]
-    return " ".join(words) or record.name
+    return arm_of(record.label) or record.name
 
 
 def run_name(record: RunRecord) -> str:

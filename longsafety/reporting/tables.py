@@ -143,7 +143,8 @@ def caption(view: ComparisonView, *, scoring: str, confidence: float) -> str:
     text = f"Scorer {view.scorer}, scoring {scoring}; an arm: {sizes_text(view)}"
     text += f" ({lengths} tokens). " if lengths else ". "
     text += (
-        f"[ ]: {confidence:.0%} interval over seed items (Wilson with the design effect; of differences Student's t)."
+        f"[ ]: {confidence:.0%} interval over seed items, or over documents where those are the coarser unit "
+        "(Wilson with the design effect; of differences Student's t)."
     )
     if view.has(DIFFERENCE):
         text += " Pairs right − reversed: 0 for a model that cannot tell item and twin apart; swap contrast: .50."

@@ -6,7 +6,7 @@ A section is frozen and forbids unknown keys; each part of the program receives 
 from longsafety.settings.data import Corpus, Export, ExportFormat, Limits, Read, Scenario, TaskCounts, Teacher
 from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths
-from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking
+from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
 from longsafety.settings.training import DataMix, Source, Trainer, Training, Zero
 
@@ -46,4 +46,5 @@ __all__ = [
     "Trainer",
     "Training",
     "Zero",
+    "arm_of",
 ]

@@ -50,6 +50,11 @@ class Report(Section):
     """Replaces harmful text by its category."""
 
 
+def arm_of(label: str) -> str:
+    """What trainings that differ only in their seed have in common."""
+    return " ".join(word for word in label.split(" ") if not word.startswith("seed="))
+
+
 class Settings(Section):
     """One run: an arm at a length, resolved."""
 
@@ -65,7 +70,8 @@ class Settings(Section):
     """Pairs of arms, by label, whose difference is tested besides those from the baseline: ``[arm, against]``."""
     scale: str
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seeds the training: the order of samples, and new weights. ``scenario.seed`` draws the data."""
+    """Seeds the training: the order of samples, and the first weights of
+    adapters. ``scenario.seed`` draws the data."""
     stages: list[Stage] = ["build", "train", "evaluate", "score", "report"]
     scoring: Literal["fixed", "official"] = "fixed"
     corpus: Annotated[Corpus, BeforeValidator(expand_source)]

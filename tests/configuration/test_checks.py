@@ -67,6 +67,11 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             "export.twins",
             " = true: only longsafety_bench has columns for twins, and export.format = lm_eval; set export.format=.*",
         ),
+        (
+            ["data_mix=oracle", "evaluation.items=items.jsonl"],
+            "data_mix.sources.oracle.kind",
+            r" = oracle: .*not on evaluation\.items\.path = .*items\.jsonl; leave one of them out",
+        ),
         (["data_mix.sources.longsafety.share=0.5"], "data_mix.sources", ".*sum to 0.5; make them sum to 1"),
         (
             ["training.batch_size=6", "training.packing=none"],

@@ -32,7 +32,7 @@ GENERAL = {
     "benign_statement", "statement_safe_answer", "benign_statement_answer",
 }  # fmt: skip
 REQUEST = {"task", "request", "topic", "safe_answer", "benign_request", "benign_topic", "benign_answer"}
-NEEDLE = GENERAL - {"request", "safe_answer"} | {"task", "claim", "benign_claim"}
+NEEDLE = GENERAL - {"request", "safe_answer"} | {"task", "claim"}
 FIELDS = {
     "": GENERAL,
     "LawQA": REQUEST,
@@ -178,7 +178,7 @@ def test_twins_differ_where_they_should(shipped: list[Seed]) -> None:
     pairs = (
         ("request", "benign_request"), ("topic", "benign_topic"), ("statement", "benign_statement"),
         ("safe_answer", "benign_answer"), ("statement_safe_answer", "benign_statement_answer"),
-        ("claim", "benign_claim"), ("claim", "truth"),
+        ("claim", "truth"),
     )  # fmt: skip
     for seed in shipped:
         for harmful, benign in pairs:

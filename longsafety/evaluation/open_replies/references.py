@@ -50,7 +50,7 @@ def references(name: str, language: str) -> tuple[Reference, ...]:
     if name not in TASKS:
         return ()
     task = TASKS[name]
-    seeds = [seed for seed in _shipped(language) if task.accepts(seed)]
+    seeds = [seed for seed in shipped_seeds(language) if task.accepts(seed)]
     own = [seed for seed in seeds if seed.split == "bench"] or seeds
     return tuple(reference for seed in own for reference in _of_seed(task, seed) if reference.reply)
 
@@ -60,11 +60,6 @@ def sampled(replies: Sequence[Reference]) -> list[Reference]:
     chosen = dict.fromkeys(reply.kind for reply in replies)
     ranked = sorted(replies, key=lambda reply: zlib.crc32(f"{reply.seed_id}/{reply.kind}".encode()))
     return [reply for kind in chosen for reply in [one for one in ranked if one.kind == kind][:SAMPLE]]
-
-
-@cache
-def _shipped(language: str) -> tuple[Seed, ...]:
-    return tuple(shipped_seeds(language))
 
 
 def _of_seed(task: Task, seed: Seed) -> Iterator[Reference]:

@@ -39,7 +39,6 @@ class Seed:
     statement_safe_answer: str = ""
     benign_statement_answer: str = ""
     claim: str = ""
-    benign_claim: str = ""
     truth: str = ""
     turns: tuple[tuple[str, str], ...] = ()
     """Earlier (user, assistant) turns of the dialogue that ``request`` ends."""
