@@ -43,13 +43,35 @@ class Written:
     writer: str
 
 
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What was sent and what it cost; replies of the cache cost nothing."""
+
+    prompts: int = 0
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.reply_tokens
+
+    def money(self, price: settings.Price) -> float:
+        """In the price's currency."""
+        return (self.prompt_tokens * price.prompt + self.reply_tokens * price.reply) / 1_000_000
+
+    def plus(self, reply: Reply) -> Spending:
+        return Spending(
+            self.prompts + 1, self.prompt_tokens + reply.prompt_tokens, self.reply_tokens + reply.reply_tokens
+        )
+
+
 class CachedTeacher(ABC):
     """The common part of all teachers: the cache, the budget, and concurrent prompts.
 
     After a rejected reply a prompt is sampled (temperature at least 0.7), because a greedy model would give the same
     reply again. The seed is derived from the prompt, so that the same settings give the same requests.
-    ``budget_tokens`` counts the tokens of this object's prompts and replies. No prompt is sent once it is spent, so it
-    is exceeded at most by the prompts then in flight.
+    ``budget_tokens`` counts the tokens of this object's prompts and replies, ``budget_money`` their cost at ``price``.
+    No prompt is sent once either is spent, so it is exceeded at most by the prompts then in flight.
     """
 
     concurrency = 1
@@ -62,7 +84,7 @@ class CachedTeacher(ABC):
         self.retries = teacher.retries
         self.model = str(teacher.model)
         self.replies = ReplyCache(cache / self.section.split(".")[-1])
-        self.spent_tokens = 0
+        self.spent = Spending()
         self._spending = threading.Lock()
         local = user_path(self.model)
         self.writer = f"{teacher.kind}:{local.name if local.is_absolute() else self.model}"
@@ -102,17 +124,23 @@ class CachedTeacher(ABC):
     def _answer(self, key: str, prompt: Prompt) -> None:
         if self.replies.get(key) is not None:  # another process sent it
             return
-        budget = self.settings.budget_tokens
         with self._spending:
-            if budget is not None and self.spent_tokens >= budget:
-                raise BudgetSpent(
-                    f"{self.section}.budget_tokens = {budget}: {self.spent_tokens} tokens are spent; raise it, "
-                    "or run again to spend the same budget once more"
-                )
+            self._check_budget()
         reply = self._ask(prompt, self._temperature(prompt), int(key[:7], 16))
         with self._spending:
-            self.spent_tokens += reply.prompt_tokens + reply.reply_tokens
+            self.spent = self.spent.plus(reply)
         self.replies.put(key, reply, kind=prompt.kind, writer=self.writer, attempt=prompt.attempt)
+
+    def _check_budget(self) -> None:
+        tokens, money = self.settings.budget_tokens, self.settings.budget_money
+        again = "raise it, or run again to spend the same budget once more"
+        if tokens is not None and self.spent.tokens >= tokens:
+            raise BudgetSpent(
+                f"{self.section}.budget_tokens = {tokens}: {self.spent.tokens} tokens are spent; {again}"
+            )
+        cost = self.spent.money(self.settings.price)
+        if money is not None and cost >= money:
+            raise BudgetSpent(f"{self.section}.budget_money = {money:g}: {cost:.4g} is spent; {again}")
 
     def _key(self, prompt: Prompt) -> str:
         """Identifies a reply, wherever the server runs: model, prompt, sampling and attempt."""

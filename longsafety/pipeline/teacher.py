@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from longsafety import settings
-from longsafety.chat.cached import OpenAITeacher
+from longsafety.chat.cached import CachedTeacher, OpenAITeacher
 from longsafety.errors import ConfigError
-from longsafety.scenarios.teacher.teacher import Teacher, teacher_problems
+from longsafety.scenarios.teacher.teacher import teacher_problems
 
 
-def open_teacher(teacher: settings.Teacher, cache: Path) -> Teacher | None:
+def open_teacher(teacher: settings.Teacher, cache: Path) -> CachedTeacher | None:
     """The teacher of the settings, its replies kept in ``cache/teacher``; ``None`` for ``template``.
 
     Loads and asks nothing yet. Raises ConfigError.

@@ -47,6 +47,9 @@ class Scenario(Section):
     right."""
     seeds: Annotated[str, LocalPath(words=("shipped",))] = "shipped"
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
+    only_accepted: bool = False
+    """Of a seed file that a teacher wrote (``stages=[write_seeds]``), only the rows that somebody has accepted are used.
+    Otherwise all are but the rejected ones, and a line says how many nobody has accepted."""
     language: Literal["en", "zh"] = "en"
     """Language of questions, answers, options and needles."""
     task_files: Annotated[list[str], LocalPath()] = []
@@ -89,6 +92,13 @@ class Limits(Section):
     says so."""
 
 
+class Price(Section):
+    """What a server charges per million tokens, in any one currency; 0: nothing."""
+
+    prompt: Annotated[float, Field(ge=0)] = 0.0
+    reply: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Teacher(Section):
     """What writes the texts that the seed items lack: questions, safe answers, options."""
 
@@ -106,11 +116,41 @@ class Teacher(Section):
     temperature: Annotated[float, Field(ge=0)] = 0.0
     budget_tokens: PositiveInt | None = None
     """Upper bound on all prompt and reply tokens; ``None``: no limit."""
+    price: Price = Price()
+    budget_money: Annotated[float | None, Field(gt=0)] = None
+    """Upper bound on what prompts and replies cost at ``price``, in its currency; ``None``: no limit."""
     retries: Annotated[int, Field(ge=0)] = 3
     """How often a prompt is sent again when the server fails or the validator rejects the reply."""
     timeout_seconds: PositiveInt = 60
     concurrency: PositiveInt = 4
     """Concurrent requests (``openai``)."""
+
+
+class WriteSeeds(Section):
+    """The seed file that ``stages=[write_seeds]`` has a teacher write, and what it is made of."""
+
+    path: Annotated[str | None, LocalPath()] = None
+    """The folder of the seed file, new or one that this stage made; its ``review.csv`` is kept."""
+    requests: FileOrName = None
+    """Harmful requests, in any form that ``scenario.seeds`` takes."""
+    statements: FileOrName = None
+    """Harmful statements: rows with a ``statement``."""
+    documents: FileOrName = None
+    """Ordinary documents: harmful questions are asked of their passages (the paper's QH (b))."""
+    harmful_documents: FileOrName = None
+    """Harmful documents: questions are asked (FH (2)) and statements are taken from their passages, and these are
+    back-translated into questions (PH)."""
+    tasks: list[str] = []
+    """Tasks to write seed items for; empty: the paper's thirteen."""
+    train_items: Annotated[int, Field(ge=0)] = 100
+    """Most seed items for training of each kind of them."""
+    bench_items: Annotated[int, Field(ge=0)] = 40
+    """Most seed items for the benchmark of each kind of them, with options and passages."""
+    bench_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of requests, statements and documents that only the benchmark's seed items are made of."""
+    answers: PositiveInt = 2
+    """Answers of a training seed item, in different words, to its request and to the benign one."""
+    passages_per_document: PositiveInt = 5
 
 
 class Read(Section):

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from longsafety.settings.data import Corpus, Export, Limits, Read, Scenario, Teacher
+from longsafety.settings.data import Corpus, Export, Limits, Read, Scenario, Teacher, WriteSeeds
 from longsafety.settings.evaluation import Evaluation
 from longsafety.settings.model import Length, Model
 from longsafety.settings.section import LocalPath, PositiveInt, Section, expand_source
 from longsafety.settings.training import DataMix, Trainer, Training
 
-Stage = Literal["plan", "build", "export", "train", "evaluate", "score", "report"]
+Stage = Literal["plan", "write_seeds", "build", "export", "train", "evaluate", "score", "report"]
 
 
 class Tracking(Section):
@@ -78,6 +78,7 @@ class Settings(Section):
     scenario: Scenario
     limits: Limits = Limits()
     teacher: Teacher = Teacher()
+    write_seeds: WriteSeeds = WriteSeeds()
     on_bad_row: Literal["error", "skip"] = "error"
     """What to do with broken rows of a file: raise an error that names all of them before anything is written, or
     leave them out, named and counted."""
@@ -103,6 +104,11 @@ class Settings(Section):
     @property
     def training_seed(self) -> int:
         return self.seed + self.data_mix.seed_offset
+
+    @property
+    def writes_seeds(self) -> bool:
+        """Whether a teacher writes a seed file, and nothing else is done."""
+        return "write_seeds" in self.stages
 
     @property
     def reads_items(self) -> bool:

@@ -231,7 +231,7 @@ def test_without_usage_the_bytes_are_charged(server: FakeServer, tmp_path: Path)
     teacher = opened(server, tmp_path)
     teacher.write(PROMPTS[:1])
     assert isinstance(teacher, OpenAITeacher)
-    assert teacher.spent_tokens == len(PROMPTS[0].text) + len(f"reply to {PROMPTS[0].text}")
+    assert teacher.spent.tokens == len(PROMPTS[0].text) + len(f"reply to {PROMPTS[0].text}")
 
 
 def test_the_settings_are_checked_before_anything_is_asked(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_local_model_writes_the_same_again_and_is_loaded_only_when_asked(
     written = teacher.write([*PROMPTS[:2], PROMPTS[0]])
     assert written[0] == written[2] != written[1]
     assert written[0].writer == "transformers:tiny"
-    num_prompt_tokens = teacher.spent_tokens - 2 * 5
+    num_prompt_tokens = teacher.spent.tokens - 2 * 5
     assert num_prompt_tokens > 2 * 5
 
     monkeypatch.setattr(teacher_kinds.TransformersTeacher, "_prepare", lambda self: pytest.fail("loaded"))

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-
-from longsafety.chat.cached import Prompt, Written
+from longsafety.chat.cached import Written
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.teacher.ask import ask, checked, texts
 from longsafety.scenarios.teacher.teacher import Teacher
-from longsafety.scenarios.teacher.validate import CHAT_TOKENS, problem
 
 TEMPLATE = "template"
 """The writer of what neither the user nor a teacher wrote."""
@@ -117,68 +111,6 @@ def context_questions(
     return [None if pair is None or pair[1] is None else (pair[0].text, pair[1].text, pair[1].writer) for pair in pairs]
 
 
-def prompt_text(kind: str, language: str, about: Mapping[str, str], rejected: str = "") -> str:
-    """The prompt of a kind, with the given texts fenced; ``rejected`` says what was wrong with the reply before.
-
-    The fence is a mark made from the text, so that no text can hold its own; what chat templates mark turns with is
-    broken up. So a given text cannot pass for an instruction or for a turn.
-    """
-    parts = texts(language)
-    given = [CHAT_TOKENS.sub(lambda token: " ".join(token[0]), text) for text in about.values()]
-    mark = hashlib.sha256("".join(given).encode("utf-8", "replace")).hexdigest()[:8]
-    fenced = {name: f"[[{mark}\n{text.strip()}\n{mark}]]" for name, text in zip(about, given, strict=True)}
-    ask = str(parts["prompts"][kind]).strip().format(**fenced)
-    # The task stands last, because small models follow the last line best.
-    again = parts["again"].format(reason=rejected) if rejected else ""
-    return f"{parts['fence'].format(mark=mark)}\n\n{ask}{again}"
-
-
-@cache
-def texts(language: str) -> dict[str, Any]:
-    """``fence``, ``prompts`` and ``template`` of a language in ``teacher_prompts.yaml``."""
-    loaded = yaml.safe_load((files("longsafety.scenarios.teacher") / "teacher_prompts.yaml").read_text("utf-8"))
-    parts: dict[str, Any] = loaded[language]
-    return parts
-
-
-def bare(text: str, kind: str = "") -> str:
-    """A reply without thoughts, line breaks and the quotation marks around the whole; a topic without its full stop."""
-    text = re.sub(r"^.*</think>", "", text.strip(), flags=re.DOTALL)
-    text = " ".join(text.split())
-    for opening, closing in (('"', '"'), ("“", "”"), ("「", "」"), ("'", "'")):
-        inner = text[1:-1]
-        if len(text) > 2 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
-            text = inner.strip()
-    return text.rstrip(".。") if kind == "topic" else text
-
-
-def _ask(
-    kind: str,
-    about: Sequence[Mapping[str, str]],
-    teacher: Teacher | None,
-    language: str,
-    counts: Counter[str],
-) -> list[Written | None]:
-    """A validated reply for each of ``about``, or ``None``; all prompts of an attempt are sent at once."""
-    results: list[Written | None] = [None] * len(about)
-    waiting = dict.fromkeys(range(len(about)), "")  # with what was wrong with the last reply
-    for attempt in range(teacher.retries + 1 if teacher else 0):
-        if teacher is None or not waiting:
-            break
-        prompts = [Prompt(kind, prompt_text(kind, language, about[i], why), attempt) for i, why in waiting.items()]
-        rejected = {}
-        for i, written in zip(waiting, teacher.write(prompts), strict=True):
-            text = bare(written.text, kind)
-            reason = problem(kind, text, language=language, **about[i])
-            if reason is None:
-                results[i] = Written(_in_sentence(text, about[i]) if kind == "topic" else text, written.writer)
-            else:
-                counts[f"teacher: {kind} rejected by the validator ({reason})"] += 1
-                rejected[i] = reason
-        waiting = rejected
-    return results
-
-
 def _lacks(seed: Seed, step: _Step) -> bool:
     if step.field == "benign_request" and seed.benign_answer:  # it answers an unknown request
         return False
@@ -195,8 +127,11 @@ def _without_half_twin(seed: Seed) -> Seed:
     return replace(seed, benign_request="", benign_answer="", writers=writers)
 
 
-def _in_sentence(topic: str, about: Mapping[str, str]) -> str:
-    """The topic with a small first letter, unless the request has its first word with a capital inside a sentence."""
-    first = topic.split(maxsplit=1)[0]
-    capital = not first[1:].islower() or any(f" {first}" in text for text in about.values())
-    return topic if capital else topic[0].lower() + topic[1:]
+def _ask(
+    kind: str,
+    about: Sequence[Mapping[str, str]],
+    teacher: Teacher | None,
+    language: str,
+    counts: Counter[str],
+) -> list[Written | None]:
+    return ask(kind, about, teacher, texts(language), counts, check=checked(language))

@@ -36,4 +36,9 @@ def teacher_problems(teacher: settings.Teacher) -> list[str]:
             f"teacher.base_url = {teacher.base_url!r}: teacher.kind=openai needs the server's address, "
             "such as http://127.0.0.1:8000/v1"
         )
+    if teacher.budget_money is not None and not (teacher.price.prompt or teacher.price.reply):
+        problems.append(
+            f"teacher.budget_money = {teacher.budget_money:g}: no cost is known without a price; set "
+            "teacher.price.prompt and teacher.price.reply, per million tokens"
+        )
     return problems
