@@ -135,9 +135,7 @@ class CachedTeacher(ABC):
         tokens, money = self.settings.budget_tokens, self.settings.budget_money
         again = "raise it, or run again to spend the same budget once more"
         if tokens is not None and self.spent.tokens >= tokens:
-            raise BudgetSpent(
-                f"{self.section}.budget_tokens = {tokens}: {self.spent.tokens} tokens are spent; {again}"
-            )
+            raise BudgetSpent(f"{self.section}.budget_tokens = {tokens}: {self.spent.tokens} tokens are spent; {again}")
         cost = self.spent.money(self.settings.price)
         if money is not None and cost >= money:
             raise BudgetSpent(f"{self.section}.budget_money = {money:g}: {cost:.4g} is spent; {again}")

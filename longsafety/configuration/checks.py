@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from longsafety.configuration.checks_data import length_problems, mix_problems
 from longsafety.configuration.checks_evaluation import evaluation_problems
 from longsafety.configuration.checks_files import export_problems, reading_problems
+from longsafety.configuration.checks_seeds import write_seeds_problems
 from longsafety.configuration.checks_training import training_problems
 from longsafety.settings import Settings
 
@@ -25,6 +26,7 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from mix_problems(settings)
     yield from export_problems(settings)
     yield from reading_problems(settings)
+    yield from write_seeds_problems(settings)
     yield from training_problems(settings)
     yield from evaluation_problems(settings)
     yield from _run_problems(settings)

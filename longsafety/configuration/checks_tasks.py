@@ -58,6 +58,7 @@ def _seeds(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             scenario.language,
             on_bad_row=settings.on_bad_row,
             own_tasks=own_tasks(scenario),
+            only_accepted=scenario.only_accepted,
             roles=option_roles(scenario.task_files),
         ).seeds
     except DataError:  # named in full by the stage that reads them

@@ -52,6 +52,7 @@ RUNNERS = (
     "reuse",
     "addresses",
     "pipeline",
+    "write_seeds",
     "scores",
     "record",
     "show",
@@ -130,7 +131,7 @@ def seeds(settings: Settings) -> str:
     scenario = settings.scenario
     return address(
         seeds_fingerprint(scenario.seeds),
-        (own_tasks(scenario), seed_roles(settings)) if scenario.seeds != SHIPPED else [],
+        (own_tasks(scenario), seed_roles(settings), scenario.only_accepted) if scenario.seeds != SHIPPED else [],
         (scenario.language, scenario.context_language),
         settings.on_bad_row,
         _teacher(settings),
@@ -187,7 +188,7 @@ def long_align(settings: Settings, training: str) -> str:
 
 
 def _scenario(settings: Settings, documents: str) -> Any:
-    apart = {"name", "strict", "seeds", "train_samples", "bench_items", "tasks", "task_files"}
+    apart = {"name", "strict", "seeds", "only_accepted", "train_samples", "bench_items", "tasks", "task_files"}
     own = task_files_fingerprint(settings.scenario.task_files)
     return (documents, settings.scenario.model_dump(exclude=apart), own, code("samples"))
 

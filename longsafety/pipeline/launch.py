@@ -34,6 +34,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     first = jobs[0]
     if first.stages == ["plan"]:
         return _show_plans(jobs)
+    if first.writes_seeds:
+        return _write_seeds(jobs)
     if not first_rank():
         with Workers(fork=False) as workers:
             return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in jobs) if code), 0)
@@ -152,6 +154,14 @@ def _compare(first: Settings, folder: Path, workers: Workers) -> int:
     print(f"report   {folder / 'report.html'}")
     if first.tracking.enabled:
         print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
+    return 0
+
+
+def _write_seeds(jobs: Sequence[Settings]) -> int:
+    from longsafety.pipeline.write_seeds import write_seed_file
+
+    for settings in jobs:
+        write_seed_file(settings)
     return 0
 
 

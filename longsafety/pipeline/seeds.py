@@ -10,6 +10,7 @@ from longsafety.pipeline.run import Run, once, write_json
 from longsafety.pipeline.teacher import open_teacher
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.load import load_seeds, own_tasks
+from longsafety.scenarios.seeds.review import USED_UNREVIEWED
 from longsafety.scenarios.seeds.seed import write_seeds
 from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_seeds
 from longsafety.scenarios.teacher.complete import complete
@@ -34,10 +35,13 @@ def seeds(run: Run) -> Path:
             scenario.language,
             on_bad_row=run.settings.on_bad_row,
             own_tasks=own_tasks(scenario),
+            only_accepted=scenario.only_accepted,
             roles=seed_roles(run.settings),
         )
         done = complete(found.seeds, teacher(run), scenario.language)
         print_left_out(found.bad)
+        if unreviewed := found.counts.get(USED_UNREVIEWED):
+            print(f"  {USED_UNREVIEWED}: {unreviewed}", flush=True)
         write_seeds(done.seeds, folder / SEEDS)
         other = scenario.context_language
         crossed = scenario.seeds == SHIPPED and other in LANGUAGES and other != scenario.language

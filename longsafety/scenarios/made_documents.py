@@ -37,10 +37,13 @@ def made_documents(seeds: Sequence[Seed]) -> list[Document]:
 def exchange(seed: Seed) -> str:
     """A harmful request and its "compliant" answer, a stub without content; the stub depends on the seed's id."""
     say = common(seed.language)
-    stub = seed.compliant_stub
-    if not stub:
-        stub = say["stubs"][zlib.crc32(seed.id.encode()) % len(say["stubs"])].format(topic=seed.topic)
-    return f"{say['user']}{seed.request}\n{say['assistant']}{stub}"
+    return f"{say['user']}{seed.request}\n{say['assistant']}{seed.compliant_stub or stub(seed)}"
+
+
+def stub(seed: Seed) -> str:
+    """A "compliant" answer in form only, which names the topic."""
+    stubs: Sequence[str] = common(seed.language)["stubs"]
+    return stubs[zlib.crc32(seed.id.encode()) % len(stubs)].format(topic=seed.topic)
 
 
 def _benign_exchange(seed: Seed) -> str:

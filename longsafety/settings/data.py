@@ -48,8 +48,8 @@ class Scenario(Section):
     seeds: Annotated[str, LocalPath(words=("shipped",))] = "shipped"
     """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
     only_accepted: bool = False
-    """Of a seed file that a teacher wrote (``stages=[write_seeds]``), only the rows that somebody has accepted are used.
-    Otherwise all are but the rejected ones, and a line says how many nobody has accepted."""
+    """Of a seed file that a teacher wrote (``stages=[write_seeds]``), only the rows that somebody has accepted are
+    used. Otherwise all are but the rejected ones, and a line says how many nobody has accepted."""
     language: Literal["en", "zh"] = "en"
     """Language of questions, answers, options and needles."""
     task_files: Annotated[list[str], LocalPath()] = []

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from longsafety.errors import DataError
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.scenarios.seeds.options import Roles
+from longsafety.scenarios.seeds.review import review_of, reviewed, seed_file
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_fingerprint, shipped_seeds, substitutes
 from longsafety.scenarios.seeds.user import distinct, public_seeds, user_seeds
@@ -30,9 +31,12 @@ class SeedSet:
 def seeds_fingerprint(source: str) -> str:
     """Content hash of the seed files (cheap: no heavy import).
 
-    The shipped ones are part of it, in all languages, because they stand in for what the user's lack.
+    The review beside a seed file is part of it, and so are the shipped ones, in all languages, because they stand in
+    for what the user's lack.
     """
-    return f"{'' if source == SHIPPED else rows_fingerprint(source)}/{shipped_fingerprint()}"
+    own = "" if source == SHIPPED else rows_fingerprint(seed_file(source))
+    review = review_of(seed_file(source))
+    return f"{own}/{rows_fingerprint(str(review)) + '/' if review else ''}{shipped_fingerprint()}"
 
 
 def own_tasks(scenario: Scenario) -> list[str]:
@@ -47,6 +51,7 @@ def load_seeds(
     on_bad_row: str = "error",
     own_tasks: Collection[str] = (),
     roles: Roles = MappingProxyType({}),
+    only_accepted: bool = False,
 ) -> SeedSet:
     """The shipped seeds in a language; or a user's .jsonl, .json, .csv or .parquet files, or a hub dataset.
 
@@ -54,14 +59,16 @@ def load_seeds(
     requests, or has its request under one of ``REQUEST_KEYS``. Its ``task`` is one that shipped items are for, or one
     of ``own_tasks``; its ``options`` have the ``roles`` of a task that takes it. What a row does not bring stays empty
     (:func:`longsafety.scenarios.teacher.complete.complete` writes it). Where no row is for a task, the shipped items of
-    that task are taken, and counted. Raises DataError that names all broken rows; ``on_bad_row="skip"`` leaves them
-    out.
+    that task are taken, and counted. Of what a teacher wrote, the review beside the file counts
+    (:mod:`longsafety.scenarios.seeds.review`). Raises DataError that names all broken rows; ``on_bad_row="skip"``
+    leaves them out.
     """
     shipped = shipped_seeds(language)
     if source == SHIPPED:
         return SeedSet(shipped)
     counts: Counter[str] = Counter()
     bad: list[str] = []
+    source = seed_file(source)
     own = public_seeds(source, language, on_bad_row, counts, bad)
     if own is None:
         own = user_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, roles, counts, bad)
@@ -72,7 +79,14 @@ def load_seeds(
             f"{listed}\nscenario.seeds = {source}: {len(bad)} rows are bad; fix them, or set on_bad_row=skip to leave "
             "them out"
         )
-    own = distinct(own, counts)
+    review = review_of(source)
+    read = len(own)
+    own = distinct(reviewed(own, review, counts, only_accepted=only_accepted), counts)
+    if read and not own:
+        raise DataError(
+            f"scenario.seeds = {source}: none of its {read} seed items is accepted; accept some in "
+            f"{review or 'its review.csv'}, or set scenario.only_accepted=false"
+        )
     if not own:
         raise DataError(f"{source}: no seed row; give a file with a harmful request in each row")
     return SeedSet([*own, *substitutes(own, shipped, counts)], dict(counts), bad)

@@ -60,6 +60,10 @@ class Seed:
     licence: str = "unknown"
     writers: tuple[str, ...] = ()
     """Who wrote what the row did not bring: ``field: writer``."""
+    made_of: str = ""
+    """The request, statement or passage that a teacher made it of."""
+    review_state: str = ""
+    """Of an item that a teacher made: ``unreviewed``, ``accepted`` or ``rejected``. Empty: it needs no review."""
 
     def in_turn(self, turn: int) -> Seed:
         """The item with the answers of its ``turn``-th use, from 0."""

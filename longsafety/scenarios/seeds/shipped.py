@@ -63,7 +63,10 @@ def shipped_fingerprint() -> str:
 
 
 def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[str]) -> list[Seed]:
-    """The shipped items for the tasks that a user's seeds are not for, under ids that the user's do not have."""
+    """The shipped items for the tasks that a user's seeds are not for, under ids that the user's do not have.
+
+    A user's seeds for one split of a task (``split: train``) leave the shipped ones of the other.
+    """
     general = [seed for seed in own if not seed.task]
     found: list[Seed] = []
     if general and not any(seed.statement for seed in general):
@@ -72,15 +75,21 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
     if general and not any(seed.request for seed in general):
         counts["seeds bring no request: the shipped ones are used for KeywordRAG and ManyShotJailbreak"] = len(own)
         found += [replace(seed, statement="") for seed in shipped if not seed.task]
-    given = {seed.task for seed in own}
-    given |= {"HarmfulNIAH"} if any(seed.statement for seed in general) else set()
-    given |= {"ManyShotJailbreak"} if any(seed.request for seed in general) else set()
+    given = {(seed.task, split) for seed in own for split in _splits(seed)}
+    given |= {("HarmfulNIAH", split) for seed in general if seed.statement for split in _splits(seed)}
+    given |= {("ManyShotJailbreak", split) for seed in general if seed.request for split in _splits(seed)}
     for seed in shipped:
-        if seed.task not in given:
-            found.append(seed)
+        lacking = [split for split in _splits(seed) if (seed.task, split) not in given]
+        if lacking:
+            found.append(seed if len(lacking) == len(_splits(seed)) else replace(seed, split=lacking[0]))
             counts[f"seeds bring none for {seed.task or 'the general tasks'}: the shipped ones are used"] += 1
     taken = {seed.id for seed in own}
     return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
+
+
+def _splits(seed: Seed) -> tuple[str, ...]:
+    """Where the item may be used."""
+    return (seed.split,) if seed.split else ("train", "bench")
 
 
 def _files(language: str) -> list[Path]:

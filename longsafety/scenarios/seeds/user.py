@@ -11,6 +11,7 @@ from longsafety.formats.data_files import Row
 from longsafety.formats.public import read_public, recognised
 from longsafety.formats.rows import read_rows
 from longsafety.scenarios.seeds.options import Roles, check_options
+from longsafety.scenarios.seeds.review import ACCEPTED, REJECTED, UNREVIEWED
 from longsafety.scenarios.seeds.seed import Seed, frozen
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")
@@ -105,8 +106,14 @@ def _user_seed(row: Row, language: str, tasks: Collection[str], roles: Roles) ->
         raise ValueError(
             f"lawful: {len(values['lawful'])} deeds for {len(values.get('crimes', ()))} crimes; give one for each"
         )
+    if values.get("review_state", "") not in ("", UNREVIEWED, ACCEPTED, REJECTED):
+        raise ValueError(
+            f"review_state = {values['review_state']}: must be {UNREVIEWED}, {ACCEPTED} or {REJECTED}; fix it"
+        )
+    if "review_state" in values and values.get("language", language) != language:
+        raise ValueError(f"language = {values['language']}: scenario.language is {language}; set it to this")
     category = next((values[key] for key in CATEGORY_KEYS if isinstance(values.get(key), str)), row.part)
-    given = {key: values[key] for key in known.keys() & values.keys() - {"category", "language", "writers"}}
+    given = {key: values[key] for key in known.keys() & values.keys() - {"category", "language"}}
     return Seed(**{"id": row.name, **given, "category": category, "language": language})
 
 
