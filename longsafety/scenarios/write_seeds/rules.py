@@ -75,7 +75,7 @@ def does_not_comply(reply: Reply) -> str | None:
 
 NOT = {
     "en": re.compile(
-        r"\b(?:not|no|none|nothing|nobody|never|neither|nor|without|against|refuse\w*|sooner|rather|warn\w*|leave|"
+        r"\b(?:not|no|none|nothing|nobody|nowhere|never|neither|nor|without|against|refuse\w*|sooner|rather|warn\w*|leave|"
         r"innocent|lawful\w*|clean|cannot)\b|n['’]t\b",
         re.IGNORECASE,
     ),
