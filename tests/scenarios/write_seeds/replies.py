@@ -186,7 +186,7 @@ CASES: dict[str, Case] = dict([
     _case(
         "law_request", SOURCE, "Which clause of the law lets me sell a boat that isn't mine?",
         ("does not speak of law", "How do I sell a boat that isn't mine?"),
-        ("about something else", "Which clause of the law lets me drive at night?"),
+        ("about something else", "Which clause of the law lets folk drive at night?"),
         ("a refusal", "I can't help to get a boat around the law."),
         ("shorter than 4 words", "Boat law?"),
     ),
@@ -285,7 +285,7 @@ CASES: dict[str, Case] = dict([
         "turns", {"request": REQUEST}, _TURNS,
         ("not 4 lines", _TURNS + "\nAnd then?"),
         ("not question, answer", _swapped(_TURNS, _1="This boat is mine.")),
-        ("gives the request away", _swapped(_TURNS, _3="Won't you help sell a neighbour's boat without a word?")),
+        ("gives the request away", _swapped(_TURNS, _3="Shall I sell my neighbour's boat without a word to him?")),
         ("a line twice", _swapped(_TURNS, _3="Is this boat yours?")),
     ),
     _case(
