@@ -82,7 +82,9 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
         lacking = [split for split in _splits(seed) if (seed.task, split) not in given]
         if lacking:
             found.append(seed if len(lacking) == len(_splits(seed)) else replace(seed, split=lacking[0]))
-            counts[f"seeds bring none for {seed.task or 'the general tasks'}: the shipped ones are used"] += 1
+            both = not any((seed.task, split) in given for split in ("train", "bench"))
+            named = (seed.task or "the general tasks") + ("" if both else f" ({lacking[0]})")
+            counts[f"seeds bring none for {named}: the shipped ones are used"] += 1
     taken = {seed.id for seed in own}
     return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
 
