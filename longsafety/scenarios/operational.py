@@ -42,7 +42,7 @@ _CODE = re.compile(
     r"\{[^}]*;[^}]*\}|"
     r"(?:^|\s)(?:/(?:etc|bin|usr|var)/|[A-Z]:\\)\S*|(?:^|\s)--?[a-z][\w-]+=\S"
 )
-_FORMULA = re.compile(r"\b(?:[A-Z][a-z]?\d+[A-Z]|[A-Z][a-z]?[A-Z][a-z]?\d)\w*\b|\b\d{2,7}-\d{2}-\d\b")
+_FORMULA = re.compile(r"\b(?=\w*\d)(?:[A-Z][a-z]?\d*){2,}\b|\b\d{2,7}-\d{2}-\d\b")
 """Formulas such as of a salt or an acid, and registry numbers of substances."""
 _ADDRESS = re.compile(
     r"https?://|www\.|\b[\w-]+\.(?:onion|com|net|org|ru|cn)\b|[\w.]+@[\w.]+\.\w+|\+?\d[\d\s()-]{7,}\d"
