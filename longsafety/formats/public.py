@@ -194,7 +194,7 @@ def _recognised(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]
         if not names or names in contexts:
             continue
         columns.update(dict.fromkeys(row.values))
-        fits = {name: schema.fits(names) for name, schema in SCHEMAS.items()}
+        fits = {name: schema.fits(row) for name, schema in SCHEMAS.items()}
         best = max(fits.values())
         votes.update(name for name, fit in fits.items() if fit == best > 0)
         seen += 1
