@@ -33,6 +33,7 @@ def seeds(run: Run) -> Path:
             scenario.seeds,
             scenario.language,
             on_bad_row=run.settings.on_bad_row,
+            only_own=scenario.only_own_seeds,
             own_tasks=own_tasks(scenario),
             roles=seed_roles(run.settings),
         )

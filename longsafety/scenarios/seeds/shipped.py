@@ -33,7 +33,12 @@ def shipped_seeds(language: str) -> list[Seed]:
 def _shipped(language: str) -> tuple[Seed, ...]:
     licence = seed_card()["licence"]
     seeds = [
-        Seed(**{key: frozen(value) for key, value in json.loads(line).items()}, language=language, licence=licence)
+        Seed(
+            **{key: frozen(value) for key, value in json.loads(line).items()},
+            language=language,
+            licence=licence,
+            origin=SHIPPED,
+        )
         for entry in _files(language)
         for line in entry.read_text("utf-8").splitlines()
     ]
@@ -64,6 +69,8 @@ def shipped_fingerprint() -> str:
 
 def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[str]) -> list[Seed]:
     """The shipped items for the tasks that a user's seeds are not for, under ids that the user's do not have."""
+    taken = {seed.id for seed in own}
+    own = [seed for seed in own if not seed.is_control]
     general = [seed for seed in own if not seed.task]
     found: list[Seed] = []
     if general and not any(seed.statement for seed in general):
@@ -79,7 +86,6 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
         if seed.task not in given:
             found.append(seed)
             counts[f"seeds bring none for {seed.task or 'the general tasks'}: the shipped ones are used"] += 1
-    taken = {seed.id for seed in own}
     return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
 
 
