@@ -28,10 +28,10 @@ _LABELS = {
 _MAYBE = {"type", "data_type", "class", "kind", "category", "subcategory", "subset"}
 """Columns that hold categories, and in some files the label."""
 _FLAGS: dict[Label, tuple[str, ...]] = {
-    "harmful": ("harmful", "unsafe", "toxic", "toxicity", "malicious"),
-    "benign": ("safe", "benign", "harmless"),
+    "harmful": ("harmful", "is_harmful", "unsafe", "is_unsafe", "toxic", "is_toxic", "toxicity", "malicious"),
+    "benign": ("safe", "is_safe", "benign", "is_benign", "is_harmless"),  # harmless is a field of seed items
 }
-"""What true means → columns that are true or false; also with ``is_`` before the name."""
+"""What true means → columns that are true or false."""
 _TRUTH = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
 _OTHER: dict[Label, Label] = {"harmful": "benign", "benign": "harmful"}
 
@@ -67,7 +67,7 @@ def label_of(values: Mapping[str, Any]) -> Labelled:
     columns: list[str] = []
     for column, value in values.items():
         name = plain_name(column)
-        flag = next((label for label, names in _FLAGS.items() if name.removeprefix("is_") in names), None)
+        flag = next((label for label, names in _FLAGS.items() if name in names), None)
         if flag is not None:
             columns.append(column)
             truth = _TRUTH.get(str(value).strip().casefold())

@@ -25,7 +25,7 @@ def _do_not_answer(schema: Schema, row: Fields) -> Identified:
 def _advbench(schema: Schema, row: Fields) -> Identified:
     identity = f"{schema.name}/{row.optional_identity()}"
     row.text("target")  # how a model that complies begins; not used
-    return identity, [schema.request(identity, row.text("prompt" if row.has("prompt") else "goal"), schema.name)]
+    return identity, [schema.request(identity, row.text("goal" if row.has("goal") else "prompt"), schema.name)]
 
 
 def _harmbench(schema: Schema, row: Fields) -> Identified:

@@ -59,9 +59,11 @@ def in_one_language(texts: dict[str, str], language: str) -> None:
 
 def letters_of(text: str) -> str:
     """``zh``, ``Latin letters``, or what other letters most of a text is in (``Cyrillic letters``); empty without."""
+    kana = sum("\u3040" <= letter <= "\u30ff" for letter in text)
+    if 5 * kana > max(count_han(text), len(text) // 4):
+        return "Japanese kana"
     if english_or_chinese(text) == "zh":
-        kana = sum("\u3040" <= letter <= "\u30ff" for letter in text)
-        return "Japanese kana" if 5 * kana > count_han(text) else "zh"
+        return "zh"
     scripts = Counter(unicodedata.name(letter, "?").split()[0] for letter in text[:_LOOKED_AT] if letter.isalpha())
     return f"{scripts.most_common(1)[0][0].capitalize()} letters" if scripts else ""
 
