@@ -61,9 +61,12 @@ def test_items_of_ones_own_and_shipped_seed_items_are_told_for_each_task(request
 
 
 def test_rows_that_are_all_in_one_split_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.jsonl", {"prompt": "How?", "split": "train"}, {"prompt": "Why?", "split": "train"})
-    found = {(row["task"], row["split"]): row for row in used(scenario(path))}
+    rows = [{"prompt": "How?", "split": "train"}, {"prompt": "Why?", "split": "train"}]
+    path = write(tmp_path / "rows.jsonl", *rows, {"task": "LawQA", "request": "Which?", "split": "bench"})
+    found = {(row["task"], row["split"]): row for row in used(scenario(path, only_own_seeds=True))}
     assert found["ManyShotJailbreak", "bench"]["why"] == "all 2 usable rows are in the other split"
+    assert found["LawQA", "train"]["why"] == "all 1 usable rows are in the other split"
+    assert (found["LawQA", "bench"]["own"], found["LawQA", "bench"]["why"]) == (4, "")
 
 
 def test_tasks_that_ones_own_cannot_serve_are_left_out_and_the_total_is_kept(requests: Path) -> None:
