@@ -54,12 +54,13 @@ def public_seeds(
 
 def _seed(request: Request, schema: Schema, language: str) -> Seed:
     """A benign prompt becomes a control: an item without a harmful request, which lends others its benign one."""
-    asked = {"benign_request" if request["label"] == "benign" else "request": request["request"]}
+    benign = request["label"] == "benign"
     return Seed(
         id=request["id"],
         category=request["category"],
         language=language,
         licence=request["licence"],
         origin=schema.name,
-        **asked,
+        request="" if benign else request["request"],
+        benign_request=request["request"] if benign else "",
     )
