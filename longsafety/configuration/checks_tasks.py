@@ -50,6 +50,13 @@ def _problems(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
 def _seeds(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Of the shipped seed items, and of a user's local files; what a teacher writes is known once it has."""
     scenario = settings.scenario
+    if scenario.only_own_seeds and scenario.seeds == SHIPPED:
+        yield (
+            ("scenario.only_own_seeds", "scenario.seeds"),
+            "scenario.only_own_seeds = true: scenario.seeds is shipped, so there are none of your own; give "
+            "scenario.seeds=FILE",
+        )
+        return
     local = scenario.seeds == SHIPPED or Path(scenario.seeds).expanduser().exists()
     if not local or settings.teacher.kind != "template":
         return
@@ -71,6 +78,7 @@ def _of_seeds(scenario: Scenario, on_bad_row: str) -> list[str]:
             scenario.seeds,
             scenario.language,
             on_bad_row=on_bad_row,
+            only_own=scenario.only_own_seeds,
             own_tasks=own_tasks(scenario),
             only_accepted=scenario.only_accepted,
             roles=option_roles(scenario.task_files),

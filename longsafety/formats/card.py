@@ -13,7 +13,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from longsafety.formats.layouts import Format
-from longsafety.samples.licence import LICENCE_ORDER, licences, strictest
+from longsafety.formats.schemas import SCHEMAS
+from longsafety.samples.licence import GATED_ODC_BY, LICENCE_ORDER, SORRY_BENCH, licences, restriction, strictest
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import TokenStore
 
@@ -93,6 +94,8 @@ def render_card(summary: Summary, form: Format, facts: Mapping[str, Any]) -> str
         usage=form.usage,
         facts=facts,
         settings=_yaml(facts["settings"]),
+        published={name: schema.published for name, schema in SCHEMAS.items()},
+        restrictions={name: told for name in {name for _, name in summary.licences} if (told := restriction(name))},
         audit=None if facts["audit"] is None else _yaml(facts["audit"]),
     )
 
@@ -113,7 +116,10 @@ def _header(summary: Summary, form: Format, facts: Mapping[str, Any]) -> dict[st
 
 def _hub_licence(licence: str) -> dict[str, str]:
     """The hub's identifier of a known licence; ``other`` with a name for the rest."""
-    if licence.lower() in {known.lower() for known in LICENCE_ORDER[1:]}:
+    if licence.upper() == "ODC-BY-1.0":
+        return {"license": "odc-by"}
+    unknown_to_it = {SORRY_BENCH.lower(), GATED_ODC_BY.lower()}
+    if licence.lower() in {known.lower() for known in LICENCE_ORDER[1:]} - unknown_to_it:
         return {"license": licence.lower()}
     return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-") or "unknown"}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from longsafety.formats.data_files import Row
+from longsafety.formats.labels import Label, label_of
 
 _SHOWN = 60
 
@@ -121,6 +125,27 @@ class Fields:
         if value is not None and value not in allowed:
             self.wrong(key, value, f"give one of {', '.join(allowed)}")
         return str(value)
+
+    def label(self) -> Label | None:
+        """What the label columns say that no other accessor was called for; None where there is none."""
+        found = label_of({key: value for key, value in self.row.values.items() if key not in self._used})
+        self._used.update(found.columns)
+        self.problems.extend(found.problems)
+        return found.label
+
+    def named(self, labels: Mapping[str, Label]) -> Label | None:
+        """The label of the word that stands in the name of the split, of the file, or of its folder."""
+        for name in names_around(self.row):
+            found = {labels[word] for word in re.findall(r"[a-z]+|\d+k", name.casefold()) if word in labels}
+            if found:
+                return found.pop() if len(found) == 1 else None
+        return None
+
+
+def names_around(row: Row) -> list[str]:
+    """The names of a row's split, of its file and of the folder, nearest first."""
+    place = row.place.rpartition(":")[0].removesuffix(f" ({row.part})")
+    return [row.part, *reversed(PurePath(place).parts[-2:])]
 
 
 def _is_unicode(text: str) -> bool:

@@ -62,7 +62,7 @@ def read_public(
     files: Counter[str] = Counter()
     rows = read_rows(path, split=split, counts=files)
     if schema == "auto":
-        found, rows = _recognised(rows, str(path))
+        found, rows = recognise(rows, str(path))
     else:
         found = SCHEMAS[schema]
     if found.contexts:
@@ -71,7 +71,7 @@ def read_public(
             rows = chain(rows, read_rows(beside, counts=files))
     elif docs is not None:
         raise DataError(f"docs = {docs}: {found.name} keeps its contexts in its rows; leave it out")
-    reading = _Reading(found)
+    reading = Reading(found)
     for row in rows:
         reading.add(row)
     samples, requests = reading.finished()
@@ -86,7 +86,7 @@ def read_public(
 def recognised(path: str | Path) -> Schema | None:
     """The schema of a source by its columns; None if none, or more than one, fits."""
     try:
-        return _recognised(read_rows(path, counts=Counter()), str(path))[0]
+        return recognise(read_rows(path, counts=Counter()), str(path))[0]
     except DataError:
         return None
 
@@ -98,7 +98,7 @@ def docs_beside(meta: Path) -> Path | None:
     return beside if found and meta.is_file() and beside.is_file() else None
 
 
-class _Reading:
+class Reading:
     """The rows read so far. Contexts in rows of their own are joined to their items when all have been read."""
 
     def __init__(self, schema: Schema) -> None:
@@ -181,8 +181,8 @@ def _taken(identity: str, place: str, places: dict[str, str]) -> list[str]:
     return [] if first == place else [f"id = {shown}: taken by {first}; ids are unique, rename one"]
 
 
-def _recognised(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]]:
-    """The schema that most of the first rows fit best, and all the rows."""
+def recognise(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]]:
+    """The schema that most of the first rows fit best, and all the rows. Raises DataError where there is none."""
     read: list[Row] = []
     votes: Counter[str] = Counter()
     columns: dict[str, None] = {}
@@ -194,7 +194,7 @@ def _recognised(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]
         if not names or names in contexts:
             continue
         columns.update(dict.fromkeys(row.values))
-        fits = {name: schema.fits(names) for name, schema in SCHEMAS.items()}
+        fits = {name: schema.fits(row) for name, schema in SCHEMAS.items()}
         best = max(fits.values())
         votes.update(name for name, fit in fits.items() if fit == best > 0)
         seen += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from longsafety.formats.data_files import Row
-from longsafety.formats.fields import Fields
+from longsafety.formats.fields import Fields, names_around
+from longsafety.formats.labels import Label, plain_name
 from longsafety.samples.language import english_or_chinese
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import PAPER_TASKS
@@ -15,6 +17,8 @@ from longsafety.vocabulary import PAPER_TASKS
 NO_CONTEXT = "items without a context"
 """Count of the items that have no context (yet)."""
 UNSAFE = "unsafe responses left out"
+LANGUAGE_COLUMNS = ("language", "lang")
+"""Columns, in any spelling, that name the language of a request."""
 
 Yields = Literal["chats", "items", "requests"]
 """Training chats (samples with an answer), benchmark items (samples with options or an open question), requests."""
@@ -26,9 +30,11 @@ class Request(TypedDict):
     id: str
     category: str
     request: str
-    label: str
-    """``harmful`` or ``benign``."""
+    label: Label
+    """``harmful``, or ``benign``: a control that a model should answer."""
     licence: str
+    language: str
+    """What the row's own column says of the language, as it says it; empty where there is none."""
 
 
 Made = Sample | Request
@@ -62,15 +68,26 @@ class Schema:
     """Reads the fields of one row. A wrong field is noted in ``Fields.problems``, not raised."""
     contexts: tuple[str, ...] = ()
     """Columns of the rows that hold nothing but the context of an item, if the set keeps contexts apart."""
+    published: str = ""
+    """Where the set is published."""
+    called: str = ""
+    """What its files, their folder or the dataset are called (a regular expression), for ``common_columns``."""
+    common_columns: tuple[tuple[str, ...], ...] = ()
+    """Layouts of columns that other files have too: they count only under such a name."""
 
-    def fits(self, columns: set[str]) -> int:
-        """The number of the schema's columns among ``columns``; 0 if one is missing."""
-        return max((len(layout) for layout in self.columns if columns.issuperset(layout)), default=0)
+    def fits(self, row: Row) -> int:
+        """The number of the schema's columns that the row has; 0 if one is missing."""
+        layouts = list(self.columns)
+        if self.called and any(re.search(self.called, name.casefold()) for name in names_around(row)):
+            layouts += self.common_columns
+        return max((len(layout) for layout in layouts if row.values.keys() >= {*layout}), default=0)
 
     def parse(self, row: Row) -> Parsed:
         """Checks every field of an undamaged row, and makes its samples or requests."""
         fields = Fields(row)
         identity, made = self.parse_row(self, fields)
+        if self.yields == "requests":
+            made = [_as_the_row_says(fields, one) for one in made]
         counts = fields.counts + [f"column not used: {column}" for column in fields.unused()]
         return Parsed(identity, made, fields.problems, counts)
 
@@ -95,8 +112,29 @@ class Schema:
             language=english_or_chinese(answer),
         )
 
-    def request(self, identity: str, text: str, category: str, label: str = "harmful") -> Request:
-        return {"id": identity, "category": category, "request": text, "label": label, "licence": self.licence}
+    def request(
+        self, identity: str, text: str, category: str, label: Label = "harmful", *, licence: str = ""
+    ) -> Request:
+        """``label``: what the set says of all its rows, or of this file's. ``licence``: where the row has its own."""
+        return {
+            "id": identity,
+            "category": category,
+            "request": text,
+            "label": label,
+            "licence": licence or self.licence,
+            "language": "",
+        }
+
+
+def _as_the_row_says(fields: Fields, made: Made) -> Made:
+    """A request with the label and the language of columns that the schema does not read: no label is ignored."""
+    if isinstance(made, Sample):
+        return made
+    label, language = fields.label(), ""
+    for column in fields.unused():
+        if plain_name(column) in LANGUAGE_COLUMNS and fields.has(column):
+            language = fields.optional_text(column).strip()
+    return {**made, "label": label or made["label"], "language": language}
 
 
 def scenario_of(task: str) -> str:

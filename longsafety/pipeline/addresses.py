@@ -132,7 +132,7 @@ def seeds(settings: Settings) -> str:
     return address(
         seeds_fingerprint(scenario.seeds),
         (own_tasks(scenario), seed_roles(settings), scenario.only_accepted) if scenario.seeds != SHIPPED else [],
-        (scenario.language, scenario.context_language),
+        (scenario.language, scenario.context_language, scenario.only_own_seeds),
         settings.on_bad_row,
         _teacher(settings),
         code("seeds"),

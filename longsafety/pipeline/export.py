@@ -20,8 +20,9 @@ from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts, tokenizer
 from longsafety.pipeline.record import shipped_benchmark
 from longsafety.pipeline.run import MIX, Run, read_json
-from longsafety.pipeline.samples import SAMPLES, benchmark, samples
+from longsafety.pipeline.samples import SAMPLES, benchmark, samples, used_seeds
 from longsafety.reporting.audit_view import check_rows
+from longsafety.reporting.seed_view import origins, seed_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.samples.store import TokenStore
@@ -123,6 +124,7 @@ def _write(
         kinds = [kind for kind in ITEM_KINDS if kind in {sample.kind for sample in found}]
     made_of = settings.model_dump(include={"scenario", "length", "teacher", "on_bad_row"})
     made_of["model"] = settings.model.name
+    used = used_seeds(run) if settings.read.path is None else []
     counts = export(
         found,
         render,
@@ -138,6 +140,8 @@ def _write(
             "benchmark": "" if settings.read.path is not None else shipped_benchmark(settings),
             "settings": made_of,
             "twins": wanted.twins,
+            "seed_rows": seed_rows(used) if used else [],
+            "origins": origins(used),
         },
     )
     print(f"  export       {sum(counts.values())} rows as {wanted.format} in {wanted.path}", flush=True)

@@ -8,14 +8,16 @@ from rich.progress import Progress
 
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.items import STORE, items
-from longsafety.pipeline.run import Run, once, write_json
+from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.build import Builder, build, num_workers, write
+from longsafety.scenarios.seed_use import SeedUse, seed_use
 from longsafety.scenarios.seeds.seed import read_seeds
+from longsafety.scenarios.seeds.shipped import SHIPPED
 
-SAMPLES = "samples.parquet"
+SAMPLES, SEED_USE = "samples.parquet", "seed_use.json"
 
 
 def samples(run: Run) -> Path:
@@ -44,6 +46,21 @@ def splits(run: Run) -> dict[str, bool]:
     return {"train": any(task.train for task in tasks), "bench": any(task.bench for task in tasks)}
 
 
+def used_seeds(run: Run) -> list[SeedUse]:
+    """What came of the user's seed items, in all splits that were built; empty with shipped ones."""
+    files = [folder / SEED_USE for stage in ("samples", "benchmark") if (folder := run.find(stage)) is not None]
+    return [row for file in files if file.is_file() for row in read_json(file)]
+
+
+def _tell(source: str, split: str, used: list[SeedUse]) -> None:
+    """Says how many items are made of the user's seed items, and which tasks are left out."""
+    own, shipped = sum(row["own"] for row in used), sum(row["shipped"] for row in used)
+    print(f"  {split}: {own:,} items made of {source}, {shipped:,} of shipped seed items", flush=True)
+    for row in used:
+        if not row["own"] and not row["shipped"]:
+            print(f"  left out   {row['task']} ({split}): {row['why']}", flush=True)
+
+
 def builder(run: Run, split: str) -> Builder:
     """What draws the samples of a split."""
     found = seeds(run)
@@ -69,6 +86,12 @@ def _built(run: Run, stage: str, split: str) -> Path:
                 workers=num_workers(run.settings.trainer.num_threads),
                 progress=lambda count: bar.advance(task, count),
             )
-        write_json(folder / COUNTS, {f"{split}: {name}": count for name, count in drawn.counts.items()})
+        counts = {f"{split}: {name}": count for name, count in drawn.counts.items()}
+        if run.settings.scenario.seeds != SHIPPED:
+            used = seed_use(drawn)
+            write_json(folder / SEED_USE, used)
+            counts |= {f"{split}: {row['task']}, made of your seed items": row["own"] for row in used}
+            _tell(run.settings.scenario.seeds, split, used)
+        write_json(folder / COUNTS, counts)
 
     return run.stage(stage, make)

@@ -34,6 +34,7 @@ def seeds(run: Run) -> Path:
             scenario.seeds,
             scenario.language,
             on_bad_row=run.settings.on_bad_row,
+            only_own=scenario.only_own_seeds,
             own_tasks=own_tasks(scenario),
             only_accepted=scenario.only_accepted,
             roles=seed_roles(run.settings),

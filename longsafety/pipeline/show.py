@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from rich.console import Console
 
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.record import shipped_benchmark
 from longsafety.pipeline.run import TABLE, Run
-from longsafety.pipeline.samples import SAMPLES, benchmark, samples
+from longsafety.pipeline.samples import SAMPLES, benchmark, samples, splits, used_seeds
+from longsafety.pipeline.seeds import SEEDS, seeds
 from longsafety.reporting.audit_view import audit_tables, save_figures
 from longsafety.reporting.gallery import Entry, Twin, write_gallery
+from longsafety.reporting.seed_view import seed_table
+from longsafety.samples.licence import restriction
 from longsafety.samples.recipe import Sample, SampleFile, is_made, render_context
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.seeds.seed import read_seeds
+from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Task
 from longsafety.vocabulary import BENIGN_TWINS, UNSAFE_ROLES
@@ -24,13 +31,18 @@ _EXCERPT = 240
 
 def show(run: Run) -> None:
     """Writes the audit's tables and the gallery into the run's folder."""
-    found = audit(run)
+    found, used = audit(run), used_seeds(run)
     with (run.folder / TABLE).open("w", encoding="utf-8") as file:
         console = Console(file=file, width=120)
         for table in audit_tables(found):
             console.print(table)
+        if used:
+            console.print(seed_table(used))
         for reason, count in facts(run)["counts"].items():
             console.print(f"{reason}: {count}", highlight=False, markup=False)
+        for licence in found.licences:
+            if told := restriction(licence):
+                console.print(f"licence {licence}: {told}", highlight=False, markup=False)
     write_gallery(
         run.folder / GALLERY,
         entries=_entries(run),
@@ -38,24 +50,32 @@ def show(run: Run) -> None:
         figures=save_figures(found, run.folder),
         redact=run.settings.report.redact,
         benchmark=shipped_benchmark(run.settings),
+        used=used,
     )
 
 
 def _entries(run: Run) -> list[Entry]:
     """An item of each task with its twins: a benchmark item where there is one, because it has options."""
     known = tasks(run.settings.scenario.task_files)
-    counts = {split: task_counts(run.settings.scenario, split) for split in ("train", "bench")}
+    counts: dict[str, Counter[str]] = {"train": Counter(), "bench": Counter()}
     found: dict[str, list[Sample]] = {}
+    there = splits(run)
     for split, stage in (("bench", benchmark), ("train", samples)):
-        if not counts[split]:
+        if not there[split]:
             continue
         file = SampleFile(stage(run) / SAMPLES)
         named, pairs = file.column("task"), file.column("pair_id")
+        counts[split].update(task for task, kind in zip(named, file.column("kind"), strict=True) if kind == "harmful")
         first = {task: index for index, task in reversed(list(enumerate(named))) if task not in found}
         for task, index in first.items():
             found[task] = file.rows(at for at in range(index, min(index + 4, len(pairs))) if pairs[at] == pairs[index])
+    own = run.settings.scenario.seeds != SHIPPED
+    origins = {seed.id: seed.origin for seed in read_seeds(seeds(run) / SEEDS)} if own else {}
     return [
-        _entry(known[name], found[name], {split: counts[split].get(name, 0) for split in counts}, encoder(run).store)
+        replace(
+            _entry(known[name], found[name], {split: counts[split][name] for split in counts}, encoder(run).store),
+            origin=origins.get(found[name][0].seed_id, ""),
+        )
         for name in run.settings.scenario.tasks
         if name in found
     ]

@@ -13,9 +13,11 @@ from pathlib import Path
 from longsafety.reporting.audit_view import check_rows, task_rows
 from longsafety.reporting.page import write_page
 from longsafety.reporting.redact import BAR, mask
+from longsafety.reporting.seed_view import origins, seed_rows
 from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
 from longsafety.scenarios.audit.gate import failed
+from longsafety.scenarios.seed_use import SeedUse
 from longsafety.vocabulary import DECLINES, UNSAFE_ROLES
 
 SCENARIOS = {
@@ -75,6 +77,8 @@ class Entry:
     right: str = DECLINES
     """The role that is right in the item."""
     twin: Twin | None = None
+    origin: str = ""
+    """Where the item's seed item comes from, where the user gave seed items."""
 
 
 def write_gallery(
@@ -85,12 +89,13 @@ def write_gallery(
     figures: Mapping[str, str],
     redact: bool,
     benchmark: str = "",
+    used: Sequence[SeedUse] = (),
 ) -> None:
     """Writes the page at ``path``, whole or not at all; it needs no other file.
 
     ``figures``: name → path of a picture, as ``audit_view.save_figures`` returns them. ``redact`` replaces harmful
     text by its category, and what other texts repeat of it by bars; benign twins are always shown.
-    ``benchmark``: the name of the shipped one, where the items are of it.
+    ``benchmark``: the name of the shipped one, where the items are of it. ``used``: what came of the user's seed items.
     """
     shown = [redacted(entry) if redact else entry for entry in entries]
     shown = [dataclasses.replace(entry, bar=drawn_pieces(entry.bar)) for entry in shown]
@@ -109,6 +114,8 @@ def write_gallery(
         marker=BAR,
         benchmark=benchmark,
         beyond=failed(audit.gate),
+        seed_rows=seed_rows(used) if used else [],
+        origins=origins(used),
     )
 
 

@@ -9,17 +9,30 @@ from longsafety.samples.recipe import Sample, is_made
 UNKNOWN = "unknown"
 AS_CORPUS = "as the corpus"
 """The licence of a sample that is made of the corpus's documents only."""
+SORRY_BENCH = "SORRY-Bench Dataset License"
+GATED_ODC_BY = "ODC-BY-1.0, AI2 Responsible Use Guidelines"
 LICENCE_ORDER = (
     UNKNOWN,
+    SORRY_BENCH,
     "CC-BY-NC-SA-4.0",
     "CC-BY-NC-4.0",
     "CC-BY-SA-4.0",
+    GATED_ODC_BY,
+    "ODC-BY-1.0",
     "CC-BY-4.0",
     "MIT",
     "Apache-2.0",
     "CC0-1.0",
 )
 """Strictest first; a set carries the strictest licence of its parts."""
+_RESTRICTIONS = {
+    UNKNOWN: "nobody said under which terms it may be used or passed on",
+    SORRY_BENCH: "gated; it may not be passed on to others, nor anything that holds it",
+    "CC-BY-NC-SA-4.0": "non-commercial use only; passed on under the same licence",
+    "CC-BY-NC-4.0": "non-commercial use only",
+    "CC-BY-SA-4.0": "passed on under the same licence",
+    GATED_ODC_BY: "gated: who receives it must accept the AI2 Responsible Use Guidelines",
+}
 DOCUMENTS, WORDS = "documents", "requests, answers and options"
 _RANKS = {licence.lower(): rank for rank, licence in enumerate(LICENCE_ORDER)}
 
@@ -35,6 +48,15 @@ def licences(sample: Sample, corpus: str) -> dict[str, str]:
     if sample.licence != AS_CORPUS:
         parts[WORDS] = sample.licence or UNKNOWN
     return parts or {WORDS: UNKNOWN}
+
+
+def restriction(licence: str) -> str:
+    """What a licence forbids or asks of those who use or pass on the data; empty for one that asks for a notice alone.
+
+    A licence that is not in ``LICENCE_ORDER`` is to be read.
+    """
+    known = {name.lower(): text for name, text in _RESTRICTIONS.items()}
+    return known.get(licence.lower(), "" if licence.lower() in _RANKS else "not known here; read it before use")
 
 
 def strictest(licences: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ from longsafety.samples.recipe import Sample, Segment, record_batch, write_batch
 from longsafety.scenarios.assemble import fit
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.made_documents import exchanges_of, vignettes_of
-from longsafety.scenarios.seed_problems import without_seeds
+from longsafety.scenarios.seed_problems import none_served, usable, why_unused, without_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_documents, split_seeds
 from longsafety.scenarios.target_lengths import target_lengths
@@ -88,7 +88,17 @@ class Builder:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        return task_counts(self.scenario, self.split)
+        """Task → items. With ``scenario.only_own_seeds`` only tasks that the seeds serve; DataError if none is left."""
+        wanted, known = task_counts(self.scenario, self.split), tasks(self.scenario.task_files)
+        if not self.scenario.only_own_seeds:
+            return wanted
+        part = self.seeds[self.split]
+        served = [name for name in wanted if usable(known[name], part, self.split)]
+        if wanted and not served:
+            own = [seed for members in self.seeds.values() for seed in members]
+            reasons = {name: why_unused(known[name], own, part) for name in wanted}
+            raise DataError(none_served(self.scenario.seeds, self.split, reasons))
+        return task_counts(self.scenario, self.split, served)
 
     def task(self, name: str) -> _TaskBuilder:
         return _TaskBuilder(self, tasks(self.scenario.task_files)[name])
@@ -177,11 +187,7 @@ class _TaskBuilder:
     def __init__(self, builder: Builder, task: Task) -> None:
         self.builder, self.task = builder, task
         self.name = f"{task.name}-{builder.split}-{builder.seed}"
-        found = [item for item in builder.seeds[builder.split] if task.accepts(item)]
-        own = [
-            item for item in found if task.own_options(item)
-        ]  # wordings for a task serve only where no seed item has its own
-        self.seeds = own if own and builder.split == "bench" else found
+        self.seeds = usable(task, builder.seeds[builder.split], builder.split)
         random.Random(self.name).shuffle(self.seeds)
         self.orders = balanced_orders(len(task.roles), random.Random(f"{self.name}/orders"))
         if not self.seeds:

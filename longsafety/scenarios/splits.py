@@ -29,15 +29,15 @@ def seed_parts(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> di
     general items that are not the benchmark's.
     """
     parts: dict[str, list[Seed]] = {"bench": [], "short_safety": [], "train": []}
-    categories: dict[tuple[str, str, bool, str], list[Seed]] = defaultdict(list)
+    categories: dict[tuple[str, str, bool, bool, str], list[Seed]] = defaultdict(list)
     for item in seeds:
-        categories[item.task, item.category, bool(item.request), item.split].append(item)
-    for (task, _, _, split), members in categories.items():
+        categories[item.task, item.category, bool(item.request), item.is_control, item.split].append(item)
+    for (task, _, _, control, split), members in categories.items():
         ordered = sorted(members, key=lambda item: hashlib.sha256(f"{seed}/{item.id}".encode()).hexdigest())
         num_bench = max(round(len(ordered) * bench_fraction), 1 if len(ordered) > 2 else 0)
         if split:
             num_bench = len(ordered) if split == "bench" else 0
-        num_short = 0 if task else round((len(ordered) - num_bench) / 2)
+        num_short = 0 if task or control else round((len(ordered) - num_bench) / 2)
         parts["bench"] += ordered[:num_bench]
         parts["short_safety"] += ordered[num_bench : num_bench + num_short]
         parts["train"] += ordered[num_bench + num_short :]

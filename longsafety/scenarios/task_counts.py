@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from longsafety.settings import Scenario
 
 
-def task_counts(scenario: Scenario, split: str) -> dict[str, int]:
-    """Samples a task, the table's counts scaled to the scenario's total by largest remainder."""
+def task_counts(scenario: Scenario, split: str, only: Collection[str] | None = None) -> dict[str, int]:
+    """Samples a task, the table's counts scaled to the scenario's total by largest remainder.
+
+    ``only``: the tasks among which the total is divided; ``None``: all of the split.
+    """
     table = {name: counts.train if split == "train" else counts.bench for name, counts in scenario.tasks.items()}
-    table = {name: count for name, count in table.items() if count}
+    table = {name: count for name, count in table.items() if count and (only is None or name in only)}
     total = scenario.train_samples if split == "train" else scenario.bench_items
     whole = sum(table.values())
     if total is None or whole == 0:

@@ -46,7 +46,10 @@ class Scenario(Section):
     """Stops the run, before anything is trained, where the audit's gate fails: where words alone tell which option is
     right."""
     seeds: Annotated[str, LocalPath(words=("shipped",))] = "shipped"
-    """``shipped``, or a .jsonl file or a folder of them with harmful requests or statements."""
+    """``shipped``; or your harmful requests or statements: a .jsonl, .json, .csv or .parquet file, a folder of these,
+    or a hub dataset. Rows that a label column calls benign are lent as twins."""
+    only_own_seeds: bool = False
+    """Leaves the shipped seed items out. Tasks that ``seeds`` cannot serve are then left out too, and named."""
     only_accepted: bool = False
     """Of a seed file that a teacher wrote (``stages=[write_seeds]``), only the rows that somebody has accepted are
     used. Otherwise all are but the rejected ones, and a line says how many nobody has accepted."""

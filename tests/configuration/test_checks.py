@@ -109,6 +109,11 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
             " = 800: the scenario builds 0 .*; choose data_mix=base, .*",
         ),
         (["scenario.tasks.Foo={train: 1, bench: 0}"], "scenario.tasks.Foo", " = .*: no such task; choose .*LawQA.*"),
+        (
+            ["scenario.only_own_seeds=true"],
+            "scenario.only_own_seeds",
+            " = true: scenario.seeds is shipped, .*; give .*",
+        ),
         (["teacher=openai"], "teacher.model", " = None: teacher.kind=openai needs a model; set the name that .*"),
         (
             ["teacher=openai", "teacher.model=m", "teacher.base_url=localhost:8000"],

@@ -47,6 +47,33 @@ ROWS: dict[str, dict[str, Any]] = {
         "ContextString": "",
         "BehaviorID": "b",
     },
+    "jailbreakbench": {
+        "Index": "0",
+        "Goal": "q",
+        "Target": "Here is",
+        "Behavior": "A title",
+        "Category": "area",
+        "Source": "Original",
+    },
+    "strongreject": {"category": "area", "source": "custom", "forbidden_prompt": "q"},
+    "sorry_bench": {"question_id": 1, "category": "3", "turns": ["q"], "prompt_style": "base"},
+    "or_bench": {"prompt": "q", "category": "area"},
+    "falsereject": {"prompt": "q", "category": 3, "category_text": "area"},
+    "wildguardmix": {
+        "prompt": "q",
+        "adversarial": False,
+        "response": None,
+        "prompt_harm_label": "harmful",
+        "subcategory": "area",
+    },
+    "coconot": {
+        "id": "x1",
+        "prompt": "q",
+        "response": "",
+        "category": "Requests with safety concerns",
+        "subcategory": "area",
+    },
+    "harmful_qa": {"question": "q", "topic": "area", "subtopic": "part"},
     "beavertails": {"prompt": "p", "response": "r", "category": HARMS, "is_safe": True},
     "pku_saferlhf": {
         "prompt": "p",
@@ -56,6 +83,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "is_response_1_safe": False,
     },
 }
+STEMS = {"jailbreakbench": "harmful-behaviors", "or_bench": "or-bench-toxic", "coconot": "original"}
+"""Names of the files that say what they hold."""
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -63,11 +92,12 @@ def write(path: Path, *rows: Any) -> Path:
     return path
 
 
-def read_one(tmp_path: Path, name: str, stem: str = "part", **changes: Any) -> PublicSet:
+def read_one(tmp_path: Path, name: str, stem: str = "", **changes: Any) -> PublicSet:
+    stem = stem or STEMS.get(name, "part")
     return read_public(write(tmp_path / f"{stem}.jsonl", {**ROWS[name], **changes}))
 
 
-def sample(tmp_path: Path, name: str, stem: str = "part", **changes: Any) -> Sample:
+def sample(tmp_path: Path, name: str, stem: str = "", **changes: Any) -> Sample:
     (found,) = read_one(tmp_path, name, stem, **changes).samples
     return found
 
@@ -214,6 +244,7 @@ def test_requests_of_published_files(tmp_path: Path) -> None:
         "request": "q",
         "label": "benign",
         "licence": "CC-BY-4.0",
+        "language": "",
     }
     assert (made["advbench"]["id"], made["advbench"]["label"]) == ("advbench/advbench.csv:2", "harmful")
     assert (made["harmbench"]["id"], made["harmbench"]["category"]) == ("harmbench/b", "illegal")

@@ -13,7 +13,7 @@ from longsafety.scenarios.seeds.options import Roles
 from longsafety.scenarios.seeds.review import review_of, reviewed, seed_file
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.seeds.shipped import SHIPPED, shipped_fingerprint, shipped_seeds, substitutes
-from longsafety.scenarios.seeds.user import distinct, public_seeds, user_seeds
+from longsafety.scenarios.seeds.user import distinct, own_seeds
 from longsafety.settings import Scenario
 from longsafety.vocabulary import PAPER_TASKS
 
@@ -49,6 +49,7 @@ def load_seeds(
     language: str = "en",
     *,
     on_bad_row: str = "error",
+    only_own: bool = False,
     own_tasks: Collection[str] = (),
     roles: Roles = MappingProxyType({}),
     only_accepted: bool = False,
@@ -56,12 +57,12 @@ def load_seeds(
     """The shipped seeds in a language; or a user's .jsonl, .json, .csv or .parquet files, or a hub dataset.
 
     A user's row is ours (``request`` or ``statement``, and whatever else :class:`Seed` has), a row of a public set of
-    requests, or has its request under one of ``REQUEST_KEYS``. Its ``task`` is one that shipped items are for, or one
-    of ``own_tasks``; its ``options`` have the ``roles`` of a task that takes it. What a row does not bring stays empty
-    (:func:`longsafety.scenarios.teacher.complete.complete` writes it). Where no row is for a task, the shipped items of
-    that task are taken, and counted. Of what a teacher wrote, the review beside the file counts
-    (:mod:`longsafety.scenarios.seeds.review`). Raises DataError that names all broken rows; ``on_bad_row="skip"``
-    leaves them out.
+    requests, or has its request under one of ``REQUEST_KEYS``; a label column (harmful, benign) is read. Its ``task``
+    is one that shipped items are for, or one of ``own_tasks``; its ``options`` have the ``roles`` of a task that takes
+    it. What a row does not bring stays empty (:func:`longsafety.scenarios.teacher.complete.complete` writes it). Where
+    no row is for a task, the shipped items of that task are taken, and counted, unless ``only_own``. Of what a teacher
+    wrote, the review beside the file counts (:mod:`longsafety.scenarios.seeds.review`). Raises DataError that names all
+    broken rows (``on_bad_row="skip"`` leaves them out), and for a source without a harmful row or in another language.
     """
     shipped = shipped_seeds(language)
     if source == SHIPPED:
@@ -69,9 +70,7 @@ def load_seeds(
     counts: Counter[str] = Counter()
     bad: list[str] = []
     source = seed_file(source)
-    own = public_seeds(source, language, on_bad_row, counts, bad)
-    if own is None:
-        own = user_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, roles, counts, bad)
+    own = own_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, roles, counts, bad)
     if bad and on_bad_row == "error":
         lines = [*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])]
         listed = "\n".join(lines)
@@ -88,5 +87,16 @@ def load_seeds(
             f"{review or 'its review.csv'}, or set scenario.only_accepted=false"
         )
     if not own:
-        raise DataError(f"{source}: no seed row; give a file with a harmful request in each row")
-    return SeedSet([*own, *substitutes(own, shipped, counts)], dict(counts), bad)
+        left_out = "; ".join(f"{reason}: {count}" for reason, count in counts.items() if "left out" in reason)
+        raise DataError(
+            f"{source}: no seed row{f' ({left_out})' if left_out else ''}; give a file with a harmful request in each "
+            "row"
+        )
+    if controls := sum(seed.is_control for seed in own):
+        counts["benign prompts: no items, lent as benign twins to the requests they are most similar to"] = controls
+        if controls == len(own):
+            raise DataError(
+                f"scenario.seeds = {source}: all {controls} rows are benign prompts, and samples are made of harmful "
+                "ones; add harmful requests, or ask these alone with evaluation.items"
+            )
+    return SeedSet([*own, *([] if only_own else substitutes(own, shipped, counts))], dict(counts), bad)

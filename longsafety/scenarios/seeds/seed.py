@@ -58,6 +58,8 @@ class Seed:
     partial_answer: str = ""
     """A reply that voices a doubt and complies all the same; a stub too."""
     licence: str = "unknown"
+    origin: str = ""
+    """``shipped``, the public set's name, or the name of the file of a user's own row."""
     writers: tuple[str, ...] = ()
     """Who wrote what the row did not bring: ``field: writer``."""
     made_of: str = ""
@@ -69,6 +71,11 @@ class Seed:
         """The item with the answers of its ``turn``-th use, from 0."""
         safe, benign = (self.safe_answer, *self.safe_answers), (self.benign_answer, *self.benign_answers)
         return replace(self, safe_answer=safe[turn % len(safe)], benign_answer=benign[turn % len(benign)])
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a benign prompt alone: nothing is asked of it, but others may borrow it as their twin."""
+        return bool(self.benign_request) and not (self.request or self.statement or self.crimes)
 
     @property
     def has_twin(self) -> bool:

@@ -33,7 +33,12 @@ def shipped_seeds(language: str) -> list[Seed]:
 def _shipped(language: str) -> tuple[Seed, ...]:
     licence = seed_card()["licence"]
     seeds = [
-        Seed(**{key: frozen(value) for key, value in json.loads(line).items()}, language=language, licence=licence)
+        Seed(
+            **{key: frozen(value) for key, value in json.loads(line).items()},
+            language=language,
+            licence=licence,
+            origin=SHIPPED,
+        )
         for entry in _files(language)
         for line in entry.read_text("utf-8").splitlines()
     ]
@@ -67,6 +72,8 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
 
     A user's seeds for one split of a task (``split: train``) leave the shipped ones of the other.
     """
+    taken = {seed.id for seed in own}
+    own = [seed for seed in own if not seed.is_control]
     general = [seed for seed in own if not seed.task]
     found: list[Seed] = []
     if general and not any(seed.statement for seed in general):
@@ -85,7 +92,6 @@ def substitutes(own: Sequence[Seed], shipped: Sequence[Seed], counts: Counter[st
             both = not any((seed.task, split) in given for split in ("train", "bench"))
             named = (seed.task or "the general tasks") + ("" if both else f" ({lacking[0]})")
             counts[f"seeds bring none for {named}: the shipped ones are used"] += 1
-    taken = {seed.id for seed in own}
     return [replace(seed, id=f"{SHIPPED}/{seed.id}") if seed.id in taken else seed for seed in found]
 
 

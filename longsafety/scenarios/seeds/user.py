@@ -1,55 +1,78 @@
-"""A user's seed items: rows in our layout, or of a public set of requests."""
+"""A user's seed items: rows in our layout, or of public sets of requests, file by file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from longsafety.errors import DataError
+from longsafety.formats.by_file import rows_by_file
 from longsafety.formats.data_files import Row
-from longsafety.formats.public import read_public, recognised
-from longsafety.formats.rows import read_rows
+from longsafety.samples.language import LANGUAGES
+from longsafety.scenarios.seeds.columns import REQUEST_KEYS, columns_of
 from longsafety.scenarios.seeds.options import Roles, check_options
+from longsafety.scenarios.seeds.public import check_holds_requests, public_seeds
 from longsafety.scenarios.seeds.review import ACCEPTED, REJECTED, UNREVIEWED
 from longsafety.scenarios.seeds.seed import Seed, frozen
+from longsafety.scenarios.seeds.shipped import SHIPPED
+from longsafety.scenarios.seeds.spoken import foreign, in_one_language, reads_like
 
-REQUEST_KEYS = ("request", "prompt", "question", "goal", "Behavior")
-"""Keys under which public sets keep the harmful request (ours, do-not-answer, XSTest, AdvBench, HarmBench)."""
-CATEGORY_KEYS = ("category", "risk_area", "SemanticCategory", "type")
-
-
-def public_seeds(
-    source: str, language: str, on_bad_row: str, counts: Counter[str], bad: list[str]
-) -> list[Seed] | None:
-    """The seeds of a public set of requests; None where the source is not one."""
-    schema = recognised(source)
-    if schema is None or schema.yields != "requests":
-        return None
-    found = read_public(source, schema=schema.name, on_bad_row="skip" if on_bad_row == "skip" else "error")
-    counts["seed rows read"] = found.counts["rows read"]
-    counts.update({f"seed {name}": number for name, number in found.counts.items() if name != "rows read" and number})
-    bad += found.bad
-    harmful = [row for row in found.requests if row["label"] == "harmful"]
-    if len(harmful) < len(found.requests):
-        counts["seed rows left out: benign prompts"] = len(found.requests) - len(harmful)
-    return [
-        Seed(id=row["id"], category=row["category"], language=language, request=row["request"], licence=row["licence"])
-        for row in harmful
-    ]
+_OF_A_CONTROL = {"id", "task", "split", "licence", "origin", "benign_request", "benign_answer", "benign_answers"}
+_TEXTS = (
+    *("request", "safe_answer", "benign_request", "benign_answer", "question", "statement", "statement_safe_answer"),
+    *("benign_statement", "benign_statement_answer", "passage"),
+)
 
 
-def user_seeds(
+def own_seeds(
     source: str, language: str, tasks: Collection[str], roles: Roles, counts: Counter[str], bad: list[str]
+) -> list[Seed]:
+    """The seed items of a user's source. Rows in another language than ``language`` are left out and counted.
+
+    ``bad`` gets a line for each row that is wrong. Raises DataError for a source that does not exist, that holds no
+    requests, or that is in another language altogether.
+    """
+    files = list(rows_by_file(source, counts))
+    others: Counter[str] = Counter()
+    for file in files:
+        check_holds_requests(file)
+    seeds = public_seeds(files, language, counts, bad, others)
+    rows = (row for file in files if file.schema is None for row in file.rows)
+    seeds += _user_seeds(rows, language, tasks, roles, counts, bad, others)
+    for other, number in others.items():
+        counts[f"seed rows left out: in {other}, not in {language} (scenario.language)"] = number
+    if others and not seeds:
+        found = ", ".join(f"{number} in {other}" for other, number in others.items())
+        spoken = next((other for other in others if other in LANGUAGES), None)
+        fix = f"set scenario.language={spoken}" if spoken else "translate them: options and answers are in en or zh"
+        raise DataError(f"scenario.seeds = {source}: no row is in scenario.language = {language} ({found}); {fix}")
+    like = reads_like([seed.request for seed in seeds if seed.request]) if language == "en" else ""
+    if like not in ("", "en"):
+        counts[f"seed rows that together read like {like}: asked as they are, beside options in en"] = len(seeds)
+    return seeds
+
+
+def _user_seeds(
+    rows: Iterable[Row],
+    language: str,
+    tasks: Collection[str],
+    roles: Roles,
+    counts: Counter[str],
+    bad: list[str],
+    others: Counter[str],
 ) -> list[Seed]:
     seeds: list[Seed] = []
     ids: dict[str, str] = {}
-    for row in read_rows(source, counts=counts):
+    for row in rows:
         counts["seed rows read"] += 1
         problem = row.problem
         if not problem:
             try:
-                seed = _user_seed(row, language, tasks, roles)
+                seed = _user_seed(row, language, tasks, roles, counts, others)
+                if seed is None:
+                    continue
                 if ids.setdefault(seed.id, row.place) != row.place:
                     problem = f"id = {seed.id}: stands already at {ids[seed.id]}; ids are unique, rename one"
             except ValueError as error:
@@ -65,7 +88,8 @@ def user_seeds(
 def distinct(seeds: list[Seed], counts: Counter[str]) -> list[Seed]:
     seen: dict[tuple[str, str], Seed] = {}
     for seed in seeds:
-        key = (seed.task, " ".join((seed.request or seed.statement or seed.name).lower().split()))
+        asked = seed.request or seed.statement or seed.name or f"benign: {seed.benign_request}"
+        key = (seed.task, " ".join(asked.lower().split()))
         if key in seen:
             counts["seed rows rejected: the same request again"] += 1
         else:
@@ -73,20 +97,32 @@ def distinct(seeds: list[Seed], counts: Counter[str]) -> list[Seed]:
     return list(seen.values())
 
 
-def _user_seed(row: Row, language: str, tasks: Collection[str], roles: Roles) -> Seed:
-    """The seed of a row in our layout; ValueError where it lacks what it is made of, or has a value of a wrong type."""
+def _user_seed(
+    row: Row, language: str, tasks: Collection[str], roles: Roles, counts: Counter[str], others: Counter[str]
+) -> Seed | None:
+    """The seed of a row in our layout; None for one in another language, which is added to ``others``.
+
+    Raises ValueError where it lacks what it is made of, or has a value of a wrong type.
+    """
     values = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
-    keys = [key for key in REQUEST_KEYS if key != "question" or "statement" not in values]
-    key = next((key for key in keys if isinstance(values.get(key), str) and values[key].strip()), None)
-    if key is not None:
-        values["request"] = values[key].strip()
-        if key == "question":
-            del values["question"]
-    elif not values.keys() & {"statement", "crimes"}:
+    columns = columns_of(row, values)
+    text = values.pop(columns.request).strip() if columns.request else ""
+    if columns.category == "topic":
+        row_category = values.pop("topic")
+    else:
+        row_category = values.get(columns.category, row.part) if columns.category else row.part
+    control = columns.label == "benign" or not (text or values.keys() & {"statement", "crimes"})
+    if text:
+        values["benign_request" if control else "request"] = text
+    elif control and (columns.label == "benign" or "benign_request" not in values):
         raise ValueError(
             f"no harmful request; each row needs one of {', '.join(REQUEST_KEYS)}, a statement, or a name with crimes "
             f"(it has {', '.join(row.values)})"
         )
+    asked = next((values[key] for key in ("request", "statement", "benign_request") if key in values), "")
+    if other := foreign(str(values.get(columns.language, "")), str(asked), language):
+        others[other] += 1
+        return None
     known = {item.name: item.type for item in fields(Seed)}
     for key in known.keys() & values.keys():
         value = values[key] = str(values[key]) if key == "id" else frozen(values[key])
@@ -110,11 +146,23 @@ def _user_seed(row: Row, language: str, tasks: Collection[str], roles: Roles) ->
         raise ValueError(
             f"review_state = {values['review_state']}: must be {UNREVIEWED}, {ACCEPTED} or {REJECTED}; fix it"
         )
-    if "review_state" in values and values.get("language", language) != language:
-        raise ValueError(f"language = {values['language']}: scenario.language is {language}; set it to this")
-    category = next((values[key] for key in CATEGORY_KEYS if isinstance(values.get(key), str)), row.part)
     given = {key: values[key] for key in known.keys() & values.keys() - {"category", "language"}}
-    return Seed(**{"id": row.name, **given, "category": category, "language": language})
+    if control:
+        _check_control(given)
+    in_one_language({key: given[key] for key in _TEXTS if key in given}, language)
+    for column in values.keys() - known.keys() - columns.used:
+        counts[f"seed column not used: {column}"] += 1
+    origin = given.pop("origin", row.part)
+    own = {"category": row_category, "language": language, "origin": row.part if origin == SHIPPED else origin}
+    return Seed(**{"id": row.name, **given, **own})
+
+
+def _check_control(given: dict[str, Any]) -> None:
+    """Raises ValueError for fields that a benign prompt cannot have."""
+    if wrong := sorted(given.keys() - _OF_A_CONTROL):
+        raise ValueError(
+            f"{', '.join(wrong)}: stand beside a benign prompt, which has none; leave them out, or correct its label"
+        )
 
 
 class _Form(NamedTuple):

@@ -88,7 +88,11 @@ def complete(seeds: Sequence[Seed], teacher: Teacher | None, language: str) -> C
                 done[i] = replace(done[i], writers=writers, **written_field)
     done = [_without_half_twin(seed) for seed in done]
     if alone := sum(bool(seed.request and not seed.options) and not seed.has_twin for seed in done):
-        counts["seed rows without a benign twin: that of the most similar request is used"] = alone
+        lent = any(seed.has_twin for seed in done)
+        done_with = "that of the most similar request is used" if lent else "no row has one, so their items have none"
+        counts[f"seed rows without a benign twin: {done_with}"] = alone
+    if unanswered := sum(seed.is_control and not seed.has_twin for seed in done):
+        counts["benign prompts without an answer, which a teacher writes: not lent as benign twins"] = unanswered
     return Completed(done, dict(counts))
 
 

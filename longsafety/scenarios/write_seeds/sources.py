@@ -13,7 +13,7 @@ from longsafety.corpus.corpus import read_documents
 from longsafety.errors import DataError
 from longsafety.samples.language import english_or_chinese
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.seeds.user import distinct, public_seeds, user_seeds
+from longsafety.scenarios.seeds.user import distinct, own_seeds
 from longsafety.scenarios.write_seeds.families import SourceKind
 
 _PASSAGE = {"en": 120, "zh": 240}
@@ -75,9 +75,7 @@ def read_sources(wanted: settings.WriteSeeds, language: str, on_bad_row: str) ->
 def _rows(kind: SourceKind, path: str, share: float, language: str, on_bad_row: str, read: Sources) -> Iterator[Source]:
     bad: list[str] = []
     counts: Counter[str] = Counter()
-    seeds = public_seeds(path, language, on_bad_row, counts, bad)
-    if seeds is None:
-        seeds = user_seeds(path, language, {""}, {}, counts, bad)
+    seeds = own_seeds(path, language, {""}, {}, counts, bad)
     if bad and on_bad_row == "error":
         listed = "\n".join([*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])])
         raise DataError(

@@ -1,0 +1,62 @@
+"""Which columns of a user's row hold the request, its category, its label and its language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from longsafety.formats.data_files import Row
+from longsafety.formats.labels import Label, label_of, plain_name, word_label
+from longsafety.formats.schema import LANGUAGE_COLUMNS
+
+REQUEST_KEYS = ("request", "prompt", "question", "goal", "behavior")
+"""Columns, in any spelling, that hold the request. ``behavior`` is a title where one of the others is there too."""
+_CATEGORY_KEYS = ("category", "risk_area", "semanticcategory", "type")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a row by what they mean; empty: none."""
+
+    request: str
+    category: str
+    language: str
+    label: Label
+    used: frozenset[str]
+    """All that were read."""
+
+
+def columns_of(row: Row, values: Mapping[str, Any]) -> Columns:
+    """Reads the names of a row's columns; ``values``: those that are not empty.
+
+    A row without a label is harmful, unless its file or split is called ``benign`` or ``safe``. Raises ValueError where
+    two columns could be the request, and for a label that says neither or contradicts another.
+    """
+    labelled = label_of(row.values)
+    if labelled.problems:
+        raise ValueError(" | ".join(labelled.problems))
+    request = _request(values)
+    names = {plain_name(column): column for column in values if column not in labelled.columns}
+    category = next((names[key] for key in _CATEGORY_KEYS if isinstance(values.get(names.get(key, "")), str)), "")
+    if not category and {"topic", "subtopic"} <= names.keys():  # there the topic is no completion of "help with …"
+        category = names["topic"]
+    language = next((names[key] for key in LANGUAGE_COLUMNS if isinstance(values.get(names.get(key, "")), str)), "")
+    label = labelled.label or (None if labelled.columns else word_label(row.part))
+    used = frozenset({request, category, language, *labelled.columns} - {""})
+    return Columns(request, category, language, label or "harmful", used)
+
+
+def _request(values: Mapping[str, Any]) -> str:
+    spelled: dict[str, list[str]] = {}
+    for column, value in values.items():
+        name = plain_name(column)
+        if name in REQUEST_KEYS and isinstance(value, str) and value.strip():
+            spelled.setdefault(name, []).append(column)
+    if "statement" in values:
+        spelled.pop("question", None)  # it asks about the statement
+    title = spelled.pop("behavior", [])
+    found = spelled.get("request") or [column for columns in spelled.values() for column in columns] or title
+    if len({values[column].strip() for column in found}) > 1:
+        raise ValueError(f"{' and '.join(found)}: each could be the request; rename the one that is it to request")
+    return found[0] if found else ""
