@@ -6,14 +6,13 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from longsafety.pipeline.corpus import encoder, tokenizer
+from longsafety.pipeline.corpus import encoder, seed_items, tokenizer
 from longsafety.pipeline.items import STORE, items
 from longsafety.pipeline.run import Run, once, write_json
-from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
+from longsafety.pipeline.seeds import COUNTS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.build import Builder, build, num_workers, write
-from longsafety.scenarios.seeds.seed import read_seeds
 
 SAMPLES = "samples.parquet"
 
@@ -46,15 +45,15 @@ def splits(run: Run) -> dict[str, bool]:
 
 def builder(run: Run, split: str) -> Builder:
     """What draws the samples of a split."""
-    found = seeds(run)
+    found = seed_items(run)
     return build(
         run.settings.scenario,
         run.settings.length,
-        read_seeds(found / SEEDS),
+        found.items,
         encoder(run),
         split=split,
         seed=run.settings.scenario.seed,
-        context_seeds={seed.id: seed for seed in read_seeds(found / CONTEXT_SEEDS)},
+        context_seeds={seed.id: seed for seed in found.context},
     )
 
 

@@ -96,7 +96,7 @@ class TokenBackend(ABC):
         replies = self.replies(
             [_prompt(trial, encoder) for trial in trials],
             max_new_tokens=max_reply_tokens(trials[0].scorer, evaluation),
-            end_ids=[int(tokenizer.eos_token_id)],
+            end_ids=encoder.template.end_ids,
             pad_id=int(tokenizer.pad_token_id),
         )
         for trial, ids in zip(trials, replies, strict=True):

@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from longsafety.chat.cached import Prompt, Written
+from longsafety.samples.control import CHAT_TOKENS
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.teacher.teacher import Teacher
-from longsafety.scenarios.teacher.validate import CHAT_TOKENS, problem
+from longsafety.scenarios.teacher.validate import problem
 
 TEMPLATE = "template"
 """The writer of what neither the user nor a teacher wrote."""

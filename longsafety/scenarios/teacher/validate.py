@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from longsafety.samples.control import CHAT_TOKENS
 from longsafety.samples.language import HAN
-
-CHAT_TOKENS = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|<｜[^｜\n]{1,40}｜>|</?s>|<[be]os>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?think>"
-)
-"""What chat templates mark turns with."""
 
 # Kind → shortest and longest in English words, and in Chinese characters.
 _BOUNDS = {
