@@ -74,9 +74,9 @@ def corpus(run: Run) -> Path:
         documents = [item for item in read.documents if special.found(item.text) is None]
         if not documents:
             raise DataError(
-                f"corpus.source = {run.settings.corpus.source}: each of {len(read.documents)} documents holds a special "
-                f"token of the model, such as {special.found(read.documents[0].text)!r}; remove them, or give other "
-                "documents"
+                f"corpus.source = {run.settings.corpus.source}: each of its {len(read.documents)} documents holds a "
+                f"special token of the model, such as {special.found(read.documents[0].text)!r}; remove them, or give "
+                "other documents"
             )
         counts = {
             **read.counts,

@@ -101,6 +101,10 @@ class ChatEncoder:
         """Token ids (int64, 1-D) of the assistant's turn."""
         return self.literal_ids(self.answer_text(question, answer))
 
+    def reply_ids(self, text: str) -> Ids:
+        """Token ids (int64, 1-D) of what a reply begins with, after a prompt: with the space that the template writes."""
+        return self.literal_ids(self.template.lead + text)
+
     def sample_ids(self, sample: Sample) -> tuple[Ids, int]:
         """Token ids of a sample's prompt and answer, and the number of answer tokens at the end."""
         prompt = self.prompt_ids(*sample.prompt())
@@ -173,7 +177,7 @@ class ChatEncoder:
         parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
         edge, inside = without_edge(parts, self.store, from_end=goal == "before")
         around = None
-        if inside and all(map(self._kept, parts)):
+        if inside and self.template.plain and all(map(self._kept, parts)):
             around = self._around(edge, question, tuple(history), goal)
         if around is None:
             return [self._rendered(self.messages(parts, question, history, goal), question, history)]

@@ -83,6 +83,11 @@ class ChatTemplate:
                 "and assistant in turn, or correct the model's chat_template.jinja"
             ) from error
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the template keeps what many change: case, white space, marks that HTML or JSON escape."""
+        return self.keeps("Aa  b\n\n \n\tC \u3000\u00a0é'\"<&>\\n{{ x }}[]/")
+
     def keeps(self, text: str) -> bool:
         """Whether the template writes the inside of a message as it is."""
         marked = f"{MARK}{text}{MARK}"
@@ -92,6 +97,11 @@ class ChatTemplate:
     def header(self) -> str:
         """What the template writes between the generation prompt and an answer: it is prompt."""
         return self._answer.header if self._answer is not None else ""
+
+    @property
+    def lead(self) -> str:
+        """The spaces between the prompt and an answer; they belong to the answer's first token."""
+        return self._answer.lead if self._answer is not None else ""
 
     @property
     def end_token(self) -> str | None:
@@ -150,9 +160,7 @@ class ChatTemplate:
         full = self.render([*asked, {"role": "assistant", "content": MARK}], generate=False)
         before, found, end = full.partition(MARK)
         if not found:
-            raise DataError(
-                "chat template: drops the assistant's message; give a model whose template renders it"
-            )
+            raise DataError("chat template: drops the assistant's message; give a model whose template renders it")
         if not before.startswith(prompt):
             return None
         opening = before[len(prompt) :]

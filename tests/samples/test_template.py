@@ -93,6 +93,7 @@ def test_ids_are_the_templates_whatever_it_does_to_a_message(encoder: ChatEncode
         parts = (context, " What is said of the ferry?\n", history, goal)
         chat = changed.messages(*parts)
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text += changed.template.header  # JSON's opening quotation mark
         assert changed.prompt_text(*parts) == text, (kind, context)
         expected = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert changed.prompt_ids(*parts).tolist() == expected
@@ -173,6 +174,13 @@ def test_replies_end_at_the_turns_end_as_well_as_at_the_tokenizers(encoder: Chat
     assert made.template.end_ids == [made.tokenizer.eos_token_id, known("<|end|>")]
     assert encoder.template.end_ids == [encoder.tokenizer.eos_token_id]
     assert made.literal_ids(made.answer_text("What?", "No."))[-1] == known("<|end|>")
+
+
+def test_what_is_scored_begins_as_an_answer_does(encoder: ChatEncoder) -> None:
+    made = with_template(encoder, MISTRAL, *INST)
+    assert made.tokenizer.decode(made.reply_ids("Nothing.")) == " Nothing."
+    assert made.answer_ids("What?", "Nothing.")[:-1].tolist() == made.reply_ids("Nothing.").tolist()
+    assert encoder.reply_ids("Nothing.").tolist() == encoder.literal_ids("Nothing.").tolist()
 
 
 def test_a_template_that_never_ends_an_answer_trains_nothing(encoder: ChatEncoder) -> None:
@@ -275,6 +283,7 @@ def test_two_days_give_the_same_prompt(
     form: str, tiny_cache: Path, tmp_path: Path, encoder: ChatEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(tiny.tokenizer_folder(tiny_cache), tmp_path / "model"))
+    (folder / "config.json").write_text('{"model_type": "llama"}', "utf-8")
     head = "\n  {% if strftime_now is defined %}\n{{ 'Today: ' + strftime_now('" + form + "') }}\n\n{% endif %}\n"
     inner = "{% macro day() %}{{ strftime_now('" + form + "') }}{% endmacro %}{{ day() }}\n"
     (folder / "chat_template.jinja").write_text(head + inner + chatml(), "utf-8")
