@@ -35,8 +35,9 @@ class ControlTokens:
         self.texts = tuple(sorted(found, key=lambda text: (-len(text), text)))
         self._pattern = _any_of(self.texts)
         # Some are looked for in the normalized text: with NFKC, in full-width brackets too.
-        normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
-        late = [token.content for token in added if token.normalized and token.content in found] if normalizer else []
+        normalizer: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+        late = [] if normalizer is None else [token.content for token in added if token.normalized]
+        late = [text for text in late if text in found]
         self._normalize = normalizer.normalize_str if late else None
         self._late_pattern = _any_of([form for text in late for form in (text, normalizer.normalize_str(text))])
 

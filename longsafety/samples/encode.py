@@ -102,7 +102,7 @@ class ChatEncoder:
         return self.literal_ids(self.answer_text(question, answer))
 
     def reply_ids(self, text: str) -> Ids:
-        """Token ids (int64, 1-D) of what a reply begins with, after a prompt: with the space that the template writes."""
+        """Token ids (int64, 1-D) of what a reply begins with: with the space that the template writes before it."""
         return self.literal_ids(self.template.lead + text)
 
     def sample_ids(self, sample: Sample) -> tuple[Ids, int]:
