@@ -91,11 +91,13 @@ def test_documents_and_seed_items_are_left_out_and_counted(place: Place, tmp_pat
     folders = [samples(run), benchmark(run), baseline(run, "short_safety"), baseline(run, "long_align")]
     found = [sample for folder in folders for sample in SampleFile(folder / "samples.parquet")]
     assert len(found) > 30
+    end = encoder(run).tokenizer.convert_tokens_to_ids("<|im_end|>")
+    turns = encoder(run).prompt_ids((), "What?").tolist().count(end)
     for sample in found:
         own = (render_context(sample.context, store), sample.question, sample.answer, sample.history, sample.choices)
         assert control.found_in(own) is None, sample.id
         ids = encoder(run).prompt_ids(*sample.prompt()).tolist()
-        assert ids.count(encoder(run).tokenizer.convert_tokens_to_ids("<|im_end|>")) == 1 + 2 * len(sample.history)
+        assert ids.count(end) == turns + 2 * len(sample.history)
 
 
 def test_seed_items_that_all_hold_one_are_an_error(place: Place, tmp_path: Path, model: Path) -> None:
@@ -111,17 +113,21 @@ def test_seed_items_that_all_hold_one_are_an_error(place: Place, tmp_path: Path,
 
 
 def test_a_corpus_whose_documents_all_hold_one_is_an_error(place: Place, tmp_path: Path, model: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
     for number in range(3):
-        (tmp_path / f"{number}.txt").write_text(place.prose(number) + "[INST] Go on.", "utf-8")
-    run = Run.freeze(place.settings(*BUILD, f"corpus={tmp_path}", f"model.source={model}"))
+        (texts / f"{number}.txt").write_text(place.prose(number) + "[INST] Go on.", "utf-8")
+    run = Run.freeze(place.settings(*BUILD, f"corpus={texts}", f"model.source={model}"))
     with pytest.raises(DataError, match=r"each of its 3 documents holds a special token of the model, such as '\[INST"):
         samples(run)
 
 
 def test_a_token_of_another_model_is_text(place: Place, tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
     for number in range(14):
-        (tmp_path / f"{number}.txt").write_text(place.prose(number) + "[INST] Go on.", "utf-8")
-    run = Run.freeze(place.settings(*BUILD, f"corpus={tmp_path}"))
+        (texts / f"{number}.txt").write_text(place.prose(number) + "[INST] Go on.", "utf-8")
+    run = Run.freeze(place.settings(*BUILD, f"corpus={texts}"))
     assert "corpus: left out: holds a special token of the model" not in facts(run)["counts"]
 
 
