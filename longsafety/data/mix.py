@@ -34,6 +34,8 @@ class Mix:
     rows: list[dict[str, Any]]
     sources: list[str] = field(default_factory=list)
     """The source of each sample."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What was left out of the user's chats, or changed in them."""
 
 
 def compose_mix(

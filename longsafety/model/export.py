@@ -21,6 +21,7 @@ from longsafety.model.smollm2 import REPOSITORY
 from longsafety.model.source import identity
 from longsafety.model.tiny import BASE_SEED
 from longsafety.model.tokenizer import load_tokenizer
+from longsafety.samples.template import undated
 from longsafety.settings import Model, Settings
 
 ADAPTER, CARD = "adapter", "README.md"
@@ -199,7 +200,13 @@ def _difference(
 
 
 def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    tokenizer.save_pretrained(folder)
+    told = tokenizer.chat_template  # here a fixed date; the model's own reads the clock again
+    own = undated(told) if isinstance(told, str) else {name: undated(text) for name, text in told.items()}
+    tokenizer.chat_template = own
+    try:
+        tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.chat_template = told
     path = folder / "tokenizer_config.json"
     content = json.loads(path.read_text("utf-8"))
     for how_it_was_loaded in ("is_local", "local_files_only"):

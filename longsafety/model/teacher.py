@@ -9,6 +9,8 @@ from longsafety import settings
 from longsafety.chat.cached import CachedTeacher, Prompt
 from longsafety.chat.replies import Reply
 from longsafety.errors import ConfigError, DataError
+from longsafety.samples.control import ControlTokens
+from longsafety.samples.template import ChatTemplate
 
 _WINDOW = 8192
 """The window of the ``tiny`` model; other models have their own."""
@@ -53,16 +55,23 @@ class TransformersTeacher(CachedTeacher):
             raise DataError(f"teacher.model = {self.model!r}: cannot be used ({error})") from error
         return network.to("cuda", torch.bfloat16) if torch.cuda.is_available() else network
 
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        return ChatTemplate(self._tokenizer, ControlTokens(self._tokenizer))
+
+    def _ends(self, network: Any) -> list[int]:
+        """What ends a reply: the model's own end tokens, the tokenizer's, and what its template ends turns with."""
+        own = network.generation_config.eos_token_id
+        ids = [*(own if isinstance(own, list) else [own]), *self._template.end_ids]
+        return list(dict.fromkeys(int(token) for token in ids if token is not None))
+
     def _ask(self, prompt: Prompt, temperature: float, seed: int) -> Reply:
         import torch
 
         tokenizer, network = self._tokenizer, self._network
-        chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt.text}],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        ).to(network.device)
+        asked = [{"role": "user", "content": self._template.control.broken(prompt.text)}]
+        text = self._template.render(asked, generate=True) + self._template.header
+        chat = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(network.device)
         num_prompt = chat["input_ids"].shape[1]
         window = getattr(network.config, "max_position_embeddings", None)
         if window is not None and num_prompt + self.settings.max_reply_tokens > window:
@@ -80,6 +89,7 @@ class TransformersTeacher(CachedTeacher):
                 **sampling,
                 **neutral,
                 max_new_tokens=self.settings.max_reply_tokens,
+                eos_token_id=self._ends(network),
                 pad_token_id=tokenizer.pad_token_id,
             )[0, num_prompt:]
         return Reply(tokenizer.decode(ids, skip_special_tokens=True), num_prompt, len(ids))

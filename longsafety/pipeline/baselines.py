@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from longsafety.pipeline.corpus import control
 from longsafety.pipeline.run import Run, write_json
 from longsafety.pipeline.samples import SAMPLES, builder
 from longsafety.pipeline.seeds import COUNTS, teacher
 from longsafety.samples.recipe import write_samples
 from longsafety.scenarios.baselines import baseline_samples
 from longsafety.scenarios.teacher.complete import context_questions
+
+_SPECIAL = "teacher: context_question left out: holds a special token of the model"
 
 
 def baseline(run: Run, kind: str) -> Path:
@@ -19,8 +23,16 @@ def baseline(run: Run, kind: str) -> Path:
     def make(folder: Path) -> None:
         drawn = builder(run, "train")
         model, language = teacher(run), run.settings.scenario.language
-        write_questions = partial(context_questions, teacher=model, language=language) if model else None
-        made = baseline_samples(drawn, kind, sum(drawn.counts.values()), write_questions)
-        write_json(folder / COUNTS, {f"train: {kind}": write_samples(made, folder / SAMPLES)})
+        counts: Counter[str] = Counter()
+
+        def write_questions(passages: Sequence[str]) -> list[tuple[str, str, str] | None]:
+            written = context_questions(passages, model, language, counts)
+            kept = [None if reply is None or control(run).found(*reply[:2]) else reply for reply in written]
+            counts[_SPECIAL] += sum(map(bool, written)) - sum(map(bool, kept))
+            return kept
+
+        made = baseline_samples(drawn, kind, sum(drawn.counts.values()), write_questions if model else None)
+        counts[f"train: {kind}"] = write_samples(made, folder / SAMPLES)
+        write_json(folder / COUNTS, +counts)
 
     return run.stage(kind, make)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from longsafety.corpus.corpus import read_documents
+from longsafety.errors import DataError
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
+from longsafety.samples.control import ControlTokens
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
+from longsafety.samples.template import ChatTemplate
 from longsafety.scenarios.made_documents import made_documents
-from longsafety.scenarios.seeds.seed import read_seeds
+from longsafety.scenarios.seed_problems import seed_problems
+from longsafety.scenarios.seeds.seed import Seed, read_seeds
 
 
 @once
@@ -23,20 +28,62 @@ def tokenizer(run: Run) -> PreTrainedTokenizerBase:
     return load_tokenizer(run.settings.model, run.cache)
 
 
+@once
+def control(run: Run) -> ControlTokens:
+    """The model's control tokens, which no text that is not ours may hold."""
+    return ControlTokens(tokenizer(run))
+
+
+@dataclass(frozen=True)
+class SeedItems:
+    """The seed items that this model can be trained on and asked, and those in the contexts' language."""
+
+    items: list[Seed]
+    context: list[Seed]
+    counts: dict[str, int]
+
+
+@once
+def seed_items(run: Run) -> SeedItems:
+    """The seed items without those that hold a control token of the model, which are counted.
+
+    The stage ``seeds`` knows no model. Raises DataError where a task loses all of its items.
+    """
+    folder, special, scenario = seeds(run), control(run), run.settings.scenario
+    read = {name: read_seeds(folder / name) for name in (SEEDS, CONTEXT_SEEDS)}
+    kept = {name: [seed for seed in found if special.found_in(asdict(seed)) is None] for name, found in read.items()}
+    lost = sum(map(len, read.values())) - sum(map(len, kept.values()))
+    if lost and (problems := seed_problems(scenario, kept[SEEDS], seed=scenario.seed)):
+        raise DataError(
+            f"scenario.seeds = {scenario.seeds}: {lost} seed items hold a special token of the model and are left out; "
+            f"remove it from them; without them: {problems[0]}"
+        )
+    counts = {"seed items left out: hold a special token of the model": lost} if lost else {}
+    return SeedItems(kept[SEEDS], kept[CONTEXT_SEEDS], counts)
+
+
 def corpus(run: Run) -> Path:
     """A token store of the documents and of the texts that are made of seed items; and what is known of them."""
 
     def make(folder: Path) -> None:
         items = seeds(run)
+        ChatTemplate(tokenizer(run), control(run))  # what the template refuses is told before anything is made
         read = read_documents(run.settings.corpus)
-        # A document with a special token could close the user's turn and speak in another's place.
-        special = set(tokenizer(run).all_special_tokens)
-        documents = [item for item in read.documents if not any(token in item.text for token in special)]
+        # A document with such a token could close the user's turn and speak in another's place.
+        special = control(run)
+        documents = [item for item in read.documents if special.found(item.text) is None]
+        if not documents:
+            raise DataError(
+                f"corpus.source = {run.settings.corpus.source}: each of its {len(read.documents)} documents holds a "
+                f"special token of the model, such as {special.found(read.documents[0].text)!r}; remove them, or give "
+                "other documents"
+            )
         counts = {
             **read.counts,
             "left out: holds a special token of the model": len(read.documents) - len(documents),
         }
-        made = made_documents(read_seeds(items / CONTEXT_SEEDS) or read_seeds(items / SEEDS))
+        usable = seed_items(run)
+        made = made_documents(usable.context or usable.items)
         TokenStore.build(folder, [*documents, *made], tokenizer(run))
         store = TokenStore.open(folder)
         facts = {
@@ -48,6 +95,7 @@ def corpus(run: Run) -> Path:
             "counts": {
                 **{f"corpus: {reason}": count for reason, count in counts.items() if count},
                 **read_json(items / COUNTS),
+                **usable.counts,
             },
         }
         write_json(folder / COUNTS, facts)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
+from longsafety.data.fit import Fitted
 from longsafety.data.mix import Mix, compose_mix
 from longsafety.errors import DataError, print_left_out
 from longsafety.formats.public import read_public
 from longsafety.pipeline.baselines import baseline
-from longsafety.pipeline.corpus import encoder, facts
+from longsafety.pipeline.corpus import control, encoder, facts
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.scenarios.baselines import BASELINE_KINDS
 from longsafety.vocabulary import BENIGN_TWINS
+
+_NO_LOSS = ("rows read", "samples")
+"""What a reader counts that is neither left out nor changed."""
 
 
 @once
@@ -26,15 +33,19 @@ def mix(run: Run) -> Mix:
     if "oracle" in kinds:
         files.append(_oracle(run))
     render = encoder(run)
-    return compose_mix(
+    counts: Counter[str] = Counter()
+    named = [name for name, source in settings.data_mix.sources.items() if source.kind == "chats"]
+    chats = {name: _chats(run, name, counts) for name in named}
+    found = compose_mix(
         settings.data_mix,
         files,
         lambda sample: len(render.answer_ids(sample.question, sample.answer)),
         licence=facts(run)["licence"],
         draw_seed=settings.scenario.seed,
         seed=settings.training_seed,
-        chats={name: _chats(run, name) for name, source in settings.data_mix.sources.items() if source.kind == "chats"},
+        chats=chats,
     )
+    return replace(found, counts=dict(counts))
 
 
 def _oracle(run: Run) -> list[Sample]:
@@ -46,26 +57,40 @@ def _oracle(run: Run) -> list[Sample]:
     ]
 
 
-def _chats(run: Run, name: str) -> list[Sample]:
-    """The user's chats, as long as they are in tokens."""
-    source = run.settings.data_mix.sources[name]
+def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
+    """The user's chats, as long as they are in tokens; what was left out or changed is counted.
+
+    Over-long ones are treated as ``training.over_length`` says, before the source's share is drawn.
+    """
+    settings, source, key = run.settings, run.settings.data_mix.sources[name], f"data_mix.sources.{name}"
     assert source.path is not None
-    read = read_public(source.path, schema=source.format, on_bad_row=run.settings.on_bad_row)
+    read = read_public(source.path, schema=source.format, on_bad_row=settings.on_bad_row)
     print_left_out(read.bad)
     if read.kind != "chats":
         raise DataError(
-            f"data_mix.sources.{name}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a "
-            "file with answers"
+            f"{key}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a file with answers"
         )
-    return [_measured(run, sample, name) for sample in read.samples]
-
-
-def _measured(run: Run, sample: Sample, source: str) -> Sample:
-    ids, _ = encoder(run).sample_ids(sample)
-    limit = run.settings.length.training_tokens
-    if len(ids) > limit:
+    special = control(run)
+    plain = [sample for sample in read.samples if special.found_in(_texts(sample)) is None]
+    fitted = Fitted(plain, encoder(run), settings.training, settings.length.training_tokens)
+    try:
+        measured = [sample.replace(num_tokens=len(encoder(run).sample_ids(sample)[0])) for sample in fitted]
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from error
+    own = {reason: count for reason, count in read.counts.items() if reason not in _NO_LOSS}
+    own["left out: hold a special token of the model"] = len(read.samples) - len(plain)
+    own |= {f"{what}: longer than {fitted.longest} tokens": len(lost) for what, lost in fitted.lost.items()}
+    for reason, count in own.items():
+        if count:
+            counts[f"{key}: {reason}"] = count
+            print(f"  {key}: {reason}: {count}", flush=True)
+    if not measured:
         raise DataError(
-            f"data_mix.sources.{source}: {sample.id} has {len(ids)} tokens, more than the {limit} of "
-            "length.max_tokens; raise it or shorten the sample"
+            f"{key}.path = {source.path}: none of {len(read.samples)} chats is left (what was left out stands above); "
+            "give other chats, raise length.max_tokens, or take the special tokens out of them"
         )
-    return sample.replace(num_tokens=len(ids))
+    return measured
+
+
+def _texts(sample: Sample) -> list[object]:
+    return [sample.question, sample.answer, sample.history]

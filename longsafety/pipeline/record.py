@@ -42,6 +42,8 @@ def record(run: Run, evaluation: dict[str, Any]) -> RunRecord:
     for stage in ("samples", *BASELINE_KINDS):
         folder = run.find(stage)
         counts |= read_json(folder / COUNTS) if folder else {}
+    if (weights / COUNTS).is_file():  # weights that were adopted by hand may have none
+        counts |= read_json(weights / COUNTS)
     return replace(
         found,
         counts=counts,

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from longsafety.pipeline.corpus import encoder, tokenizer
+from longsafety.pipeline.corpus import encoder, seed_items, tokenizer
 from longsafety.pipeline.items import STORE, items
 from longsafety.pipeline.run import Run, once, read_json, write_json
-from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
+from longsafety.pipeline.seeds import COUNTS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.build import Builder, build, num_workers, write
 from longsafety.scenarios.seed_use import SeedUse, seed_use
-from longsafety.scenarios.seeds.seed import read_seeds
 from longsafety.scenarios.seeds.shipped import SHIPPED
 
 SAMPLES, SEED_USE = "samples.parquet", "seed_use.json"
@@ -63,15 +62,15 @@ def _tell(source: str, split: str, used: list[SeedUse]) -> None:
 
 def builder(run: Run, split: str) -> Builder:
     """What draws the samples of a split."""
-    found = seeds(run)
+    found = seed_items(run)
     return build(
         run.settings.scenario,
         run.settings.length,
-        read_seeds(found / SEEDS),
+        found.items,
         encoder(run),
         split=split,
         seed=run.settings.scenario.seed,
-        context_seeds={seed.id: seed for seed in read_seeds(found / CONTEXT_SEEDS)},
+        context_seeds={seed.id: seed for seed in found.context},
     )
 
 

@@ -16,6 +16,7 @@ from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix
 from longsafety.pipeline.reuse import ARM, arm
 from longsafety.pipeline.run import MIX, TEMPLATE, Run, write_json
+from longsafety.pipeline.seeds import COUNTS
 from longsafety.ranks import end_with_parent, together
 from longsafety.reporting.tables import lengths_table, mix_table
 
@@ -36,6 +37,7 @@ def weights(run: Run) -> Path:
             train(run.settings, folder, pad_id=_pad_id(run), curve=curve)
         of_source = {row["source"]: row for row in lengths}
         write_json(folder / MIX, [{**row, **of_source[row["source"]]} for row in drawn.rows])
+        write_json(folder / COUNTS, dict(drawn.counts))
         write_json(folder / TEMPLATE, template_hash(tokenizer(run)))
         write_json(folder / ARM, arm(run.settings))
 

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from longsafety.errors import DataError
+from longsafety.samples.control import ControlTokens
+from longsafety.samples.edges import without_edge
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
 from longsafety.samples.store import TokenStore
+from longsafety.samples.template import MARK, ChatTemplate
 
-_CONTEXT_MARK = "\ue000context\ue000"
-"""Placeholder of the context while the chat template is applied; its private-use characters are in no document."""
 _ANCHOR = "a"
 """Put before text that follows a seam: some tokenizers mark the beginning of a text, and must not mark a seam."""
 _MARKS = "，。！？；：、（《“"
@@ -42,11 +43,17 @@ class _Ends(NamedTuple):
 
 
 class ChatEncoder:
-    """Renders and encodes recipes with one tokenizer's chat template."""
+    """Renders and encodes recipes with one tokenizer's chat template.
+
+    Raises DataError where the template refuses a chat, and for a question, answer, earlier turn or needle that holds a
+    control token of the model: it would pass for another's turn.
+    """
 
     def __init__(self, tokenizer: Any, store: TokenStore) -> None:
         self.tokenizer = tokenizer
         self.store = store
+        self.control = ControlTokens(tokenizer)
+        self.template = ChatTemplate(tokenizer, self.control)
         core = getattr(tokenizer, "backend_tokenizer", None)  # calls take a fifth of the time of the wrapper's
         self._core = core if tokenizer.is_fast else None
         self._anchor_length = len(self.literal_ids(_ANCHOR))
@@ -54,21 +61,16 @@ class ChatEncoder:
         self._around = lru_cache(1 << 12)(self._around_once)
         self._ends = lru_cache(_REMEMBERED)(self._ends_once)
         self._between = lru_cache(_REMEMBERED)(self._between_once)
+        self._text_kept = lru_cache(1 << 12)(self._text_kept_once)
+        self._documents_kept: dict[int, bool] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ChatEncoder, (self.tokenizer, self.store)
 
     def answer_text(self, question: str, answer: str) -> str:
         """The assistant's turn as the chat template renders it, with its end-of-turn token."""
-        user = {"role": "user", "content": question}
-        prompt = self._template([user], generate=True)
-        full = self._template([user, {"role": "assistant", "content": answer}], generate=False)
-        if not full.startswith(prompt):
-            raise DataError(
-                "chat template: the chat with an answer does not begin with its prompt, so the answer's tokens "
-                "cannot be separated; give a model whose generation prompt opens the assistant's turn"
-            )
-        return full[len(prompt) :].rstrip()
+        self._check(question, answer)
+        return self.template.answer(question, answer)
 
     def messages(
         self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
@@ -79,28 +81,29 @@ class ChatEncoder:
     def prompt_text(
         self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
     ) -> str:
-        """The rendered prompt: chat template, history, context, question, generation prompt."""
-        before, after = self._around(bool(context), question, tuple(history), goal)
-        return before + render_context(context, self.store) + after
+        """The rendered prompt: chat template, history, context, question, generation prompt, an answer's header."""
+        return render_context(self._prompt(context, question, history, goal), self.store)
 
     def prompt_ids(self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after") -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
-        before, after = self._around(bool(context), question, tuple(history), goal)
-        return self.encode([before, *context, after])
+        return self.encode(self._prompt(context, question, history, goal))
 
     def prompt_length(
         self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
     ) -> int:
         """The number of ``prompt_ids``; its cost does not grow with the context."""
-        before, after = self._around(bool(context), question, tuple(history), goal)
         return sum(
             len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
-            for piece in self._pieces([before, *context, after])
+            for piece in self._pieces(self._prompt(context, question, history, goal))
         )
 
     def answer_ids(self, question: str, answer: str) -> Ids:
         """Token ids (int64, 1-D) of the assistant's turn."""
         return self.literal_ids(self.answer_text(question, answer))
+
+    def reply_ids(self, text: str) -> Ids:
+        """Token ids (int64, 1-D) of what a reply begins with: with the space that the template writes before it."""
+        return self.literal_ids(self.template.lead + text)
 
     def sample_ids(self, sample: Sample) -> tuple[Ids, int]:
         """Token ids of a sample's prompt and answer, and the number of answer tokens at the end."""
@@ -169,21 +172,57 @@ class ChatEncoder:
                 return token
         return None
 
-    def _template(self, messages: list[dict[str, str]], generate: bool) -> str:
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
+    def _prompt(self, context: Sequence[Segment], question: str, history: History, goal: Goal) -> Sequence[Segment]:
+        """The prompt's segments: the template's text before and after the context, which opens the first user turn."""
+        parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
+        edge, inside = without_edge(parts, self.store, from_end=goal == "before")
+        around = None
+        if inside and self.template.plain and all(map(self._kept, parts)):
+            around = self._around(edge, question, tuple(history), goal)
+        if around is None:
+            return [self._rendered(self.messages(parts, question, history, goal), question, history)]
+        return [around[0], *inside, around[1]]
 
     def _around_once(
-        self, has_context: bool, question: str, history: tuple[tuple[str, str], ...], goal: Goal
-    ) -> tuple[str, str]:
-        """The prompt's text before and after the context, which opens the first user turn."""
-        mark = _CONTEXT_MARK if has_context else ""
-        text = self._template(_messages(mark, question, history, goal), generate=True)
-        if not has_context:
-            return text, ""
-        before, found, after = text.partition(_CONTEXT_MARK)
+        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal
+    ) -> tuple[str, str] | None:
+        """The prompt's text around the context; None where the template writes the context more than once.
+
+        ``edge``: the white space at the context's outer end, which the template may trim.
+        """
+        marked = edge + MARK if goal == "after" else MARK + edge
+        text = self._rendered(_messages(marked, question, history, goal), question, history)
+        before, found, after = text.partition(MARK)
         if not found:
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
-        return before, after
+        return None if MARK in after else (before, after)
+
+    def _rendered(self, messages: list[dict[str, str]], question: str, history: History) -> str:
+        self._check(question, *(text for turn in history for text in turn))
+        if history:
+            self.template.check_turns()
+        return self.template.render(messages, generate=True) + self.template.header
+
+    def _kept(self, part: Segment) -> bool:
+        """Whether the template writes a part of a context as it is; of a document: all of it."""
+        if isinstance(part, str):
+            return self._text_kept(part)
+        if part.document not in self._documents_kept:
+            text = self.store.text(part.document, 0, self.store.num_tokens(part.document))
+            self._documents_kept[part.document] = self.template.keeps(text)
+        return self._documents_kept[part.document]
+
+    def _text_kept_once(self, text: str) -> bool:
+        self._check(text)
+        return self.template.keeps(text)
+
+    def _check(self, *texts: str) -> None:
+        if token := self.control.found(*texts):
+            text = next(text for text in texts if self.control.found(text))
+            raise DataError(
+                f"text = {text[:60]!r}: holds {token!r}, a special token of the model, which would pass for a turn; "
+                "leave it out of the text"
+            )
 
 
 def _messages(context: str, question: str, history: History, goal: Goal) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from longsafety.errors import DataError
 from longsafety.formats.public import docs_beside, read_public
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.formats.schema import Request
+from longsafety.samples.control import ControlTokens
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.language import language_of
 from longsafety.samples.recipe import Sample, Span
@@ -73,8 +74,8 @@ def read_items(
             "such as the schema longsafety_bench"
         )
     samples = [*found.samples, *(_from_request(request, found.schema) for request in found.requests)]
-    special = tokenizer.all_special_tokens
-    kept = [sample for sample in samples if not any(token in text for text in _texts(sample) for token in special)]
+    special = ControlTokens(tokenizer)
+    kept = [sample for sample in samples if special.found_in(_texts(sample)) is None]
     if not kept:
         raise DataError(f"evaluation.items = {source.path}: each item holds a special token of the model; remove them")
     counts = Counter({f"items: {reason}": count for reason, count in found.counts.items()})
@@ -111,12 +112,8 @@ def _context(sample: Sample) -> str:
     return "".join(str(part) for part in sample.context)  # items from a file have no spans
 
 
-def _texts(sample: Sample) -> list[str]:
-    return [
-        sample.question,
-        _context(sample),
-        *(wording for wordings in sample.choices for wording in wordings),
-    ]
+def _texts(sample: Sample) -> list[Any]:
+    return [sample.question, _context(sample), sample.answer, sample.history, sample.choices]
 
 
 def _encoded(samples: list[Sample], tokenizer: Any, folder: Path, seed: int, task_files: Sequence[str]) -> list[Sample]:

@@ -64,6 +64,9 @@ class Characters:
     def prompt_ids(self, context: object, question: str, history: object = (), goal: str = "after") -> np.ndarray:
         return self.literal_ids(question)
 
+    def reply_ids(self, text: str) -> np.ndarray:
+        return self.literal_ids(text)
+
     def literal_ids(self, text: str) -> np.ndarray:
         return np.array([ord(character) for character in text])
 

@@ -276,7 +276,7 @@ def test_chats_beside_built_samples_and_each_source_from_its_own_file(place: Pla
         (lambda path: chats(path, "few", count=3), r"^data_mix\.sources\.mine: 3 chats samples do not fill its share"),
         (
             lambda path: chats(path, "long", words=900),
-            r"^data_mix\.sources\.mine: chat/\S+ has \d+ tokens, more than the 256 of length\.max_tokens; raise it",
+            r"^data_mix\.sources\.mine: training\.over_length = error: sample chat/\S+ has \d+ tokens, more",
         ),
         (lambda path: write(path, item(1)), r"^data_mix\.sources\.mine\.path = \S+: thu_coai holds items, no training"),
         (broken_17k, r"(?s)rows\.jsonl:2: .*rows\.jsonl:4: .*rows\.jsonl:6: .*3 of 6 rows are bad"),

@@ -111,9 +111,12 @@ def assert_same(
     encoder: ChatEncoder, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
 ) -> None:
     found = encoder.prompt_ids(context, question, history, goal)
+    chat = encoder.messages(context, question, history, goal)
+    text = encoder.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    assert text == encoder.prompt_text(context, question, history, goal)
     assert found.dtype == np.int64
     assert found.ndim == 1
-    assert found.tolist() == expected(encoder, encoder.prompt_text(context, question, history, goal)), context
+    assert found.tolist() == expected(encoder, text), context
     assert encoder.prompt_length(context, question, history, goal) == len(found)
 
 

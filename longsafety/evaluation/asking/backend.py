@@ -96,7 +96,7 @@ class TokenBackend(ABC):
         replies = self.replies(
             [_prompt(trial, encoder) for trial in trials],
             max_new_tokens=max_reply_tokens(trials[0].scorer, evaluation),
-            end_ids=[int(tokenizer.eos_token_id)],
+            end_ids=encoder.template.end_ids,
             pad_id=int(tokenizer.pad_token_id),
         )
         for trial, ids in zip(trials, replies, strict=True):
@@ -111,14 +111,16 @@ def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> li
     """Letters: one question, a continuation for each letter shown. Likelihoods: a continuation for each wording, role
     by role; ``calibrated`` adds the same after a chat without the question."""
     if trial.order is not None:
-        letters = [encoder.literal_ids(letter) for letter in LETTERS[: len(trial.order)]]
-        if any(len(ids) != 1 for ids in letters):
+        letters = [encoder.reply_ids(letter) for letter in LETTERS[: len(trial.order)]]
+        shared = len(letters[0]) - 1  # a space that is a token of its own
+        if len({tuple(ids[:-1]) for ids in letters}) > 1 or len({int(ids[-1]) for ids in letters}) < len(letters):
             raise DataError(
                 "evaluation.scorers = letter: the tokenizer has no single token for a letter; use likelihood"
             )
-        return [Question(_prompt(trial, encoder), letters)]
+        asked = np.concatenate([_prompt(trial, encoder), letters[0][:shared]])
+        return [Question(asked, [ids[shared:] for ids in letters])]
     texts = [text for wordings in trial.item.choices for text in wordings[: evaluation.wordings]]
-    continuations = [encoder.literal_ids(text) for text in texts]
+    continuations = [encoder.reply_ids(text) for text in texts]
     questions = [Question(_prompt(trial, encoder), continuations)]
     if trial.scorer == "calibrated":
         questions.append(Question(encoder.prompt_ids((), ""), continuations))

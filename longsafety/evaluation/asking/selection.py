@@ -133,5 +133,5 @@ def _sizes(item: Sample, scorer: str, encoder: ChatEncoder, evaluation: Evaluati
     question = letter_question(item, item.order) if scorer in SHOWS_OPTIONS else item.question
     prompt = encoder.prompt_length(*item.prompt(question))
     if scorer in ("likelihood", "calibrated"):
-        return prompt, max(len(encoder.literal_ids(text)) for wordings in item.choices for text in wordings)
-    return prompt, 1 if scorer == "letter" else max_reply_tokens(scorer, evaluation)
+        return prompt, max(len(encoder.reply_ids(text)) for wordings in item.choices for text in wordings)
+    return prompt, len(encoder.reply_ids("A")) if scorer == "letter" else max_reply_tokens(scorer, evaluation)

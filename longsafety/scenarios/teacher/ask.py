@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from longsafety.chat.cached import Prompt, Written
+from longsafety.samples.control import CHAT_TOKENS
 from longsafety.scenarios.teacher.teacher import Teacher
-from longsafety.scenarios.teacher.validate import CHAT_TOKENS, problem
+from longsafety.scenarios.teacher.validate import problem
 
 Check = Callable[[str, str, Mapping[str, str]], str | None]
 """Kind, text and what it was written from → what is wrong with it, in a few fixed words; ``None``: nothing."""

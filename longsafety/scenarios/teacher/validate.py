@@ -6,12 +6,8 @@ import math
 import re
 from typing import Literal, NamedTuple
 
+from longsafety.samples.control import CHAT_TOKENS
 from longsafety.samples.language import HAN
-
-CHAT_TOKENS = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|<｜[^｜\n]{1,40}｜>|</?s>|<[be]os>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?think>"
-)
-"""What chat templates mark turns with."""
 
 
 class Form(NamedTuple):
