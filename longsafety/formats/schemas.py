@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from longsafety.formats.chat_sets import CHATS
 from longsafety.formats.item_sets import ITEMS
+from longsafety.formats.preference_sets import PREFERENCES
 from longsafety.formats.request_sets import REQUESTS
 from longsafety.formats.schema import Schema
 
-SCHEMAS: dict[str, Schema] = {schema.name: schema for schema in (*CHATS, *ITEMS, *REQUESTS)}
+SCHEMAS: dict[str, Schema] = {schema.name: schema for schema in (*CHATS, *PREFERENCES, *ITEMS, *REQUESTS)}
 """Name → schema."""

@@ -9,7 +9,17 @@ from pydantic import Field
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
 from longsafety.vocabulary import TwinKind
 
-ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
+ExportFormat = Literal[
+    "longsafety_17k",
+    "longsafety_bench",
+    "messages",
+    "trl_preference",
+    "llama_factory_preference",
+    "verl",
+    "lm_eval",
+    "inspect",
+    "weights",
+]
 
 
 class Corpus(Section):
