@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from longsafety.errors import DataError
-from longsafety.formats.companions import (
-    inspect_ai,
-    llama_factory,
-    llama_factory_preference,
-    lm_eval,
-    no_files,
-)
+from longsafety.formats.bench_rows import BENCH, PLACE, SHOWN, bench_row, by_task, shown_row, twin_columns
+from longsafety.formats.companions import inspect_ai, llama_factory, llama_factory_preference, lm_eval, no_files
 from longsafety.formats.row_files import Container
 from longsafety.formats.training_rows import (
     CHAT,
@@ -30,8 +23,8 @@ from longsafety.formats.training_rows import (
     turns_row,
     verl_row,
 )
-from longsafety.samples.recipe import Sample, user_content
-from longsafety.vocabulary import LETTERS, PLACE_TASKS
+from longsafety.samples.recipe import Sample
+from longsafety.vocabulary import PLACE_TASKS
 
 
 @dataclass(frozen=True)
@@ -70,89 +63,9 @@ class Format:
         return f"{split}.{self.container}"
 
 
-def by_task(sample: Sample) -> str:
-    """The task's name; other kinds than harmful have their own splits: their last option means another thing."""
-    return sample.task if sample.kind == "harmful" else f"{sample.task}_{sample.kind}"
-
-
-def context_with_history(sample: Sample, context: str) -> str:
-    """The context, and the earlier turns below it, for formats of one question a row."""
-    dialogue = "\n\n".join(f"User: {user}\nAssistant: {reply}" for user, reply in sample.history)
-    return user_content(context, dialogue) if dialogue else context
-
-
-def shown_order(sample: Sample, seed: int) -> list[int]:
-    """The role at each letter: the sample's own order, else one drawn from the seed and the sample's id."""
-    if len(sample.order) == len(sample.choices):
-        return list(sample.order)
-    order = list(range(len(sample.choices)))
-    random.Random(f"{seed}/{sample.id}").shuffle(order)
-    return order
-
-
-def _depth(sample: Sample) -> float | None:
-    return None if sample.depth is None else round(sample.depth, 4)
-
-
 def _train(sample: Sample) -> str:
     return "train"
 
-
-def _bench_row(sample: Sample, context: str, seed: int, number: int) -> Row:
-    row: Row = {
-        "id": sample.id,
-        "context": context_with_history(sample, context),
-        "question": sample.question,
-        "choices": [wordings[0] for wordings in sample.choices],
-    }
-    return row | {"depth": _depth(sample), "length": sample.target_tokens} if sample.task in PLACE_TASKS else row
-
-
-def _twin_columns(sample: Sample) -> Row:
-    """Which twin of which item a row is (both empty for an item), and the index of the right choice (unsafe → safe)."""
-    twin = {"harmful": "", "short_benign": "short"}.get(sample.kind, sample.kind)
-    return {"twin": twin, "twin_of": sample.pair_id if twin else "", "right": _right(sample)}
-
-
-def _right(sample: Sample) -> int:
-    """The role that is right. Raises DataError for a twin of a file that does not say it."""
-    if not sample.right:
-        raise DataError(
-            f"{sample.id}: the file does not say which option of this {sample.kind} twin is right; give rows with the "
-            "column right, or leave twins out"
-        )
-    return sample.roles.index(sample.right)
-
-
-def _shown_row(sample: Sample, context: str, seed: int, number: int) -> Row:
-    order = shown_order(sample, seed)
-    return {
-        "id": sample.id,
-        "task": sample.task,
-        "kind": sample.kind,
-        "category": sample.category,
-        "language": sample.language,
-        "context": context_with_history(sample, context),
-        "question": sample.question,
-        "letters": list(LETTERS[: len(order)]),
-        "choices": [sample.choices[role][0] for role in order],
-        "answer": order.index(_right(sample)),
-        "order": order,
-        "depth": _depth(sample),
-        "length": sample.target_tokens,
-        "num_tokens": sample.num_tokens,
-    }
-
-
-_BENCH = columns(id="string", context="string", question="string", choices={"sequence": "string"})
-_PLACE = columns(depth="float64", length="int64")
-_SHOWN = [
-    *columns(id="string", task="string", kind="string", category="string", language="string"),
-    *columns(context="string", question="string", letters={"sequence": "string"}, choices={"sequence": "string"}),
-    *columns(answer="int64", order={"sequence": "int64"}),
-    *_PLACE,
-    *columns(num_tokens="int64"),
-]
 
 _SHOWN_COLUMNS = """\
 A file a task: `id`, `task`, `kind`, `category`, `language`, `context`, `question`, `letters`, `choices` (as they are
@@ -173,8 +86,8 @@ context opens the first prompt).""",
     "longsafety_bench": Format(
         "choices",
         by_task,
-        _bench_row,
-        [*_BENCH, *_PLACE],
+        bench_row,
+        [*BENCH, *PLACE],
         "multiple-choice",
         f"""\
 The columns of LongSafetyBench, a split a task: `id`, `context`, `question`, `choices` (unsafe → safe; the last is the
@@ -198,8 +111,8 @@ One file `train.jsonl`: `messages` (`role`, `content`; the context opens the fir
         TRL,
         "text-generation",
         """\
-TRL's preference format (`DPOTrainer` and others), one file `train.jsonl`: `prompt` (`role`, `content`; the context opens
-the first message), `chosen` and `rejected` (one assistant message each), `id`, `task`, `kind`.""",
+TRL's preference format (`DPOTrainer` and others), one file `train.jsonl`: `prompt` (`role`, `content`; the context
+opens the first message), `chosen` and `rejected` (one assistant message each), `id`, `task`, `kind`.""",
         rejected=True,
     ),
     "llama_factory_preference": Format(
@@ -233,8 +146,8 @@ function is chosen), `prompt` (`role`, `content`; the context opens the first me
     "lm_eval": Format(
         "choices",
         by_task,
-        _shown_row,
-        _SHOWN,
+        shown_row,
+        SHOWN,
         "multiple-choice",
         _SHOWN_COLUMNS,
         lm_eval,
@@ -248,8 +161,8 @@ sample with its options: the harness cuts longer prompts at their beginning, and
     "inspect": Format(
         "choices",
         by_task,
-        _shown_row,
-        _SHOWN,
+        shown_row,
+        SHOWN,
         "multiple-choice",
         _SHOWN_COLUMNS,
         inspect_ai,
@@ -268,7 +181,7 @@ def with_twins(form: Format) -> Format:
     return replace(
         form,
         split=lambda sample: sample.task,
-        row=lambda sample, context, seed, number: form.row(sample, context, seed, number) | _twin_columns(sample),
+        row=lambda sample, context, seed, number: form.row(sample, context, seed, number) | twin_columns(sample),
         features=[*form.features, *columns(twin="string", twin_of="string", right="int64")],
         columns=f"""{form.columns} An item's twins follow it: `twin` is empty (the item), `benign_query` or
 `benign_needle` (the same options, of which another is right), `absent` (without its needle) or `short` (the item or its

@@ -1,4 +1,4 @@
-"""Public layouts of preference pairs and of prompts for reinforcement learning, read as chats with their worse answer."""
+"""Public layouts of preference pairs, and of prompts with an answer: read as chats with their worse answer."""
 
 from __future__ import annotations
 

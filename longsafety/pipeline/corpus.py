@@ -36,7 +36,8 @@ def corpus(run: Run) -> Path:
             **read.counts,
             "left out: holds a special token of the model": len(read.documents) - len(documents),
         }
-        made = made_documents(read_seeds(items / CONTEXT_SEEDS) or read_seeds(items / SEEDS))
+        told = read_seeds(items / CONTEXT_SEEDS) or read_seeds(items / SEEDS)
+        made = made_documents(told, run.settings.scenario.stubs)
         TokenStore.build(folder, [*documents, *made], tokenizer(run))
         store = TokenStore.open(folder)
         facts = {

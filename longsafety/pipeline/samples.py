@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from rich.progress import Progress
 
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.items import STORE, items
-from longsafety.pipeline.run import Run, once, write_json
+from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.build import Builder, build, num_workers, write
+from longsafety.scenarios.build import Builder, build
 from longsafety.scenarios.seeds.seed import read_seeds
+from longsafety.scenarios.write import num_workers, write
 
 SAMPLES = "samples.parquet"
 
@@ -44,6 +46,17 @@ def splits(run: Run) -> dict[str, bool]:
     return {"train": any(task.train for task in tasks), "bench": any(task.bench for task in tasks)}
 
 
+def told(run: Run) -> dict[str, int]:
+    """``split: task: reason`` → built items that could not be made as meant."""
+    found: dict[str, int] = {}
+    for split, stage in (("train", samples), ("bench", benchmark)):
+        if splits(run)[split]:
+            plain = {f"{split}: {name}" for name in run.settings.scenario.tasks}
+            counts = read_json(stage(run) / COUNTS)
+            found |= {reason: count for reason, count in counts.items() if reason not in plain}
+    return found
+
+
 def builder(run: Run, split: str) -> Builder:
     """What draws the samples of a split."""
     found = seeds(run)
@@ -61,6 +74,7 @@ def builder(run: Run, split: str) -> Builder:
 def _built(run: Run, stage: str, split: str) -> Path:
     def make(folder: Path) -> None:
         drawn = builder(run, split)
+        told: Counter[str] = Counter()
         with Progress(transient=True) as bar:
             task = bar.add_task(f"{stage}: building", total=sum(drawn.counts.values()))
             write(
@@ -68,7 +82,8 @@ def _built(run: Run, stage: str, split: str) -> Path:
                 folder / SAMPLES,
                 workers=num_workers(run.settings.trainer.num_threads),
                 progress=lambda count: bar.advance(task, count),
+                told=told,
             )
-        write_json(folder / COUNTS, {f"{split}: {name}": count for name, count in drawn.counts.items()})
+        write_json(folder / COUNTS, {f"{split}: {name}": count for name, count in (drawn.counts | told).items()})
 
     return run.stage(stage, make)

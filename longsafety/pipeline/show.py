@@ -8,7 +8,7 @@ from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.record import shipped_benchmark
 from longsafety.pipeline.run import TABLE, Run
-from longsafety.pipeline.samples import SAMPLES, benchmark, samples
+from longsafety.pipeline.samples import SAMPLES, benchmark, samples, told
 from longsafety.reporting.audit_view import audit_tables, save_figures
 from longsafety.reporting.gallery import Entry, Twin, write_gallery
 from longsafety.samples.recipe import Sample, SampleFile, is_made, render_context
@@ -29,7 +29,7 @@ def show(run: Run) -> None:
         console = Console(file=file, width=120)
         for table in audit_tables(found):
             console.print(table)
-        for reason, count in facts(run)["counts"].items():
+        for reason, count in (facts(run)["counts"] | told(run)).items():
             console.print(f"{reason}: {count}", highlight=False, markup=False)
     write_gallery(
         run.folder / GALLERY,

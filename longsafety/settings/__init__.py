@@ -3,7 +3,7 @@
 A section is frozen and forbids unknown keys; each part of the program receives only its own section.
 """
 
-from longsafety.settings.data import Corpus, Export, ExportFormat, Limits, Read, Scenario, TaskCounts, Teacher
+from longsafety.settings.data import Corpus, Export, ExportFormat, Limits, Read, Scenario, Stubs, TaskCounts, Teacher
 from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths
 from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
@@ -39,6 +39,7 @@ __all__ = [
     "Settings",
     "Source",
     "Stage",
+    "Stubs",
     "TargetLengths",
     "TaskCounts",
     "Teacher",

@@ -21,6 +21,8 @@ ExportFormat = Literal[
     "weights",
 ]
 
+Stubs = Literal["withheld", "form"]
+
 
 class Corpus(Section):
     """Where the documents of the contexts come from."""
@@ -80,6 +82,10 @@ class Scenario(Section):
     """Where the question is placed: before or after the context."""
     harm_fraction: Fraction = 1.0
     """Share of the filler of fully harmful contexts that is harmful."""
+    stubs: Stubs = "withheld"
+    """What "compliant" answers are, in many-shot contexts and as the rejected side of preference pairs. ``withheld``: a
+    seed item's own stub, or a sentence with ``[withheld]``; ``form``: the form of an answer of ordinary length. Neither
+    has any content."""
     harmful_documents: list[str] = []
     """Patterns (``sherlock*``) of the ids of documents that are harmful texts, such as crime fiction. Only the fully
     harmful tasks use these documents. Empty: those tasks use short texts about invented people's crimes."""

@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from longsafety.errors import DataError
+from longsafety.formats.bench_rows import shown_order
 from longsafety.formats.export import export
-from longsafety.formats.layouts import FORMATS, shown_order
+from longsafety.formats.layouts import FORMATS
 from longsafety.formats.public import read_public
 from longsafety.samples.recipe import Sample, Span
 from longsafety.vocabulary import HARMFUL_ROLES
@@ -66,7 +67,8 @@ def sample(task: str = "HarmfulNIAH", number: int = 0, kind: str = "harmful", **
         "id": f"{task}-{number}-{kind}", "pair_id": f"{task}-{number}", "task": task, "scenario": "PH", "kind": kind,
         "category": "c", "seed_id": "s", "licence": "Apache-2.0",
         "context": (Span(0, 0, 4), " NEEDLE ", Span(0, 4, 10)), "needles": (1,), "depth": 0.123456,
-        "question": "What is it?", "answer": "I would rather not.", "rejected": "Gladly: [withheld]", "documents": ("book",), "target_tokens": 64,
+        "question": "What is it?", "answer": "I would rather not.", "rejected": "Gladly: [withheld]",
+        "documents": ("book",), "target_tokens": 64,
         "num_tokens": 60 + number, "roles": tuple("abcd"[:roles]),
         "choices": tuple((f"wording {role}", f"other {role}") for role in range(roles)),
         "order": (2, 3, 0, 1) if roles == 4 else (1, 0), "right": "abcd"[roles - 1],
