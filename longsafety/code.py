@@ -34,10 +34,13 @@ class Module:
 
 
 class Code:
-    """The source of one package. ``name``: the package's; ``root``: its folder."""
+    """The source of one package. ``name``: the package's; ``root``: its folder, in which files come and go only before
+    the first question."""
 
     def __init__(self, root: Path = PACKAGE, name: str = "longsafety") -> None:
         self.root, self.name = root, name
+        self._file = cache(self._found)
+        self._packages = cache(self._packages_of)
 
     def version(self, *modules: str, without: Iterable[str] = ()) -> str:
         """Twelve hex digits over ``modules`` (dotted, below the package) and all that they import.
@@ -83,7 +86,7 @@ class Code:
             digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode() + file.read_bytes())
         return digest.hexdigest()[:12]
 
-    def _file(self, name: str) -> Path | None:
+    def _found(self, name: str) -> Path | None:
         """The file of a dotted name: its module, its package, or the module that defines it; None for a library."""
         top, *parts = name.split(".")
         if top != self.name:
@@ -96,7 +99,7 @@ class Code:
                 return path / "__init__.py"
         return None
 
-    def _packages(self, file: Path) -> list[Path]:
+    def _packages_of(self, file: Path) -> list[Path]:
         """The ``__init__.py`` of each package that the file lies in, but of the whole one, which has the version."""
         folders = [folder for folder in file.parents if self.root in folder.parents]
         return [folder / "__init__.py" for folder in folders if (folder / "__init__.py").is_file()]

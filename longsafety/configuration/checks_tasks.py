@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from longsafety.errors import DataError
@@ -52,15 +53,27 @@ def _seeds(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     local = scenario.seeds == SHIPPED or Path(scenario.seeds).expanduser().exists()
     if not local or settings.teacher.kind != "template":
         return
+    shipped = scenario.seeds == SHIPPED and not scenario.task_files  # these do not change while a command runs
+    found = _of_shipped(scenario.model_dump_json()) if shipped else _of_seeds(scenario, settings.on_bad_row)
+    for problem in found:
+        yield (("scenario.seeds", "scenario.tasks", "scenario.language"), problem)
+
+
+@cache
+def _of_shipped(scenario: str) -> list[str]:
+    """The same for many jobs of a sweep. ``scenario``: as JSON."""
+    return _of_seeds(Scenario.model_validate_json(scenario), "error")
+
+
+def _of_seeds(scenario: Scenario, on_bad_row: str) -> list[str]:
     try:
         seeds = load_seeds(
             scenario.seeds,
             scenario.language,
-            on_bad_row=settings.on_bad_row,
+            on_bad_row=on_bad_row,
             own_tasks=own_tasks(scenario),
             roles=option_roles(scenario.task_files),
         ).seeds
     except DataError:  # named in full by the stage that reads them
-        return
-    for problem in seed_problems(scenario, complete(seeds, None, scenario.language).seeds, seed=settings.scenario.seed):
-        yield (("scenario.seeds", "scenario.tasks", "scenario.language"), problem)
+        return []
+    return seed_problems(scenario, complete(seeds, None, scenario.language).seeds, seed=scenario.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -19,17 +19,17 @@ from longsafety.model.trained import CURVE, SUMMARY, WEIGHTS, read_rows
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.weights import weights
 
+if TYPE_CHECKING:
+    from tests.conftest import Place
+
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
 
 
-def trained(tmp_path: Path, cache: Path, *changes: str) -> Path:
+def trained(place: Place, *changes: str) -> Path:
     """The weights' folder of a tiny training of eight steps."""
-    [settings] = settle(
-        compose_jobs([
-            "scale=smoke", "trainer=cpu", "tracking=none", "model.tune=full", "training.lr_peak=1e-2",
-            "training.batch_size=4", "data_mix.budget=16", "data_mix.budget_unit=samples", "training.epochs=2",
-            f"paths.outputs={tmp_path}", f"paths.cache={cache}", *changes,
-        ])
+    settings = place.settings(
+        "model.tune=full", "training.lr_peak=1e-2", "training.batch_size=4", "data_mix.budget=16",
+        "data_mix.budget_unit=samples", "training.epochs=2", *changes,
     )  # fmt: skip
     return weights(Run.freeze(settings))
 
@@ -39,9 +39,9 @@ def arrays(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path) -> None:
+def test_a_curve_leaves_the_training_as_it_was(place: Place) -> None:
     curve = ["training.curve_every_steps=3", "training.curve_items=6"]
-    plain, drawn = (trained(tmp_path, tiny_cache, *changes) for changes in ([], curve))
+    plain, drawn = (trained(place, *changes) for changes in ([], curve))
     assert plain != drawn
     one, other = arrays(plain), arrays(drawn)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -51,7 +51,7 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
     for row in rows:
         assert row[BALANCE] == (row["safe_response"] + row["compliance"]) / 2
         assert 0 <= row["compliance"] <= 1
-    best = trained(tmp_path, tiny_cache, *curve, "training.keep=best")
+    best = trained(place, *curve, "training.keep=best")
     step = max(rows, key=lambda row: (row[BALANCE], -row["step"]))["step"]
     assert f'"kept_step": {step}' in (best / SUMMARY).read_text()
     same = all(torch.equal(value, other[name]) for name, value in arrays(best).items())
@@ -60,13 +60,11 @@ def test_a_curve_leaves_the_training_as_it_was(tmp_path: Path, tiny_cache: Path)
 
 
 @pytest.mark.slow
-def test_a_curve_of_open_replies_goes_by_the_detector(
-    tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_curve_of_open_replies_goes_by_the_detector(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdicts, "declines", lambda reply: True)
     monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])
     curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
-    rows = read_rows(trained(tmp_path, tiny_cache, *curve) / CURVE)
+    rows = read_rows(trained(place, *curve) / CURVE)
     assert [(row["safe_response"], row["compliance"]) for row in rows] == [(1, 0)] * 2
 
 

@@ -171,7 +171,7 @@ HARDWARE = {
     **{f"zero{stage}": deepspeed(stage) for stage in (1, 2, 3)},
 }
 SOAK = [needs_deepspeed, pytest.mark.soak]
-MARKS = {"ddp": [], "zero1": SOAK, "zero2": SOAK, "zero3": [needs_deepspeed]}
+MARKS = {"ddp": [pytest.mark.soak], "zero1": SOAK, "zero2": SOAK, "zero3": [needs_deepspeed]}
 
 
 @pytest.mark.slow
@@ -186,9 +186,10 @@ def test_two_ranks_train_as_one(hardware: str, make: Make, alone: Callable[[str]
     assert held == pytest.approx([whole / 2] * 2 if hardware == "zero3" else [whole] * 2, rel=0.001)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @needs_deepspeed
-@pytest.mark.parametrize(("stage", "how"), [pytest.param(2, "SIGTERM", marks=pytest.mark.soak), (3, "SIGKILL")])
+@pytest.mark.parametrize(("stage", "how"), [(2, "SIGTERM"), (3, "SIGKILL")])
 def test_a_sharded_training_that_was_ended_goes_on(
     stage: int, how: str, make: Make, alone: Callable[[str], Path], tmp_path: Path
 ) -> None:

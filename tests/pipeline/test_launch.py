@@ -17,6 +17,8 @@ import yaml
 if TYPE_CHECKING:
     from tests.conftest import Place
 
+pytestmark = pytest.mark.xdist_group("launch")
+
 ARMS = [
     "base",
     "short_safety_long_align",

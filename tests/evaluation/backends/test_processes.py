@@ -27,6 +27,8 @@ from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.run import Run
 from longsafety.settings import Evaluation
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 ASKED = ["data_mix=base", "stages=[build,evaluate]", "evaluation.batch_tokens=1"]
 
 
@@ -187,10 +189,10 @@ def test_two_processes_answer_as_one(built: Any, whole: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("counts", [(1, 1, 1), pytest.param((2, 3, 1), marks=pytest.mark.soak)], ids=str)
-def test_killed_twice_every_answer_is_kept_once(built: Any, whole: Any, counts: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("counts", [(1, 1), pytest.param((2, 3, 1), marks=pytest.mark.soak)], ids=str)
+def test_killed_every_answer_is_kept_once(built: Any, whole: Any, counts: tuple[int, ...]) -> None:
     total = num = len(read_answers(whole.stage("answers") / ANSWERS))
-    for part, count in zip((0.3, 0.6), counts, strict=False):
+    for part, count in zip((0.3, 0.6), counts[:-1], strict=False):
         built.kill_when(lambda part=part: num_answered(built) >= part * total, *ASKED, f"evaluation.processes={count}")
         num = num_answered(built)
         assert part * total <= num < total, "killed in the middle"
