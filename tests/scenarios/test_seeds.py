@@ -124,7 +124,7 @@ def test_the_language_is_that_which_is_asked_for(rows: Path) -> None:
 def test_the_borrowed_twin_is_that_of_the_most_similar_request(tmp_path: Path, tiny_seeds: list[Seed]) -> None:
     """A single row is a training item, whose twin comes from the shipped training items."""
     train = split_seeds(tiny_seeds, bench_fraction=0.3, seed=0)["train"]
-    for shipped in [seed for seed in train if not seed.task][::25]:
+    for shipped in own(train)[::25]:
         path = write(tmp_path / "row.jsonl", {"prompt": shipped.request + " Please."})
         assert [seed.benign_request for seed in own(split(load_seeds(str(path)).seeds))] == [shipped.benign_request]
 
