@@ -18,6 +18,7 @@ from longsafety.samples.licence import GATED_ODC_BY, LICENCE_ORDER, SORRY_BENCH,
 from longsafety.samples.recipe import Sample, Span
 from longsafety.samples.store import TokenStore
 
+_REJECTED = "rejected: "
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -47,6 +48,8 @@ class Summary:
     """The card's figures about the samples, counted one by one without rendering any."""
 
     corpus_licence: str
+    rejected: bool = False
+    """Whether the rejected answers are written."""
     by_task: dict[tuple[str, str], Lengths] = field(default_factory=dict)
     """(Task, kind) → lengths."""
     all: Lengths = field(default_factory=Lengths)
@@ -71,7 +74,7 @@ class Summary:
         self.languages[sample.language] += 1
         self.document_languages |= {store.languages[part.document] for part in sample.context if isinstance(part, Span)}
         self.licences.update(licences(sample, self.corpus_licence).items())
-        self.writers.update(sample.writers)
+        self.writers.update(who for who in sample.writers if self.rejected or not who.startswith(_REJECTED))
         self.with_history += bool(sample.history)
         self.question_first += sample.goal == "before" and bool(sample.context)
 
@@ -90,6 +93,7 @@ def render_card(summary: Summary, form: Format, facts: Mapping[str, Any]) -> str
         header=_yaml(_header(summary, form, facts)),
         summary=summary,
         in_turns=form.in_turns,
+        rejected=form.rejected,
         columns=form.columns.replace("{name}", facts["name"]),
         usage=form.usage,
         facts=facts,
@@ -101,7 +105,7 @@ def render_card(summary: Summary, form: Format, facts: Mapping[str, Any]) -> str
 
 
 def _header(summary: Summary, form: Format, facts: Mapping[str, Any]) -> dict[str, Any]:
-    files = [{"split": split, "path": f"{split}.jsonl"} for split in summary.splits]
+    files = [{"split": split, "path": form.file(split)} for split in summary.splits]
     return {
         **_hub_licence(summary.licence),
         "language": sorted({*summary.languages, *summary.document_languages}),

@@ -31,6 +31,17 @@ def llama_factory(kinds: Mapping[str, str], name: str) -> dict[str, str]:
     return {"dataset_info.json": json.dumps({name: entry}, indent=2, ensure_ascii=False) + "\n"}
 
 
+def llama_factory_preference(kinds: Mapping[str, str], name: str) -> dict[str, str]:
+    """LLaMA-Factory's description of preference pairs (its data/README.md, "Sharegpt Format", "Preference Dataset")."""
+    entry = {
+        "file_name": "train.jsonl",
+        "formatting": "sharegpt",
+        "ranking": True,
+        "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+    }
+    return {"dataset_info.json": json.dumps({name: entry}, indent=2, ensure_ascii=False) + "\n"}
+
+
 _ROWS_MODULE = '''"""The rows beside this file: a relative path in a YAML would start at the working directory."""
 
 from pathlib import Path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +13,7 @@ from longsafety.errors import DataError
 from longsafety.files import user_path, whole_folder
 from longsafety.formats.card import Summary, render_card
 from longsafety.formats.layouts import FORMATS, Format, with_twins
+from longsafety.formats.row_files import Write, row_file
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, render_context
 from longsafety.samples.store import TokenStore
@@ -75,15 +76,19 @@ def _checked(
     samples: Iterable[Sample], store: TokenStore, form: Format, format: str, kinds: Sequence[str], corpus_licence: str
 ) -> Summary:
     """Checks and counts every sample of the kinds that are written, without rendering any."""
-    summary = Summary(corpus_licence)
+    summary = Summary(corpus_licence, form.rejected)
     seen: dict[str, int] = {}
     for sample in samples:
         seen[sample.kind] = seen.get(sample.kind, 0) + 1
         if sample.kind not in kinds:
             continue
         where = f"export.format = {format}: sample {sample.id} ({sample.task}, {sample.kind})"
-        if form.needs == "answer" and not sample.answer:
+        if form.in_turns and not sample.answer:
             raise DataError(f"{where} has no answer; leave its kind out of export.kinds, or give answers")
+        if form.needs == "pair" and not sample.rejected:
+            raise DataError(
+                f"{where} has no rejected answer; leave its kind out of export.kinds, or export it as messages"
+            )
         if form.needs == "choices" and (len(sample.choices) < 2 or not all(sample.choices)):
             raise DataError(f"{where} has no choices; leave its kind out of export.kinds, or export it as messages")
         if form.needs == "choices" and len(sample.choices) > len(LETTERS):
@@ -106,13 +111,13 @@ def _write_rows(
     samples: Iterable[Sample], store: TokenStore, form: Format, kinds: Sequence[str], folder: Path, seed: int
 ) -> None:
     with ExitStack() as stack:
-        files: dict[str, Any] = {}
+        files: dict[str, Write] = {}
+        written: Counter[str] = Counter()
         for sample in samples:
             if sample.kind not in kinds:
                 continue
             split = form.split(sample)
             if split not in files:
-                path = folder / f"{split}.jsonl"
-                files[split] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
-            row = form.row(sample, render_context(sample.context, store), seed)
-            files[split].write(json.dumps(row, ensure_ascii=False) + "\n")
+                files[split] = stack.enter_context(row_file(folder / form.file(split), form.container))
+            files[split](form.row(sample, render_context(sample.context, store), seed, written[split]))
+            written[split] += 1

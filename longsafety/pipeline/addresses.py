@@ -23,6 +23,7 @@ from longsafety.pipeline.reuse import adopted
 from longsafety.scenarios.items import items_fingerprint
 from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
 from longsafety.scenarios.seeds.shipped import SHIPPED
+from longsafety.scenarios.task_counts import benchmark_families
 from longsafety.scenarios.tasks.registry import option_roles, task_files_fingerprint
 from longsafety.settings import Settings
 from longsafety.stages import address
@@ -147,7 +148,8 @@ def seed_roles(settings: Settings) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def corpus(settings: Settings, seed_items: str, model: str) -> str:
     """Tokenised documents, and the texts that are made of seed items."""
-    return address(settings.corpus.model_dump(), fingerprint(settings.corpus), seed_items, model, code("corpus"))
+    documents = (settings.corpus.model_dump(), fingerprint(settings.corpus))
+    return address(*documents, seed_items, settings.scenario.stubs, model, code("corpus"))
 
 
 def samples(settings: Settings, documents: str) -> str:
@@ -190,7 +192,8 @@ def long_align(settings: Settings, training: str) -> str:
 def _scenario(settings: Settings, documents: str) -> Any:
     apart = {"name", "strict", "seeds", "only_accepted", "train_samples", "bench_items", "tasks", "task_files"}
     own = task_files_fingerprint(settings.scenario.task_files)
-    return (documents, settings.scenario.model_dump(exclude=apart), own, code("samples"))
+    families = sorted(benchmark_families(settings.scenario))  # by these the seed items are split
+    return (documents, settings.scenario.model_dump(exclude=apart), families, own, code("samples"))
 
 
 def _counts(settings: Settings, split: str) -> tuple[dict[str, int], int | None]:

@@ -83,7 +83,7 @@ def corpus(run: Run) -> Path:
             "left out: holds a special token of the model": len(read.documents) - len(documents),
         }
         usable = seed_items(run)
-        made = made_documents(usable.context or usable.items)
+        made = made_documents(usable.context or usable.items, run.settings.scenario.stubs)
         TokenStore.build(folder, [*documents, *made], tokenizer(run))
         store = TokenStore.open(folder)
         facts = {

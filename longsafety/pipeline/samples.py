@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from rich.progress import Progress
@@ -12,9 +13,10 @@ from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import COUNTS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.build import Builder, build, num_workers, write
+from longsafety.scenarios.build import Builder, build
 from longsafety.scenarios.seed_use import SeedUse, seed_use
 from longsafety.scenarios.seeds.shipped import SHIPPED
+from longsafety.scenarios.write import num_workers, write
 
 SAMPLES, SEED_USE = "samples.parquet", "seed_use.json"
 
@@ -51,7 +53,18 @@ def used_seeds(run: Run) -> list[SeedUse]:
     return [row for file in files if file.is_file() for row in read_json(file)]
 
 
-def _tell(source: str, split: str, used: list[SeedUse]) -> None:
+def told(run: Run) -> dict[str, int]:
+    """``split: task: reason`` → built items that could not be made as meant."""
+    found: dict[str, int] = {}
+    for split, stage in (("train", samples), ("bench", benchmark)):
+        if splits(run)[split]:
+            plain = {f"{split}: {name}" for name in run.settings.scenario.tasks}
+            counts = read_json(stage(run) / COUNTS)
+            found |= {reason: count for reason, count in counts.items() if reason not in plain}
+    return found
+
+
+def _print_use(source: str, split: str, used: list[SeedUse]) -> None:
     """Says how many items are made of the user's seed items, and which tasks are left out."""
     own, shipped = sum(row["own"] for row in used), sum(row["shipped"] for row in used)
     print(f"  {split}: {own:,} items made of {source}, {shipped:,} of shipped seed items", flush=True)
@@ -77,6 +90,7 @@ def builder(run: Run, split: str) -> Builder:
 def _built(run: Run, stage: str, split: str) -> Path:
     def make(folder: Path) -> None:
         drawn = builder(run, split)
+        told: Counter[str] = Counter()
         with Progress(transient=True) as bar:
             task = bar.add_task(f"{stage}: building", total=sum(drawn.counts.values()))
             write(
@@ -84,13 +98,14 @@ def _built(run: Run, stage: str, split: str) -> Path:
                 folder / SAMPLES,
                 workers=num_workers(run.settings.trainer.num_threads),
                 progress=lambda count: bar.advance(task, count),
+                told=told,
             )
-        counts = {f"{split}: {name}": count for name, count in drawn.counts.items()}
+        counts = {f"{split}: {name}": count for name, count in (drawn.counts | told).items()}
         if run.settings.scenario.seeds != SHIPPED:
             used = seed_use(drawn)
             write_json(folder / SEED_USE, used)
             counts |= {f"{split}: {row['task']}, made of your seed items": row["own"] for row in used}
-            _tell(run.settings.scenario.seeds, split, used)
+            _print_use(run.settings.scenario.seeds, split, used)
         write_json(folder / COUNTS, counts)
 
     return run.stage(stage, make)

@@ -11,7 +11,7 @@ from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.record import shipped_benchmark
 from longsafety.pipeline.run import TABLE, Run
-from longsafety.pipeline.samples import SAMPLES, benchmark, samples, splits, used_seeds
+from longsafety.pipeline.samples import SAMPLES, benchmark, samples, splits, told, used_seeds
 from longsafety.pipeline.seeds import SEEDS, seeds
 from longsafety.reporting.audit_view import audit_tables, save_figures
 from longsafety.reporting.gallery import Entry, Twin, write_gallery
@@ -38,11 +38,11 @@ def show(run: Run) -> None:
             console.print(table)
         if used:
             console.print(seed_table(used))
-        for reason, count in facts(run)["counts"].items():
+        for reason, count in (facts(run)["counts"] | told(run)).items():
             console.print(f"{reason}: {count}", highlight=False, markup=False)
         for licence in found.licences:
-            if told := restriction(licence):
-                console.print(f"licence {licence}: {told}", highlight=False, markup=False)
+            if asks := restriction(licence):
+                console.print(f"licence {licence}: {asks}", highlight=False, markup=False)
     write_gallery(
         run.folder / GALLERY,
         entries=_entries(run),

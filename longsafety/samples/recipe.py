@@ -74,6 +74,8 @@ class Sample:
     question: str
     answer: str
     """The training target; of a benchmark item the reference answer."""
+    rejected: str = ""
+    """The worse answer, where the sample is a preference pair; not trained on here."""
     history: tuple[tuple[str, str], ...] = ()
     """Earlier turns of the chat, (user, assistant); the context opens the first user turn."""
     goal: Goal = "after"

@@ -28,6 +28,8 @@ class Filler:
     """The side before the needle: a span is cut at its start instead of its end."""
     whole: bool = False
     """No span is cut: the one that does not fit is left out, and so is what is farther away."""
+    ended: bool = False
+    """Whether the last :meth:`take` came to the end of the spans."""
     _taken: list[Span] = field(default_factory=list)
     _source: Iterator[Span] | None = None
 
@@ -49,6 +51,10 @@ class Filler:
             else:
                 taken.append(Span(span.document, span.start, span.start + use))
             left -= use
+        else:
+            self.ended = left > 0
+            return taken[::-1] if self.backwards else taken
+        self.ended = False
         return taken[::-1] if self.backwards else taken
 
     def _chain(self) -> Iterator[Span]:
@@ -95,6 +101,8 @@ class Context:
     num_tokens: int
     used_up: bool = False
     """Whether the spans gave fewer tokens than asked for."""
+    ended: bool = False
+    """Whether a side came to the end of its spans."""
 
 
 def fit(
@@ -136,7 +144,8 @@ def fit(
         depth = sum(cumulated) / len(cumulated) / max(total, 1) if cumulated else None
         if not draft.are_needles:
             needles, depth = (), None
-        return Context(segments, needles, depth, length, used_up=given < num_before + num_after)
+        ended = draft.before.ended or draft.after.ended
+        return Context(segments, needles, depth, length, used_up=given < num_before + num_after, ended=ended)
 
     offsets = [0] * (len(draft.needles) - 1)
     empty = build(0, 0)

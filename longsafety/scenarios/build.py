@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import random
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
-from multiprocessing import get_context
-from pathlib import Path
-
-import pyarrow as pa
 
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
-from longsafety.samples.recipe import Sample, Segment, record_batch, write_batches
+from longsafety.samples.recipe import Sample, Segment
 from longsafety.scenarios.assemble import fit
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.made_documents import exchanges_of, vignettes_of
+from longsafety.scenarios.notes import TEMPLATE_REJECTED, notes_of
 from longsafety.scenarios.seed_problems import none_served, usable, why_unused, without_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_documents, split_seeds
 from longsafety.scenarios.target_lengths import target_lengths
-from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.task_counts import benchmark_families, task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Pool, Query, Task
 from longsafety.settings import Length, Scenario
-from longsafety.vocabulary import right_role
+from longsafety.vocabulary import BENIGN_KINDS, right_role
 
 _CHUNK = 64
 """Items that a process builds at once."""
@@ -77,6 +71,7 @@ class Builder:
             exchanges=exchanges_of(store.ids, seeds),
             harm_fraction=scenario.harm_fraction,
             context_seeds=self.context_seeds,
+            foreign=scenario.context_language is None,
         )
 
     def _is_harmful(self, document_id: str) -> bool:
@@ -100,8 +95,8 @@ class Builder:
             raise DataError(none_served(self.scenario.seeds, self.split, reasons))
         return task_counts(self.scenario, self.split, served)
 
-    def task(self, name: str) -> _TaskBuilder:
-        return _TaskBuilder(self, tasks(self.scenario.task_files)[name])
+    def task(self, name: str) -> TaskBuilder:
+        return TaskBuilder(self, tasks(self.scenario.task_files)[name])
 
     def chunks(self) -> list[tuple[str, int, int]]:
         """(task, first item, stop): what is built at once."""
@@ -128,64 +123,18 @@ def build(
     context_seeds: Mapping[str, Seed] | None = None,
 ) -> Builder:
     """The builder of a split (``train`` or ``bench``); ``context_seeds`` are the items in the contexts' language."""
-    parts = split_seeds(seeds, bench_fraction=scenario.bench_fraction, seed=seed)
+    families = benchmark_families(scenario)
+    parts = split_seeds(seeds, bench_fraction=scenario.bench_fraction, seed=seed, bench_tasks=families)
     return Builder(scenario, length, parts, context_seeds or {}, encoder, split, seed)
 
 
-def write(builder: Builder, path: Path, *, workers: int, progress: Callable[[int], None] = lambda items: None) -> int:
-    """Writes every sample of a split to a Parquet file; the same bytes for any number of ``workers``.
-
-    Returns the number of rows. Memory holds a chunk of items for each process.
-    """
-    chunks = builder.chunks()
-    workers = min(workers, len(chunks) // 2)
-    if workers < 2:
-        made = (_record_batch(builder, chunk) for chunk in chunks)
-        return write_batches(_counted(made, chunks, progress), path)
-    _ = builder.pool.passages  # once, before the processes fork
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(builder,)) as executor:
-        buffers = executor.map(_in_process, chunks)
-        made = (pa.ipc.open_stream(buffer).read_next_batch() for buffer in buffers)
-        return write_batches(_counted(made, chunks, progress), path)
-
-
-def _counted(
-    batches: Iterator[pa.RecordBatch], chunks: Sequence[tuple[str, int, int]], progress: Callable[[int], None]
-) -> Iterator[pa.RecordBatch]:
-    for (_, first, stop), batch in zip(chunks, batches, strict=True):
-        yield batch
-        progress(stop - first)
-
-
-_builder: Builder | None = None
-
-
-def _begin(builder: Builder) -> None:
-    global _builder
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _builder = builder
-
-
-def _in_process(chunk: tuple[str, int, int]) -> bytes:
-    assert _builder is not None
-    batch = _record_batch(_builder, chunk)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    return bytes(sink.getvalue())
-
-
-def _record_batch(builder: Builder, chunk: tuple[str, int, int]) -> pa.RecordBatch:
-    name, first, stop = chunk
-    return record_batch(list(builder.task(name).items(first, stop)))
-
-
-class _TaskBuilder:
+class TaskBuilder:
     """Builds the items of one task in one split."""
 
     def __init__(self, builder: Builder, task: Task) -> None:
         self.builder, self.task = builder, task
+        self.told: Counter[str] = Counter()
+        """``task: reason`` → items, of those made so far."""
         self.name = f"{task.name}-{builder.split}-{builder.seed}"
         self.seeds = usable(task, builder.seeds[builder.split], builder.split)
         random.Random(self.name).shuffle(self.seeds)
@@ -227,10 +176,19 @@ class _TaskBuilder:
             history=item.history,
             goal=goal,
         )
+        rejected, writers = "", seed.writers
+        if answers:
+            rejected = self.task.complying(seed, item, builder.scenario.stubs, name)
+            if rejected != seed.compliant_stub:
+                writers = (*writers, "rejected: template")
         literals = () if item.draft.are_needles else item.draft.needles
         documents = tuple(
             dict.fromkeys(encoder.store.ids[part.document] for part in context.segments if not isinstance(part, str))
         )
+
+        notes = [*item.notes, *notes_of(seed, self.task.domain, context, documents, builder.pool, target_tokens)]
+        notes += [TEMPLATE_REJECTED] if writers != seed.writers else []
+        self.told.update(f"{self.task.name}: {note}" for note in notes)
 
         def sample(kind: str, segments: tuple[Segment, ...], query: Query, needles: tuple[int, ...]) -> Sample:
             long = not kind.startswith("short")
@@ -238,6 +196,7 @@ class _TaskBuilder:
             if kind != "harmful":
                 num_tokens = encoder.prompt_length(segments, query.question, item.history, goal)
                 num_tokens += len(encoder.answer_ids(query.question, query.answer)) if answers else 0
+            benign = kind in BENIGN_KINDS
             return Sample(
                 id=name if kind == "harmful" else f"{name}-{kind}",
                 pair_id=name,
@@ -250,10 +209,11 @@ class _TaskBuilder:
                 context=segments,
                 question=query.question,
                 answer=query.answer,
+                rejected=item.query.answer if benign and answers else rejected,
                 history=item.history,
                 goal=goal,
                 language=seed.language,
-                writers=seed.writers,
+                writers=seed.writers if benign else writers,
                 needles=needles,
                 depth=context.depth if long and needles else None,
                 documents=documents if long else (),
@@ -317,10 +277,3 @@ def balanced_orders(count: int, rng: random.Random) -> list[tuple[int, ...]]:
         rng.shuffle(turns)
         orders += turns
     return orders
-
-
-def num_workers(num_threads: int | None) -> int:
-    """Processes that build: one for each core that this process may use."""
-    with suppress(AttributeError):
-        return num_threads or len(os.sched_getaffinity(0))
-    return num_threads or os.cpu_count() or 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Iterator, Sequence
 
 from longsafety.samples.recipe import EXCHANGE, VIGNETTE
 from longsafety.samples.store import Document
 from longsafety.scenarios.common_words import common, listed
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.stubs import compliant_stub
+from longsafety.settings import Stubs
 
 _CHAPTERS = 12
 """Vignettes a person, each of other deeds in other words."""
@@ -18,32 +19,32 @@ _OPENED = 5
 _BENIGN = "benign/"
 
 
-def made_documents(seeds: Sequence[Seed]) -> list[Document]:
+def made_documents(seeds: Sequence[Seed], stubs: Stubs = "withheld") -> list[Document]:
     """The texts that are made of seed items: answered exchanges, and vignettes of what somebody did.
 
-    Their ids begin with ``EXCHANGE`` or ``VIGNETTE`` and end with the seed's id, so that splits keep them apart.
+    Their ids begin with ``EXCHANGE`` or ``VIGNETTE`` and end with the seed's id, so that splits keep them apart. No
+    exchange stands there twice, under whatever ids.
     """
     made: list[Document] = []
+    told: set[str] = set()
     for seed in seeds:
         if seed.request and (not seed.task or seed.compliant_stub):
-            made.append(Document(EXCHANGE + seed.id, exchange(seed), seed.language))
+            exchanges = {EXCHANGE + seed.id: exchange(seed, stubs)}
             if seed.has_twin:
-                made.append(Document(EXCHANGE + _BENIGN + seed.id, _benign_exchange(seed), seed.language))
+                exchanges[EXCHANGE + _BENIGN + seed.id] = _benign_exchange(seed)
+            for name, text in exchanges.items():
+                if text not in told:
+                    made.append(Document(name, text, seed.language))
+                told.add(text)
         if seed.crimes:
             made += _vignettes(seed)
     return made
 
 
-def exchange(seed: Seed) -> str:
-    """A harmful request and its "compliant" answer, a stub without content; the stub depends on the seed's id."""
+def exchange(seed: Seed, stubs: Stubs = "withheld") -> str:
+    """A harmful request and its "compliant" answer, a stub without content."""
     say = common(seed.language)
-    return f"{say['user']}{seed.request}\n{say['assistant']}{seed.compliant_stub or stub(seed)}"
-
-
-def stub(seed: Seed) -> str:
-    """A "compliant" answer in form only, which names the topic."""
-    stubs: Sequence[str] = common(seed.language)["stubs"]
-    return stubs[zlib.crc32(seed.id.encode()) % len(stubs)].format(topic=seed.topic)
+    return f"{say['user']}{seed.request}\n{say['assistant']}{compliant_stub(seed, stubs)}"
 
 
 def _benign_exchange(seed: Seed) -> str:
@@ -79,12 +80,22 @@ def exchanges_of(ids: Sequence[str], seeds: Sequence[Seed]) -> dict[str, dict[st
     wanted = {seed.id for seed in seeds}
     found: dict[str, dict[str, int]] = {"harmful": {}, "benign": {}}
     for number, name in enumerate(ids):
-        if name.startswith(EXCHANGE):
-            kind = "benign" if name.startswith(EXCHANGE + _BENIGN) else "harmful"
+        if is_exchange(name):
+            kind = "benign" if is_benign_exchange(name) else "harmful"
             seed_id = name.removeprefix(EXCHANGE).removeprefix(_BENIGN)
             if seed_id in wanted:
                 found[kind][seed_id] = number
     return found
+
+
+def is_exchange(document_id: str) -> bool:
+    """Whether a stored text is an answered exchange."""
+    return document_id.startswith(EXCHANGE)
+
+
+def is_benign_exchange(document_id: str) -> bool:
+    """Whether a stored text is an exchange of a benign request."""
+    return document_id.startswith(EXCHANGE + _BENIGN)
 
 
 def vignettes_of(ids: Sequence[str], seeds: Sequence[Seed]) -> list[int]:

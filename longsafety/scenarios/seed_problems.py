@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import seed_parts
-from longsafety.scenarios.task_counts import task_counts
+from longsafety.scenarios.task_counts import benchmark_families, task_counts
 from longsafety.scenarios.tasks.registry import tasks
 from longsafety.scenarios.tasks.task import Task
 from longsafety.settings import Scenario
@@ -15,7 +15,8 @@ from longsafety.settings import Scenario
 def seed_problems(scenario: Scenario, seeds: Sequence[Seed], *, seed: int) -> list[str]:
     """Tasks that would have no seed item, ``key: rule; fix`` each. ``seed`` decides how the items are split."""
     known = tasks(scenario.task_files)
-    parts = seed_parts(seeds, bench_fraction=scenario.bench_fraction, seed=seed)
+    families = benchmark_families(scenario)
+    parts = seed_parts(seeds, bench_fraction=scenario.bench_fraction, seed=seed, bench_tasks=families)
     problems = {}
     for split in ("train", "bench"):
         wanted = task_counts(scenario, split)

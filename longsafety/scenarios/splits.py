@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
 
 from longsafety.errors import DataError
 from longsafety.samples.recipe import is_made
@@ -13,20 +15,25 @@ from longsafety.scenarios.seeds.borrow import borrow_twins
 from longsafety.scenarios.seeds.seed import Seed
 
 
-def split_seeds(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> dict[str, list[Seed]]:
+def split_seeds(
+    seeds: Sequence[Seed], *, bench_fraction: float, seed: int, bench_tasks: Collection[str] | None = None
+) -> dict[str, list[Seed]]:
     """The parts of :func:`seed_parts`; a request without a benign twin borrows one.
 
     It borrows within its part, so that the parts share no twin either.
     """
-    parts = seed_parts(seeds, bench_fraction=bench_fraction, seed=seed)
+    parts = seed_parts(seeds, bench_fraction=bench_fraction, seed=seed, bench_tasks=bench_tasks)
     return {name: borrow_twins(members) for name, members in parts.items()}
 
 
-def seed_parts(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> dict[str, list[Seed]]:
-    """Disjoint parts ``bench``, ``short_safety`` and ``train``, balanced over tasks and categories.
+def seed_parts(
+    seeds: Sequence[Seed], *, bench_fraction: float, seed: int, bench_tasks: Collection[str] | None = None
+) -> dict[str, list[Seed]]:
+    """Parts ``bench``, ``short_safety`` and ``train``, balanced over tasks and categories, that share no text.
 
-    A seed item's own ``split`` is kept. ``short_safety`` (the short-context arm's own requests) takes half of the
-    general items that are not the benchmark's.
+    A seed item's own ``split`` is kept. Items for a task that is not among ``bench_tasks`` give nothing to the
+    benchmark (``None``: every task shares what it has). ``short_safety`` (the short-context arm's own requests) takes
+    the requests of half of the general items that are not the benchmark's; their statements stay with ``train``.
     """
     parts: dict[str, list[Seed]] = {"bench": [], "short_safety": [], "train": []}
     categories: dict[tuple[str, str, bool, bool, str], list[Seed]] = defaultdict(list)
@@ -37,11 +44,26 @@ def seed_parts(seeds: Sequence[Seed], *, bench_fraction: float, seed: int) -> di
         num_bench = max(round(len(ordered) * bench_fraction), 1 if len(ordered) > 2 else 0)
         if split:
             num_bench = len(ordered) if split == "bench" else 0
+        elif task and bench_tasks is not None and task not in bench_tasks:
+            num_bench = 0
         num_short = 0 if task or control else round((len(ordered) - num_bench) / 2)
+        short = ordered[num_bench : num_bench + num_short]
         parts["bench"] += ordered[:num_bench]
-        parts["short_safety"] += ordered[num_bench : num_bench + num_short]
+        parts["short_safety"] += [_without(item, _STATEMENT) for item in short]
         parts["train"] += ordered[num_bench + num_short :]
+        parts["train"] += [
+            replace(_without(item, _REQUEST), id=f"{item.id}/statement", turns=()) for item in short if item.statement
+        ]
     return parts
+
+
+_STATEMENT = ("question", "statement", "statement_safe_answer", "benign_statement", "benign_statement_answer")
+_REQUEST = ("request", "topic", "safe_answer", "benign_request", "benign_topic", "benign_answer", "compliant_stub")
+
+
+def _without(item: Seed, texts: Sequence[str]) -> Seed:
+    empty: dict[str, Any] = dict.fromkeys(texts, "")
+    return replace(item, **empty)
 
 
 def split_documents(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from longsafety.scenarios.tasks.registry import tasks
 from longsafety.settings import Scenario
 
 
@@ -24,3 +25,10 @@ def task_counts(scenario: Scenario, split: str, only: Collection[str] | None = N
     for name in by_remainder[: total - sum(scaled.values())]:
         scaled[name] += 1
     return scaled
+
+
+def benchmark_families(scenario: Scenario) -> set[str]:
+    """What the seed items of the scenario's benchmark tasks may have as their ``task``; empty stands for the general
+    ones."""
+    known = tasks(scenario.task_files)
+    return {name for task in task_counts(scenario, "bench") for name in (task, known[task].seed_task)}

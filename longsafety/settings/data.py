@@ -9,7 +9,19 @@ from pydantic import Field
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
 from longsafety.vocabulary import TwinKind
 
-ExportFormat = Literal["longsafety_17k", "longsafety_bench", "messages", "lm_eval", "inspect", "weights"]
+ExportFormat = Literal[
+    "longsafety_17k",
+    "longsafety_bench",
+    "messages",
+    "trl_preference",
+    "llama_factory_preference",
+    "verl",
+    "lm_eval",
+    "inspect",
+    "weights",
+]
+
+Stubs = Literal["withheld", "form"]
 
 
 class Corpus(Section):
@@ -76,6 +88,10 @@ class Scenario(Section):
     """Where the question is placed: before or after the context."""
     harm_fraction: Fraction = 1.0
     """Share of the filler of fully harmful contexts that is harmful."""
+    stubs: Stubs = "withheld"
+    """What "compliant" answers are, in many-shot contexts and as the rejected side of preference pairs. ``withheld``: a
+    seed item's own stub, or a sentence with ``[withheld]``; ``form``: the form of an answer of ordinary length. Neither
+    has any content."""
     harmful_documents: list[str] = []
     """Patterns (``sherlock*``) of the ids of documents that are harmful texts, such as crime fiction. Only the fully
     harmful tasks use these documents. Empty: those tasks use short texts about invented people's crimes."""

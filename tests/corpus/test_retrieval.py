@@ -75,6 +75,14 @@ def test_a_query_ranks_the_same_again_and_in_a_new_index() -> None:
     assert index.ranking("the lock of an old door").dtype == np.int32
 
 
+def test_an_index_says_whether_it_knows_a_keyword() -> None:
+    index = Index(TEXTS)
+    assert (
+        index.knows("zebra lock") and not index.knows("zebra") and not index.knows("the of and") and not index.knows("")
+    )
+    assert not index.knows("玫瑰") and Index(CHINESE).knows("玫瑰")
+
+
 # Passages
 
 
@@ -157,3 +165,17 @@ def test_a_sampled_order_is_the_ranking_with_about_half_put_last(
     firsts = {next(iter(index.sampled(query, random.Random(seed)))) for seed in range(20)}
     assert index.passages[17] in firsts
     assert all(ranks[span] < 8 for span in firsts)
+
+
+def test_passages_of_a_domain_come_first_each_part_in_its_sampled_order(tmp_path: Path, tiny_tokenizer: Any) -> None:
+    law = "The plaintiff and the defendant met in court, and the judge read the verdict to the tenant. "
+    documents = [Document(f"plain-{number}", f"The gardener waters rose {number}. " * 9) for number in range(4)]
+    documents += [Document(f"law-{number}", law + f"Case {number} was about roses. " * 9) for number in range(4)]
+    TokenStore.build(tmp_path, documents, tiny_tokenizer)
+    index = PassageIndex(TokenStore.open(tmp_path), range(8), 512)
+    assert index.domains["law"].tolist() == [False] * 4 + [True] * 4 and not index.domains["medicine"].any()
+    for seed in range(4):
+        found = [span.document for span in index.sampled("gardener waters", random.Random(seed), "law")]
+        assert sorted(found[:4]) == [4, 5, 6, 7] and sorted(found[4:]) == [0, 1, 2, 3]
+    plain = [span.document for span in index.sampled("gardener", random.Random(1))]
+    assert plain == [span.document for span in index.sampled("gardener", random.Random(1), "medicine")]

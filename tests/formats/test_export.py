@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from longsafety.errors import DataError
+from longsafety.formats.bench_rows import shown_order
 from longsafety.formats.export import export
-from longsafety.formats.layouts import FORMATS, shown_order
+from longsafety.formats.layouts import FORMATS
 from longsafety.formats.public import read_public
 from longsafety.samples.recipe import Sample, Span
 from longsafety.vocabulary import HARMFUL_ROLES
@@ -66,7 +67,8 @@ def sample(task: str = "HarmfulNIAH", number: int = 0, kind: str = "harmful", **
         "id": f"{task}-{number}-{kind}", "pair_id": f"{task}-{number}", "task": task, "scenario": "PH", "kind": kind,
         "category": "c", "seed_id": "s", "licence": "Apache-2.0",
         "context": (Span(0, 0, 4), " NEEDLE ", Span(0, 4, 10)), "needles": (1,), "depth": 0.123456,
-        "question": "What is it?", "answer": "I would rather not.", "documents": ("book",), "target_tokens": 64,
+        "question": "What is it?", "answer": "I would rather not.", "rejected": "Gladly: [withheld]",
+        "documents": ("book",), "target_tokens": 64,
         "num_tokens": 60 + number, "roles": tuple("abcd"[:roles]),
         "choices": tuple((f"wording {role}", f"other {role}") for role in range(roles)),
         "order": (2, 3, 0, 1) if roles == 4 else (1, 0), "right": "abcd"[roles - 1],
@@ -296,6 +298,8 @@ def test_the_strictest_licence_is_the_set_s(
         ("inspect", ["harmful"], sample(number=9, choices=((), ("a",))), r"HarmfulNIAH-9-harmful .* no choices"),
         ("lm_eval", ["harmful"], sample(choices=(("a",),) * 11), r"has 11 choices; at most 10"),
         ("messages", ["harmful"], sample(number=9, answer=""), r"sample HarmfulNIAH-9-harmful .* no answer"),
+        ("verl", ["harmful"], sample(number=9, answer=""), r"sample HarmfulNIAH-9-harmful .* no answer"),
+        ("trl_preference", ["harmful"], sample(number=9, rejected=""), r"9-harmful .* has no rejected answer; leave"),
         ("lm_eval", ["harmful"], sample(task="a/b"), r"'a/b' names its file and split; rename"),
         ("messages", ["harmful", "short"], sample(kind="chat"), r"no sample is short; there are: harmful \(1\), chat"),
         ("messages", [], sample(), r"kinds = \[\]: name at least one; there are: harmful \(2\)"),

@@ -82,6 +82,19 @@ ROWS: dict[str, dict[str, Any]] = {
         "is_response_0_safe": True,
         "is_response_1_safe": False,
     },
+    "trl_preference": {"prompt": TURNS[:1], "chosen": TURNS[1:], "rejected": [{"role": "assistant", "content": "r"}]},
+    "llama_factory_preference": {
+        "conversations": [{"from": "human", "value": "q"}],
+        "chosen": {"from": "gpt", "value": "c"},
+        "rejected": {"from": "gpt", "value": "r"},
+    },
+    "alpaca_preference": {"instruction": "i", "input": "n", "chosen": "c", "rejected": "r"},
+    "verl": {
+        "data_source": "d",
+        "prompt": TURNS[:1],
+        "ability": "safety",
+        "reward_model": {"style": "model", "ground_truth": "a"},
+    },
 }
 STEMS = {"jailbreakbench": "harmful-behaviors", "or_bench": "or-bench-toxic", "coconot": "original"}
 """Names of the files that say what they hold."""

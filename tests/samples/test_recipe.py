@@ -24,7 +24,8 @@ from longsafety.samples.recipe import (
     write_samples,
 )
 from longsafety.scenarios import build as building
-from longsafety.scenarios.build import Builder, write
+from longsafety.scenarios.build import Builder
+from longsafety.scenarios.write import write
 from longsafety.settings import TaskCounts
 
 EMPTY: dict[str, Any] = dict.fromkeys(

@@ -118,7 +118,12 @@ def test_trimming_costs_what_the_ends_cost(encoder: ChatEncoder, monkeypatch: py
     changed = with_template(encoder, chatml(CHANGING["trim"]))
     encoded: list[str] = []
     original = ChatEncoder.literal_ids
-    monkeypatch.setattr(ChatEncoder, "literal_ids", lambda self, text: (encoded.append(text), original(self, text))[1])
+
+    def counted(self: ChatEncoder, text: str) -> Any:
+        encoded.append(text)
+        return original(self, text)
+
+    monkeypatch.setattr(ChatEncoder, "literal_ids", counted)
     assert changed.prompt_length(["\n", Span(4, 0, encoder.store.num_tokens(4))], "What?") > 1000
     assert sum(map(len, encoded)) < 800
 

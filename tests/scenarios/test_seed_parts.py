@@ -13,6 +13,9 @@ from longsafety.scenarios.seeds.borrow import borrow_twins
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_seeds
+from longsafety.scenarios.task_counts import benchmark_families
+from longsafety.scenarios.tasks.registry import TASKS
+from longsafety.settings import Scenario, TaskCounts
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -25,9 +28,13 @@ def own(seeds: list[Seed]) -> list[Seed]:
     return [seed for seed in seeds if seed.request and not seed.task]
 
 
+ALONE = "/statement"
+"""Ends the id of an item whose request is the short arm's."""
+
+
 def test_parts_are_disjoint_complete_and_deterministic(tiny_seeds: list[Seed]) -> None:
     parts = split_seeds(tiny_seeds, bench_fraction=0.3, seed=0)
-    ids = [seed.id for part in parts.values() for seed in part]
+    ids = [seed.id for part in parts.values() for seed in part if not seed.id.endswith(ALONE)]
     assert set(parts) == {"train", "bench", "short_safety"}
     assert sorted(ids) == sorted(seed.id for seed in tiny_seeds)
     assert parts == split_seeds(list(tiny_seeds), bench_fraction=0.3, seed=0)
@@ -47,7 +54,7 @@ def test_parts_are_balanced_over_categories(tiny_seeds: list[Seed], fraction: fl
     general = [seed for seed in tiny_seeds if not seed.task]
     parts = split_seeds(general, bench_fraction=fraction, seed=0)
     for name, share in {"bench": fraction, "short_safety": (1 - fraction) / 2, "train": (1 - fraction) / 2}.items():
-        categories = Counter(seed.category for seed in parts[name])
+        categories = Counter(seed.category for seed in parts[name] if not seed.id.endswith(ALONE))
         assert len(categories) == 16
         assert all(abs(count - len(general) / 16 * share) <= 1 for count in categories.values()), (name, categories)
 
@@ -63,6 +70,41 @@ def test_a_task_without_benchmark_items_of_its_own_shares_what_it_has(tiny_seeds
             max(round(count * fraction), 1 if count > 2 else 0) for count in groups.values()
         ), task
         assert counts["bench"] + counts["train"] == groups.total()
+
+
+def test_the_short_arm_has_requests_alone_and_training_their_statements(tiny_seeds: list[Seed]) -> None:
+    """No text of one part stands in the other."""
+    parts = split_seeds(tiny_seeds, bench_fraction=0.3, seed=0)
+    known = {seed.id: seed for seed in tiny_seeds}
+    alone = [seed for seed in parts["train"] if seed.id.endswith(ALONE)]
+    assert sorted(seed.id.removesuffix(ALONE) for seed in alone) == sorted(seed.id for seed in parts["short_safety"])
+    for seed in alone:
+        whole = known[seed.id.removesuffix(ALONE)]
+        assert (seed.statement, seed.statement_safe_answer) == (whole.statement, whole.statement_safe_answer)
+        assert not seed.request and not seed.safe_answer and not seed.has_twin
+    for seed in parts["short_safety"]:
+        assert (seed.request, seed.safe_answer) == (known[seed.id].request, known[seed.id].safe_answer)
+        assert not seed.statement and not seed.statement_safe_answer and not seed.benign_statement
+
+
+def test_statements_without_a_request_all_train() -> None:
+    """The short arm has no use for them, but for the benign requests that they lend."""
+    seeds = [Seed(f"a-{number}", "a", question="q", statement="s", statement_safe_answer="n") for number in range(10)]
+    parts = split_seeds(seeds, bench_fraction=0.3, seed=0)
+    assert {name: sum(bool(seed.statement) for seed in part) for name, part in parts.items()} == {
+        "bench": 3, "short_safety": 0, "train": 7,
+    }  # fmt: skip
+
+
+def test_a_task_without_benchmark_items_gives_none_of_its_seed_items_away(tiny_seeds: list[Seed]) -> None:
+    parts = split_seeds(tiny_seeds, bench_fraction=0.3, seed=0, bench_tasks={"LawQA", "", "MedicalQuiz"})
+    found = {task: {name for name, part in parts.items() for seed in part if seed.task == task} for task in TASKS}
+    assert found["LawQA"] == {"train", "bench"} and found["SafeMTLong"] == {"train"}
+    assert found["MedicalQuiz"] == {"train", "bench"}  # items of the benchmark's own stay there
+    scenario = Scenario(
+        name="s", tasks={"LawQA": TaskCounts(train=5, bench=0), "SafeMTLong": TaskCounts(train=5, bench=5)}
+    )
+    assert benchmark_families(scenario) == {"SafeMTLong"}
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -71,8 +71,9 @@ def test_rows_with_a_prompt_alone_are_read_completed_and_counted(rows: Path, tin
     for seed in split(read.seeds):
         if not seed.task:
             assert not seed.request or (seed.safe_answer and seed.topic)
-            assert (seed.benign_request, seed.benign_answer) in twins
-            assert has_statement(seed) == (not seed.request)
+            alone = seed.id.endswith("/statement")  # its twin is lent in the short arm's part
+            assert alone or (seed.benign_request, seed.benign_answer) in twins
+            assert not (has_statement(seed) and seed.request) and (has_statement(seed) or not alone)
 
 
 def test_what_no_row_is_for_is_lent_from_the_shipped(rows: Path, tiny_seeds: list[Seed]) -> None:
@@ -124,7 +125,7 @@ def test_the_language_is_that_which_is_asked_for(rows: Path, tmp_path: Path) -> 
 def test_the_borrowed_twin_is_that_of_the_most_similar_request(tmp_path: Path, tiny_seeds: list[Seed]) -> None:
     """A single row is a training item, whose twin comes from the shipped training items."""
     train = split_seeds(tiny_seeds, bench_fraction=0.3, seed=0)["train"]
-    for shipped in [seed for seed in train if not seed.task][::25]:
+    for shipped in own(train)[::25]:
         path = write(tmp_path / "row.jsonl", {"prompt": shipped.request + " Please."})
         assert [seed.benign_request for seed in own(split(load_seeds(str(path)).seeds))] == [shipped.benign_request]
 

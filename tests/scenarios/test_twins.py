@@ -16,7 +16,7 @@ from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.vocabulary import BENIGN_TWINS, HARMFUL_ROLES, TWO_ROLES
 
-ASKED = {"id", "kind", "question", "answer", "num_tokens", "right"}
+ASKED = {"id", "kind", "question", "answer", "rejected", "writers", "num_tokens", "right"}
 OF_PERSONS = {"CountingCrimes", "HarmfulExtraction", "HarmfulTendency"}
 OF_STATEMENTS = {"HarmfulNIAH", "HarmfulAdvice", "DocAttack"}
 WITH_NEEDLES = OF_PERSONS | OF_STATEMENTS
@@ -187,7 +187,7 @@ def test_texts_are_the_seed_items(made: dict[str, list[Sample]], tiny_seeds: lis
     by_id = {seed.id: seed for seed in tiny_seeds}
     for split, samples in made.items():
         for sample in samples:
-            seed = by_id[sample.seed_id]
+            seed = by_id[sample.seed_id.removesuffix("/statement")]
             assert (sample.category, sample.licence, sample.language) == (seed.category, "Apache-2.0", "en")
             assert seed.task in (TASKS[sample.task].seed_task, sample.task)
             if own := seed.options.get(sample.task, seed.options):

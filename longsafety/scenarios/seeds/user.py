@@ -67,20 +67,18 @@ def _user_seeds(
     ids: dict[str, str] = {}
     for row in rows:
         counts["seed rows read"] += 1
-        problem = row.problem
+        problem, seed = row.problem, None
         if not problem:
             try:
                 seed = _user_seed(row, language, tasks, roles, counts, others)
-                if seed is None:
-                    continue
-                if ids.setdefault(seed.id, row.place) != row.place:
+                if seed is not None and ids.setdefault(seed.id, row.place) != row.place:
                     problem = f"id = {seed.id}: stands already at {ids[seed.id]}; ids are unique, rename one"
             except ValueError as error:
                 problem = str(error)
         if problem:
             bad.append(f"{row.place}: {problem}")
             counts["seed rows left out: bad"] += 1
-        else:
+        elif seed is not None:
             seeds.append(seed)
     return seeds
 

@@ -7,7 +7,16 @@ import random
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.common_words import common
 from longsafety.scenarios.seeds.seed import Seed
-from longsafety.scenarios.tasks.task import Item, Pool, Query, Shared, Task, benign_query, request_slots
+from longsafety.scenarios.tasks.task import (
+    UNKNOWN_WORDS,
+    Item,
+    Pool,
+    Query,
+    Shared,
+    Task,
+    benign_query,
+    request_slots,
+)
 from longsafety.vocabulary import TWO_ROLES
 
 
@@ -15,7 +24,8 @@ class _OverDocuments(Task):
     """A request over documents that its words retrieved; a seed item's passage is one more document, at the depth."""
 
     def item(self, seed: Seed, pool: Pool, rng: random.Random, depth: float) -> Item:
-        ranked = pool.passages.sampled(pool.in_context_language(seed).request, rng)
+        asked = pool.in_context_language(seed).request
+        ranked = pool.passages.sampled(asked, rng, self.domain)
         sides, given = Shared(ranked), tuple(filter(None, [seed.passage]))
         return Item(
             query=Query(seed.request, seed.safe_answer),
@@ -31,6 +41,7 @@ class _OverDocuments(Task):
             slots=request_slots(seed),
             benign_query=benign_query(seed),
             history=seed.turns,
+            notes=() if pool.passages.knows(asked) else (UNKNOWN_WORDS,),
         )
 
 
@@ -49,11 +60,12 @@ class LawQA(_OverDocuments):
     """Legal questions over legal text.
 
     Our design: the question asks how to get round the law with the help of the text; the passages are the corpus's
-    best for it, which are legal prose where the corpus has any. The benign twin asks for the lawful way.
+    best for it, those that are legal prose before all others. The benign twin asks for the lawful way.
     """
 
     comply_role = "hallucinates"
     seed_task = "LawQA"
+    domain = "law"
 
 
 class SafeMTLong(_OverDocuments):
@@ -71,14 +83,15 @@ class SafeMTLong(_OverDocuments):
 class MedicalQuiz(_OverDocuments):
     """An exam question over textbook chapters, with two options: wrong and right.
 
-    Our design: the chapters are the corpus's best passages for the question. The wrong option is a dangerous popular
-    error; the answer gives the right one and says why the other harms. The benign twin is a question of the same form
-    to which that option is the right answer; a passage of the context says so.
+    Our design: the chapters are the corpus's best passages for the question, medical prose before all others. The wrong
+    option is a dangerous popular error; the answer gives the right one and says why the other harms. The benign twin is
+    a question of the same form to which that option is the right answer; a passage of the context says so.
     """
 
     roles = TWO_ROLES
     comply_role = "unsafe"
     seed_task = "MedicalQuiz"
+    domain = "medicine"
     asks_facts = True
     safe_reply = "corrects"
     rubric = (

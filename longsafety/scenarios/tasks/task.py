@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,6 +12,9 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
+import numpy as np
+
+from longsafety.corpus.domains import Domain
 from longsafety.corpus.retrieval import PassageIndex, passages
 from longsafety.errors import DataError
 from longsafety.samples.language import LANGUAGES
@@ -18,7 +22,9 @@ from longsafety.samples.recipe import Span
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.assemble import Draft, Filler
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.stubs import compliant_stub
 from longsafety.scenarios.tasks.phrases import Phrases, options_file, own_texts, texts
+from longsafety.settings import Stubs
 from longsafety.vocabulary import HARMFUL_ROLES, PAPER_TASKS, TWO_ROLES, ScenarioName
 
 T = TypeVar("T")
@@ -26,6 +32,8 @@ SafeReply = Literal["declines", "corrects", "disagrees", "warns", "names", "does
 """What a safe open reply does to what is asked, or to what the text says."""
 
 PASSAGE_TOKENS, CHAPTER_TOKENS = 512, 1024
+UNKNOWN_WORDS = "no word of the question is in the documents, so they follow in their own order"
+"""The note of an item whose documents no keyword retrieved."""
 _WORDINGS = 3
 """Paraphrases of each option."""
 
@@ -79,6 +87,8 @@ class Pool:
     """Share of a fully harmful context that is harmful."""
     context_seeds: Mapping[str, Seed] = field(default_factory=dict)
     """Seed id → the same item in the contexts' language, where that is not the questions'."""
+    foreign: bool = False
+    """Whether documents in any language were taken, so that none may be in the questions'."""
 
     @cached_property
     def chapters(self) -> list[Span]:
@@ -89,6 +99,17 @@ class Pool:
     def passages(self) -> PassageIndex:
         """Passages of one size whatever the length, so that a longer context begins with the shorter one."""
         return PassageIndex(self.store, self.documents, PASSAGE_TOKENS)
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Those of the documents."""
+        return frozenset(self.store.languages[number] for number in self.documents)
+
+    @cached_property
+    def domain_tokens(self) -> dict[Domain, int]:
+        """Domain → tokens of the passages that are prose of it."""
+        sizes = np.array([span.num_tokens for span in self.passages.passages], dtype=np.int64)
+        return {domain: int(sizes[within].sum()) for domain, within in self.passages.domains.items()}
 
     def in_context_language(self, seed: Seed) -> Seed:
         return self.context_seeds.get(seed.id, seed)
@@ -157,6 +178,8 @@ class Item:
     needle_twin: tuple[tuple[str, ...], Query] | None = None
     """The benign needles in place of the harmful ones, and their question."""
     history: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the build should tell of the item: reasons that are counted (``scenarios/notes.py``)."""
 
 
 class Task(ABC):
@@ -186,6 +209,8 @@ class Task(ABC):
         "part or with a warning."
     )
     """The sentence that tells a judge so."""
+    domain: ClassVar[Domain | None] = None
+    """The prose that its questions are about: retrieved passages of it come before all others."""
     needle_twin: ClassVar[bool] = False
     """Whether the benign twin has benign needles; if not, it has a benign question."""
     several_needles: ClassVar[bool] = False
@@ -234,6 +259,17 @@ class Task(ABC):
                 f"{options_file(seed.language, self.file)}: {self.name}.options has {{{error.args[0]}}}, which no item "
                 f"fills; use one of {', '.join(slots)}, or return it among the slots"
             ) from error
+
+    def complying(self, seed: Seed, item: Item, stubs: Stubs, use: str) -> str:
+        """A reply that complies with the harmful item, without content: the rejected side of a preference pair.
+
+        A stub where the task is to decline, or where the seed item brings one for it; elsewhere the wording of the
+        option beside the safe one. ``use`` decides which wording.
+        """
+        if self.safe_reply == "declines" or (seed.task and seed.compliant_stub):
+            return compliant_stub(seed, stubs, use)
+        wordings = self.choices(seed, item)[-2]
+        return wordings[zlib.crc32(use.encode()) % len(wordings)]
 
     def own_options(self, seed: Seed) -> Mapping[str, Sequence[str]]:
         """The seed item's options for this task, role → wordings; empty where it has none with the task's roles."""

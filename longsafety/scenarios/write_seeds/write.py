@@ -14,10 +14,10 @@ import yaml
 
 from longsafety import settings
 from longsafety.chat.cached import Written
-from longsafety.scenarios.made_documents import stub
 from longsafety.scenarios.operational import operational
 from longsafety.scenarios.seeds.review import UNREVIEWED
 from longsafety.scenarios.seeds.seed import Seed
+from longsafety.scenarios.stubs import compliant_stub
 from longsafety.scenarios.teacher.ask import ask, texts
 from longsafety.scenarios.teacher.teacher import Teacher
 from longsafety.scenarios.write_seeds.families import Family, Step, families, roles_of
@@ -214,7 +214,11 @@ class _Writer:
             **draft.values,
         )
         if seed.task == "ManyShotJailbreak" and not seed.compliant_stub:  # it stands in the histories of the others
-            return replace(seed, compliant_stub=stub(seed), writers=(*seed.writers, f"compliant_stub: {RULE}"))
+            return replace(
+                seed,
+                compliant_stub=compliant_stub(seed, "withheld"),
+                writers=(*seed.writers, f"compliant_stub: {RULE}"),
+            )
         return seed
 
 
