@@ -217,6 +217,7 @@ def test_the_seed_file_builds_all_of_the_papers_samples_without_a_call(place: Pl
         "stages=[build]",
         "scenario=longsafety",
         "length=512",
+        "limits.builds=false",
         f"scenario.seeds={place.outputs.parent / 'made'}",
         "scenario.only_accepted=true",
         *(part for part in asking(place, server) if part.startswith("teacher")),

@@ -80,7 +80,7 @@ def test_the_seed_items_pair_by_id(seeds_in: dict[str, list[Seed]]) -> None:
 
 
 def test_the_seed_items_are_in_their_language(seeds_in: dict[str, list[Seed]]) -> None:
-    apart = {"id", "category", "task", "split", "language", "licence", "writers"}
+    apart = {"id", "category", "task", "split", "language", "licence", "origin", "writers"}
     for language, seeds in seeds_in.items():
         for seed in seeds:
             for path, text in leaves({name: getattr(seed, name) for name in NAMES if name not in apart}):

@@ -140,7 +140,7 @@ def test_what_a_row_brings_is_kept(tmp_path: Path, tiny_seeds: list[Seed]) -> No
         kept = json.loads(json.dumps(asdict(read.seeds[0])))
         assert kept.pop("origin") == str(number) and row.pop("origin") == "shipped"
         assert kept == json.loads(json.dumps({key: value for key, value in row.items() if key != "risk"}))
-        assert sum(seed.task == shipped.task for seed in read.seeds) == 1
+        assert sum((seed.task, seed.split) == (shipped.task, shipped.split) for seed in read.seeds) == 1
         assert read.counts["seed rows read"] == 1
 
 

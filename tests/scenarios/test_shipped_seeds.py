@@ -94,7 +94,7 @@ def test_shipped_seeds_bring_every_field(shipped: list[Seed]) -> None:
         brought = {name for name, value in asdict(seed).items() if value} - further
         split = {"split"} if seed.task in BENCH_FIELDS else set()
         wanted = BENCH_FIELDS[seed.task] if seed.split == "bench" else FIELDS[seed.task] | split
-        assert brought == wanted | {"id", "category", "language", "licence"}, seed.id
+        assert brought == wanted | {"id", "category", "language", "licence", "origin"}, seed.id
         given = [text for name in brought for text in texts(getattr(seed, name))]
         assert all(text and text == text.strip() for text in given), seed.id
         assert all(len(turn) == 2 for turn in seed.turns), seed.id

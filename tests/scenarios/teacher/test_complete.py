@@ -124,7 +124,7 @@ def test_without_a_teacher_the_template_fills_and_the_twin_stays_empty() -> None
         "seed rows without a safe answer: a general one is used": 1,
         "seed rows with a statement but no question: the statement is not used": 1,
         "seed rows with a statement but no safe answer to it: a general one is used": 1,
-        "seed rows without a benign twin: that of the most similar request is used": 2,
+        "seed rows without a benign twin: no row has one, so their items have none": 2,
     }
     assert done.seeds[0].writers == ("topic: template", "safe_answer: template")
     assert not done.seeds[0].benign_request
