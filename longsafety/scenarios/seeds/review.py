@@ -27,7 +27,10 @@ DECISIONS = {"": UNREVIEWED, "accept": ACCEPTED, "reject": REJECTED}
 """What stands in the column ``decision`` → the item's state."""
 HEAD = ("id", "content", "task", "split", "made_of", "decision", "note", "by")
 """The columns before the texts. ``content`` is the hash of the texts as the teacher wrote them."""
-_NO_TEXTS = {"id", "category", "task", "split", "language", "licence", "writers", "made_of", "review_state"}
+_NO_TEXTS = {
+    *("id", "category", "task", "split", "language", "licence"),
+    *("origin", "writers", "made_of", "review_state"),
+}
 _BY_HAND = "edited in the review"
 
 
