@@ -39,14 +39,14 @@ def seed_parts(
     categories: dict[tuple[str, str, bool, bool, str], list[Seed]] = defaultdict(list)
     for item in seeds:
         categories[item.task, item.category, bool(item.request), item.is_control, item.split].append(item)
-    for (task, _, asks, control, split), members in categories.items():
+    for (task, _, _, control, split), members in categories.items():
         ordered = sorted(members, key=lambda item: hashlib.sha256(f"{seed}/{item.id}".encode()).hexdigest())
         num_bench = max(round(len(ordered) * bench_fraction), 1 if len(ordered) > 2 else 0)
         if split:
             num_bench = len(ordered) if split == "bench" else 0
         elif task and bench_tasks is not None and task not in bench_tasks:
             num_bench = 0
-        num_short = 0 if task or control or not asks else round((len(ordered) - num_bench) / 2)
+        num_short = 0 if task or control else round((len(ordered) - num_bench) / 2)
         short = ordered[num_bench : num_bench + num_short]
         parts["bench"] += ordered[:num_bench]
         parts["short_safety"] += [_without(item, _STATEMENT) for item in short]
