@@ -18,7 +18,6 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
 from longsafety.samples.template import ChatTemplate
 from longsafety.scenarios.made_documents import made_documents
-from longsafety.scenarios.seed_problems import seed_problems
 from longsafety.scenarios.seeds.seed import Seed, read_seeds
 
 
@@ -47,17 +46,12 @@ class SeedItems:
 def seed_items(run: Run) -> SeedItems:
     """The seed items without those that hold a control token of the model, which are counted.
 
-    The stage ``seeds`` knows no model. Raises DataError where a task loses all of its items.
+    The stage ``seeds`` knows no model.
     """
-    folder, special, scenario = seeds(run), control(run), run.settings.scenario
+    folder, special = seeds(run), control(run)
     read = {name: read_seeds(folder / name) for name in (SEEDS, CONTEXT_SEEDS)}
     kept = {name: [seed for seed in found if special.found_in(asdict(seed)) is None] for name, found in read.items()}
     lost = sum(map(len, read.values())) - sum(map(len, kept.values()))
-    if lost and (problems := seed_problems(scenario, kept[SEEDS], seed=scenario.seed)):
-        raise DataError(
-            f"scenario.seeds = {scenario.seeds}: {lost} seed items hold a special token of the model and are left out; "
-            f"remove it from them; without them: {problems[0]}"
-        )
     counts = {"seed items left out: hold a special token of the model": lost} if lost else {}
     return SeedItems(kept[SEEDS], kept[CONTEXT_SEEDS], counts)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from longsafety.errors import DataError
 from longsafety.pipeline.corpus import encoder, seed_items, tokenizer
 from longsafety.pipeline.items import STORE, items
 from longsafety.pipeline.run import Run, once, read_json, write_json
@@ -14,6 +15,7 @@ from longsafety.pipeline.seeds import COUNTS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.store import TokenStore
 from longsafety.scenarios.build import Builder, build
+from longsafety.scenarios.seed_problems import seed_problems
 from longsafety.scenarios.seed_use import SeedUse, seed_use
 from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.scenarios.write import num_workers, write
@@ -74,15 +76,20 @@ def _print_use(source: str, split: str, used: list[SeedUse]) -> None:
 
 
 def builder(run: Run, split: str) -> Builder:
-    """What draws the samples of a split."""
-    found = seed_items(run)
+    """What draws the samples of a split. Raises DataError where a task lost all of its seed items."""
+    found, scenario = seed_items(run), run.settings.scenario
+    if found.counts and (problems := seed_problems(scenario, found.items, seed=scenario.seed)):
+        lost = "; ".join(f"{reason}: {count}" for reason, count in found.counts.items())
+        raise DataError(
+            f"scenario.seeds = {scenario.seeds}: {lost}; remove the token from them; without them: {problems[0]}"
+        )
     return build(
-        run.settings.scenario,
+        scenario,
         run.settings.length,
         found.items,
         encoder(run),
         split=split,
-        seed=run.settings.scenario.seed,
+        seed=scenario.seed,
         context_seeds={seed.id: seed for seed in found.context},
     )
 

@@ -105,7 +105,7 @@ def test_seed_items_that_all_hold_one_are_an_error(place: Place, tmp_path: Path,
     seeds = write(tmp_path / "seeds.jsonl", rows)
     run = Run.freeze(place.settings(*BUILD, f"scenario.seeds={seeds}", f"model.source={model}"))
     expected = (
-        r"^scenario\.seeds = \S+: 10 seed items hold a special token of the model and are left out; remove it .*; "
+        r"^scenario\.seeds = \S+: seed items left out: hold a special token of the model: 10; remove the token .*; "
         r"without them: scenario\.tasks\.KeywordRAG: no seed item"
     )
     with pytest.raises(DataError, match=expected):
