@@ -55,15 +55,19 @@ def used_seeds(run: Run) -> list[SeedUse]:
     return [row for file in files if file.is_file() for row in read_json(file)]
 
 
-def told(run: Run) -> dict[str, int]:
-    """``split: task: reason`` → built items that could not be made as meant."""
-    found: dict[str, int] = {}
+def told(run: Run) -> dict[str, str]:
+    """Reason → how many built items of which tasks could not be made as meant: ``train: LawQA 2, MedicalQuiz 3``."""
+    found: dict[tuple[str, str], list[str]] = {}
     for split, stage in (("train", samples), ("bench", benchmark)):
-        if splits(run)[split]:
-            plain = {f"{split}: {name}" for name in run.settings.scenario.tasks}
-            counts = read_json(stage(run) / COUNTS)
-            found |= {reason: count for reason, count in counts.items() if reason not in plain}
-    return found
+        for name, count in (read_json(stage(run) / COUNTS) if splits(run)[split] else {}).items():
+            task, _, reason = name.removeprefix(f"{split}: ").partition(": ")
+            if reason:
+                found.setdefault((reason, split), []).append(f"{task} {count}")
+    reasons = dict.fromkeys(reason for reason, _ in found)
+    return {
+        reason: "; ".join(f"{split}: {', '.join(parts)}" for (why, split), parts in found.items() if why == reason)
+        for reason in reasons
+    }
 
 
 def _print_use(source: str, split: str, used: list[SeedUse]) -> None:

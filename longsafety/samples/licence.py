@@ -33,6 +33,7 @@ _RESTRICTIONS = {
     "CC-BY-SA-4.0": "passed on under the same licence",
     GATED_ODC_BY: "gated: who receives it must accept the AI2 Responsible Use Guidelines",
 }
+_NOTICE_ALONE = ("PSF-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC")
 DOCUMENTS, WORDS = "documents", "requests, answers and options"
 _RANKS = {licence.lower(): rank for rank, licence in enumerate(LICENCE_ORDER)}
 
@@ -53,10 +54,14 @@ def licences(sample: Sample, corpus: str) -> dict[str, str]:
 def restriction(licence: str) -> str:
     """What a licence forbids or asks of those who use or pass on the data; empty for one that asks for a notice alone.
 
-    A licence that is not in ``LICENCE_ORDER`` is to be read.
+    ``licence`` may be several, with commas between them. One that is not known here is to be read.
     """
     known = {name.lower(): text for name, text in _RESTRICTIONS.items()}
-    return known.get(licence.lower(), "" if licence.lower() in _RANKS else "not known here; read it before use")
+    known |= dict.fromkeys([name.lower() for name in (*LICENCE_ORDER, *_NOTICE_ALONE) if name.lower() not in known], "")
+    whole = licence.lower()
+    parts = [whole] if whole in known else whole.split(", ")
+    asked = [known.get(part, "not known here; read it before use") for part in parts]
+    return "; ".join(dict.fromkeys(filter(None, asked)))
 
 
 def strictest(licences: Iterable[str]) -> str:

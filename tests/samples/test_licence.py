@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from longsafety.samples.licence import AS_CORPUS, DOCUMENTS, LICENCE_ORDER, UNKNOWN, WORDS, licences, strictest
+from longsafety.samples.licence import (
+    AS_CORPUS,
+    DOCUMENTS,
+    LICENCE_ORDER,
+    UNKNOWN,
+    WORDS,
+    licences,
+    restriction,
+    strictest,
+)
 from longsafety.samples.recipe import Sample
 
 
@@ -44,3 +53,16 @@ def test_the_strictest_does_not_depend_on_order_or_case(strict: str, loose: str)
 def test_a_licence_that_is_not_known_is_the_strictest_and_none_is_unknown() -> None:
     assert strictest(["MIT", "Custom-1", "unknown", "Bespoke"]) == "Bespoke"
     assert strictest([]) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("licence", "asked"),
+    [
+        ("MIT, PSF-2.0, BSD", ""),
+        ("cc-by-nc-4.0", "non-commercial use only"),
+        ("MIT, CC-BY-NC-4.0", "non-commercial use only"),
+        ("MIT, My-Terms-1.0", "not known here; read it before use"),
+    ],
+)
+def test_what_a_licence_asks_for_is_that_of_its_parts(licence: str, asked: str) -> None:
+    assert restriction(licence) == asked
