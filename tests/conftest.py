@@ -99,6 +99,37 @@ def tiny_encoder(
     return ChatEncoder(tiny_tokenizer, TokenStore.open(folder))
 
 
+# --- processes ------------------------------------------------------------------------------------------------------
+
+TOGETHER = {
+    f"tests/{name}.py"
+    for name in (
+        "evaluation/backends/test_processes",
+        "evaluation/test_simulated",
+        "pipeline/test_data",
+        "pipeline/test_launch",
+        "reporting/test_report",
+        "samples/test_encode",
+        "tracking/test_store",
+    )
+}
+"""Files whose tests share what takes long to make: one process runs all of a file."""
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Scheduler of ``--dist loadgroup``, whose own marks have no effect with pytest 9.2 and pytest-xdist 3.8."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return file if file in TOGETHER else nodeid
+
+    return ByFile(config, log)
+
+
 # --- commands --------------------------------------------------------------------------------------------------------
 
 ENVIRONMENT = {

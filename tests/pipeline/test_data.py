@@ -28,7 +28,6 @@ from longsafety.scenarios.tasks.registry import TASKS
 if TYPE_CHECKING:
     from tests.conftest import Place
 
-pytestmark = pytest.mark.xdist_group("data")
 
 EVERY_TASK = ["scenario=longsafety", "length=512", "scenario.train_samples=24", "scenario.bench_items=20"]
 SPLITS = {"train": "samples", "bench": "benchmark"}

@@ -17,7 +17,6 @@ import yaml
 if TYPE_CHECKING:
     from tests.conftest import Place
 
-pytestmark = pytest.mark.xdist_group("launch")
 
 ARMS = [
     "base",

@@ -12,8 +12,6 @@ from longsafety.reporting.facts import lengths_fact
 from longsafety.reporting.names import run_name
 from longsafety.reporting.report import write_report
 
-pytestmark = pytest.mark.xdist_group("report")
-
 
 class _Balanced(HTMLParser):
     """Fails where an element is closed that is not the last one opened."""

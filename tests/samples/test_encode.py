@@ -18,8 +18,6 @@ from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_contex
 from longsafety.samples.store import Document, TokenStore
 from tests.seed_texts import english
 
-pytestmark = pytest.mark.xdist_group("encode")
-
 TEXTS = {
     "french": "Où est l'élève ? « Là-bas », dit-elle ; naïve, cœur, Ærøskøbing. L’été, c’est ça ! " * 12,
     "chinese": "今天天气很好，我们去公园散步。他说：“明天也去！” 图书馆 在 左边，银行在右边。" * 14,

@@ -25,8 +25,6 @@ from longsafety.tracking import client as mlflow_client
 from longsafety.tracking import store
 from longsafety.tracking.uri import check, tracking_uri
 
-pytestmark = pytest.mark.xdist_group("store")
-
 README = Path(store.__file__).with_name("README.md")
 
 

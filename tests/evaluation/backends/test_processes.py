@@ -27,8 +27,6 @@ from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.run import Run
 from longsafety.settings import Evaluation
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 ASKED = ["data_mix=base", "stages=[build,evaluate]", "evaluation.batch_tokens=1"]
 
 
