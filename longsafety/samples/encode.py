@@ -61,6 +61,7 @@ class ChatEncoder:
         self._around = lru_cache(1 << 12)(self._around_once)
         self._ends = lru_cache(_REMEMBERED)(self._ends_once)
         self._between = lru_cache(_REMEMBERED)(self._between_once)
+        self._answered = lru_cache(1 << 12)(self._answered_once)
         self._text_kept = lru_cache(1 << 12)(self._text_kept_once)
         self._documents_kept: dict[int, bool] = {}
 
@@ -98,8 +99,13 @@ class ChatEncoder:
         )
 
     def answer_ids(self, question: str, answer: str) -> Ids:
-        """Token ids (int64, 1-D) of the assistant's turn."""
-        return self.literal_ids(self.answer_text(question, answer))
+        """Token ids (int64, 1-D) of the assistant's turn; not to be written to."""
+        return self._answered(question, answer)
+
+    def _answered_once(self, question: str, answer: str) -> Ids:
+        ids = self.literal_ids(self.answer_text(question, answer))
+        ids.flags.writeable = False
+        return ids
 
     def reply_ids(self, text: str) -> Ids:
         """Token ids (int64, 1-D) of what a reply begins with: with the space that the template writes before it."""
