@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,11 +21,11 @@ class FileRows:
     name: str
     schema: Schema | None
     """``None``: of no known set."""
-    rows: Iterator[Row]
+    rows: Sequence[Row]
 
 
 def rows_by_file(source: str, counts: Counter[str]) -> Iterator[FileRows]:
-    """The files of a source of :func:`longsafety.formats.rows.read_rows`, in order; take a file's rows before the next.
+    """The files of a source of :func:`longsafety.formats.rows.read_rows`, in order.
 
     Raises DataError for a source that does not exist.
     """
@@ -35,4 +35,4 @@ def rows_by_file(source: str, counts: Counter[str]) -> Iterator[FileRows]:
             schema, _ = recognise(iter(held), name)
         except DataError:  # of none, or of several alike: a file of the user's own
             schema = None
-        yield FileRows(name, schema, iter(held))
+        yield FileRows(name, schema, held)

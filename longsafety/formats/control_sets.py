@@ -1,6 +1,8 @@
 """Public sets with benign prompts too: controls that look harmful, and that a model should answer.
 
-Columns, licences and names of files are those of the sets' pages on the Hugging Face hub and GitHub.
+Columns, licences and names of files are those of the sets' pages on the Hugging Face hub and GitHub, except that the
+columns of XSTest and WildGuardMix, FalseReject's ``category_text`` and CoCoNot's licence were taken from programs that
+read them. None was tried on its own files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Public sets of harmful requests, of which seed items are made.
 
-Columns and licences are those of the sets' pages on the Hugging Face hub and GitHub.
+Columns and licences are those of the sets' pages on the Hugging Face hub and GitHub, except that SORRY-Bench's and
+HarmfulQA's columns were taken from programs that read them, and CategoricalHarmfulQA's were not checked. Only
+do-not-answer was tried on its own files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Near-duplicates: texts that have most of their short runs of words (in Chinese: characters) in common. Our design."""
+"""Near-duplicates: texts that have most of their short runs of words (in Chinese: characters) in common. Our design.
+
+Exact, because requests are short; the audit's MinHash compares runs of five words of documents.
+"""
 
 from __future__ import annotations
 
