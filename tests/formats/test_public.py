@@ -410,7 +410,7 @@ def test_columns_that_fit_no_schema_or_two(tmp_path: Path) -> None:
     ):
         read_public(file)
     assert read_public(file, schema="advbench").requests[0]["request"] == "a"
-    with pytest.raises(DataError, match=r"read\.format = advbanch: no such schema; give auto or one of longsafety_17k,"):
+    with pytest.raises(DataError, match=r"read\.format = advbanch: no such schema; give auto or one of longsafety"):
         read_public(file, schema="advbanch")
 
 
