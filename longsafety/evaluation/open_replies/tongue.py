@@ -15,28 +15,25 @@ from longsafety.samples.language import count_han
 Tongue = Literal["en", "zh", "other"]
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_ENGLISH = frozenset(
-    "the and of to in is it that you i for this with not are be on was as but have at by or an they we can't i'm can "
-    "cannot will your my from his her she he them what when how if would there their has had been which so do does did "
-    "won't don't isn't it's that's about who into than then its our us could should any some only just help sorry "
-    "yes here please no one nothing never nor why where because up out all more other use get make want need say said "
-    "like know think hard pass doing happening nope absolutely".split()
-)
-_OTHERS = frozenset(
-    # Spanish, Portuguese, Italian, French, Catalan, Romanian
-    "el los las un una unos por para con del que pero como más esta este eso esa puedo puede lo siento ayudar ayudarte "
-    "su sus muy sí sin sobre o os uma não nao posso isso com mas ajudar desculpe você voce em da dos das na il gli "
-    "non è che ma di posso aiutare mi dispiace questo questa con per sono della nel le les des et je ne pas vous vos "
-    "mais avec cette ce est désolé peux pour dans qui sur une aider votre nous au aux du amb això nu pot să acest îmi "
-    # German, Dutch, Scandinavian languages
-    "der die das und ich nicht kann ist mit es tut mir leid aber dabei helfen ihnen dir ein eine zu auf für von den dem "
-    "wie werde keine leider bitte nein wir sie auch oder wenn het een ik niet kan dat maar helpen je met sorry voor van "
-    "ook geen och jag inte kan det att på som hjälpa tyvärr jeg ikke kan med hjelpe hjælpe beklager dessverre og "
-    # Polish, Czech, Turkish, Finnish, Hungarian, Indonesian, Vietnamese, Tagalog, Swahili
-    "nie mogę jest że przykro mi ale pomóc w tym na się do nemohu omlouvám je mi líto bu konuda yardımcı olamam üzgünüm "
-    "ne bir ve için en voi auttaa valitettavasti mutta nem tudok segíteni sajnálom ez egy maaf saya tidak bisa dapat "
-    "membantu itu dengan yang untuk tôi không thể xin lỗi giúp với hindi ko kita pasensya samahani siwezi".split()
-) - {"a", "i", "no", "me", "do", "in", "on", "an", "so", "as", "sorry", "die", "den", "met", "of", "at", "or", "kita"}
+_ENGLISH_WORDS = """
+about absolutely all an and any are as at be because been but by can can't cannot could did do does doing don't for
+from get had happening hard has have he help her here his how i i'm if in into is isn't it it's its just know like
+make more my need never no nope nor not nothing of on one only or other our out pass please said say she should so
+some sorry than that that's the their them then there they think this to up us use want was we what when where which
+who why will with won't would yes you your"""
+_OTHER_WORDS = """
+aber acest aider aiutare això ajudar ale amb att au auch auf auttaa aux avec ayudar ayudarte beklager bir bisa bitte
+bu ce cette che com como con da dabei dans dapat das dat del della dem dengan der des desculpe dessverre det di dir
+dispiace dos du désolé een egy ein eine el em en es esa eso est esta este et ez für geen giúp gli helfen helpen het
+hindi hjelpe hjälpa hjælpe ich ihnen ik ikke il inte isso ist itu için jag je jeg jest kan kann keine không ko
+konuda las le leid leider les lo los líto lỗi ma maaf maar mais mas med membantu mi mir mit mogę mutta muy más na
+nao ne nein nel nem nemohu nicht nie niet non nous nu não o och oder og olamam omlouvám ook os para pas pasensya per
+pero peux pomóc por posso pot pour przykro puede puedo på que questa questo qui sajnálom samahani saya segíteni sie
+siento sin siwezi się sobre som sono su sur sus sí să thể tidak tudok tut tym tyvärr tôi uma un una und une unos
+untuk valitettavasti van ve voce você voi von voor vos votre vous với w wenn werde wie wir xin yang yardımcı zu è
+îmi üzgünüm że"""
+"""Of Romance, Germanic and Slavic languages, Finnish, Hungarian, Indonesian, Swahili, Turkish and Vietnamese."""
+_ENGLISH, _OTHERS = frozenset(_ENGLISH_WORDS.split()), frozenset(_OTHER_WORDS.split())
 
 
 def tongue(text: str) -> Tongue:
@@ -54,7 +51,9 @@ def tongue(text: str) -> Tongue:
     words = [word.lower().replace("’", "'") for word in _WORD.findall(text)]
     if han and han / 1.6 > len([word for word in words if not count_han(word)]):
         return "zh"
-    english = sum(word in _ENGLISH or word.partition("'")[2] in ("t", "m", "s", "ll", "re", "ve", "d") for word in words)
+    english = sum(
+        word in _ENGLISH or word.partition("'")[2] in ("t", "m", "s", "ll", "re", "ve", "d") for word in words
+    )
     others = sum(word in _OTHERS and word not in _ENGLISH for word in words)
     if others > english:
         return "other"
