@@ -45,7 +45,7 @@ def items(folder: Path = SEEDS) -> Iterator[Item]:
 
 
 def problems(folder: Path = SEEDS, reviewed: Path = REVIEWED) -> list[str]:
-    """A line for each item that nobody has looked at as it is now, and for each that only a person may find harmless."""
+    """A line for each item that nobody has looked at as it is, and for each that only a person may find harmless."""
     with reviewed.open(encoding="utf-8", newline="") as stream:
         rows = {(row["file"], row["id"], row["sha256"]): row["reviewer"].strip() for row in csv.DictReader(stream)}
     lines = []
