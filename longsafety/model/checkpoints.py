@@ -146,9 +146,9 @@ def _read(path: Path) -> dict[str, Any]:
         parts = sorted((path / "checkpoint").glob("*.pt"))
         if not parts:
             raise FileNotFoundError("no states in it")
-        loaded = {part.name: torch.load(part, map_location="cpu", weights_only=True, mmap=True) for part in parts}
+        loaded = {part.name: torch.load(part, map_location="cpu", weights_only=False, mmap=True) for part in parts}
         return next(states for name, states in loaded.items() if "model_states" in name)
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
     return content
 
 
