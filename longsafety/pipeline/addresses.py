@@ -52,6 +52,7 @@ RUNNERS = (
     "run",
     "reuse",
     "addresses",
+    "phases",
     "pipeline",
     "write_seeds",
     "scores",
@@ -155,7 +156,11 @@ def corpus(settings: Settings, seed_items: str, model: str) -> str:
 def samples(settings: Settings, documents: str) -> str:
     """Training samples of every task."""
     return address(
-        "train", _scenario(settings, documents), _counts(settings, "train"), asdict(settings.length.training_lengths)
+        "train",
+        _scenario(settings, documents),
+        _counts(settings, "train"),
+        settings.scenario.train_seeds,
+        asdict(settings.length.training_lengths),
     )
 
 
@@ -172,8 +177,9 @@ def benchmark(settings: Settings, documents: str, model: str) -> str:
             model,
             code("items"),
         )
-    lengths = asdict(settings.length.bench_lengths)
-    return address("bench", _scenario(settings, documents), _counts(settings, "bench"), lengths)
+    scenario, lengths = settings.scenario, asdict(settings.length.bench_lengths)
+    filled = (scenario.bench_goal or scenario.goal, scenario.bench_padding)
+    return address("bench", _scenario(settings, documents), _counts(settings, "bench"), filled, lengths)
 
 
 def short_safety(settings: Settings, documents: str) -> str:
@@ -191,6 +197,7 @@ def long_align(settings: Settings, training: str) -> str:
 
 def _scenario(settings: Settings, documents: str) -> Any:
     apart = {"name", "strict", "seeds", "only_accepted", "train_samples", "bench_items", "tasks", "task_files"}
+    apart |= {"bench_goal", "bench_padding", "leave_out", "train_seeds"}
     own = task_files_fingerprint(settings.scenario.task_files)
     families = sorted(benchmark_families(settings.scenario))  # by these the seed items are split
     return (documents, settings.scenario.model_dump(exclude=apart), families, own, code("samples"))
@@ -216,6 +223,8 @@ def _teacher(settings: Settings) -> object:
 
 def weights(settings: Settings, training: str, short: str, long: str, items: str) -> str:
     """A trained arm: its mix, the base model, the recipe; the benchmark too where a safety curve asks it."""
+    if len(settings.phases) > 1:
+        return address("further", *(weights(phase, training, short, long, items) for phase in settings.phases))
     if (folder := adopted(settings)) is not None:
         return address("reused", folder.name, rows_fingerprint(str(folder / "training.json")))
     of_kind = {"short_safety": short, "long_align": long, "oracle": items}
@@ -290,7 +299,7 @@ def capability(settings: Settings, model: str) -> str:
 
 def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
-    frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
+    frozen = settings.model_dump(exclude={"paths", "tracking", "limits", "question", "launcher"})
     frozen["evaluation"].pop("processes")
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""

@@ -25,7 +25,7 @@ from longsafety.reporting.report import write_report
 from longsafety.reporting.style import save
 from longsafety.reporting.tables import comparison_table
 from longsafety.reporting.verdict_view import verdict_lines
-from longsafety.settings import Settings, Tracking
+from longsafety.settings import Settings, Tracking, baselines, effects
 from longsafety.stages import Store
 from longsafety.tracking.store import log_comparison, log_run
 
@@ -56,9 +56,13 @@ def compare(folder: Path) -> None:
     settings = records[0].resolved()
     evaluation = settings.evaluation
     arms = _arms(sweep.runs, records)
+    resolved = [record.resolved() for record in records]
+    own = baselines(resolved, settings.baseline)
     comparison = compare_arms(
         arms,
-        baseline=settings.baseline or ("base" if "base" in {arm.label for arm in arms} else None),
+        baseline=own[arms[0].label],
+        baselines=own,
+        effects=effects(resolved),
         contrasts=[pair for pair in settings.contrasts if {*pair} <= {arm.label for arm in arms}],
         scoring=settings.scoring,
         confidence=evaluation.confidence,

@@ -59,8 +59,11 @@ def build(run: Run) -> None:
         show(run)
     elif run.settings.data_mix.sources and run.find("weights") is None:
         from longsafety.pipeline.mix import mix
+        from longsafety.pipeline.phases import phases
 
-        mix(run)
+        for phase in phases(run):
+            if phase.find("weights") is None:
+                mix(phase)
 
 
 def choose_items(run: Run) -> None:

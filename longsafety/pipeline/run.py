@@ -110,7 +110,7 @@ class Run:
 
     def find(self, stage: str) -> Path | None:
         """The folder of a stage that is complete; None where there is none."""
-        if stage == "weights" and self.settings.reuse.weights is not None:
+        if stage == "weights" and self.settings.reuse.weights is not None and len(self.settings.phases) == 1:
             return adopted(self.settings)
         folder = self.store.folder(stage, self.address(stage))
         return folder if self.address(stage) and folder.is_dir() else None

@@ -10,7 +10,7 @@ from longsafety.settings.data import Corpus, Export, Limits, Read, Scenario, Tea
 from longsafety.settings.evaluation import Evaluation
 from longsafety.settings.model import Length, Model
 from longsafety.settings.section import LocalPath, PositiveInt, Section, expand_source
-from longsafety.settings.training import DataMix, Trainer, Training
+from longsafety.settings.training import DataMix, Further, Trainer, Training
 
 Stage = Literal["plan", "write_seeds", "build", "export", "train", "evaluate", "score", "report"]
 
@@ -60,6 +60,8 @@ class Settings(Section):
 
     name: str
     """The experiment's name: outputs and MLflow experiments are grouped by it."""
+    question: str | None = None
+    """What the experiment asks, in a sentence: the first line of its report."""
     label: str = ""
     """The arm's name: the mix, and what else a sweep varies except lengths; set by the program."""
     varied: dict[str, Any] = {}
@@ -89,6 +91,7 @@ class Settings(Section):
     model: Model
     length: Length
     training: Training
+    further: Further = Further()
     trainer: Trainer
     evaluation: Evaluation
     tracking: Tracking
@@ -100,6 +103,17 @@ class Settings(Section):
     def trains(self) -> bool:
         """Whether the run needs trained weights."""
         return bool(self.data_mix.sources) and bool({"train", "evaluate"} & {*self.stages})
+
+    @property
+    def phases(self) -> list[Settings]:
+        """The settings of each training of the arm, in order, with that training's mix: one, or two where a trained arm
+        is tuned further."""
+        if not self.further.budget or not self.data_mix.sources:
+            return [self]
+        first = self.model_copy(update={"further": Further()})
+        update = {"sources": self.further.sources, "budget": self.further.budget, "budget_unit": "tokens"}
+        mix = self.data_mix.model_copy(update=update)
+        return [first, first.model_copy(update={"data_mix": mix, "reuse": Reuse()})]
 
     @property
     def training_seed(self) -> int:

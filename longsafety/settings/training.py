@@ -42,6 +42,15 @@ class DataMix(Section):
     """Added to ``seed`` where the arm is trained: a control that trains the same mix under another seed."""
 
 
+class Further(Section):
+    """More training of a trained arm, on other data: how much of what it learned does it keep?"""
+
+    budget: Annotated[int, Field(ge=0)] = 0
+    """Supervised tokens in an epoch; 0: none. An untrained arm stays untrained."""
+    sources: dict[str, Source] = {"long_align": Source(kind="long_align", share=1.0)}
+    """As in ``data_mix.sources``: by default benign questions on long contexts."""
+
+
 class Training(Section):
     """The optimisation recipe."""
 
@@ -54,6 +63,8 @@ class Training(Section):
     """``none``: padded batches; ``length_sorted``: padded batches of samples of similar length (LongAlign), in random
     order; ``packed``: chats end to end without padding, none attending to another. ``none`` and ``packed`` make the
     same optimiser steps."""
+    order: Literal["random", "rising"] = "random"
+    """``rising``: shorter samples before longer ones in every epoch, those of one length in random order."""
     pack_tokens: PositiveInt | None = None
     """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length."""
     share_prefixes: bool = True
