@@ -54,7 +54,7 @@ class Roots(SearchPathPlugin):
 
 
 def register_roots(*own: Path) -> None:
-    """Registers the config roots with Hydra, and ``${at_scale:VALUE,{SCALE:OTHER}}``: a value, or another at a scale."""
+    """Registers the config roots, and ``${at_scale:VALUE,{SCALE:OTHER}}``: a value, or another at a scale."""
     OmegaConf.register_new_resolver("at_scale", _at_scale, replace=True)
     Roots.paths = (SWEEPS, *own)
     Plugins.instance().register(Roots)

@@ -12,8 +12,8 @@ from longsafety.data.length_table import length_rows
 from longsafety.data.tokens import TokenRows
 from longsafety.model.tokenizer import template_hash
 from longsafety.model.train import ROWS, encode, prepared, train
-from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.model.trained import WEIGHTS
+from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix
 from longsafety.pipeline.phases import phases
 from longsafety.pipeline.reuse import ARM, arm
@@ -52,7 +52,9 @@ def weights(run: Run) -> Path:
 def _start(run: Run) -> Path | None:
     """The arm's own weights, where this training tunes them further."""
     before = phases(run)[:-1]
-    return before[0].need("weights", "they are trained first; give the command without further.budget") if before else None
+    return (
+        before[0].need("weights", "they are trained first; give the command without further.budget") if before else None
+    )
 
 
 def join(run: Run) -> None:

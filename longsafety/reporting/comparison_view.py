@@ -124,7 +124,9 @@ class ComparisonView:
         self._own = {arm: comparison.baselines.get(arm, comparison.baseline) for arm in self.arms}
         self.baselines: list[str] = list(dict.fromkeys(own for own in self._own.values() if own is not None))
         """One, or one for each scenario, language, benchmark or model that the sweep varies."""
-        self.baseline = self.baselines[0] if len(self.baselines) == 1 else "its own baseline" if self.baselines else None
+        self.baseline = (
+            self.baselines[0] if len(self.baselines) == 1 else "its own baseline" if self.baselines else None
+        )
         """The arm's name, or words for several."""
         self._shares = {
             (row["arm"], row["metric"], row["task"], int(row["max_tokens"])): Share(

@@ -25,11 +25,9 @@ def padded(item: Item, pool: Pool, padding: Padding, asked: str, rng: random.Ran
     if padding == "repeated":
         passage = rng.choice(found.passages)
         return replace(item, draft=replace(_sides(draft, repeat(passage), repeat(passage)), available=None))
-    ordered: Iterable[Span]
-    if padding == "random":
-        ordered = shuffled(found.passages, rng)
-    else:
-        ordered = found.sampled(asked, rng)
+    ordered = shuffled(found.passages, rng) if padding == "random" else found.sampled(asked, rng)
+    before: Iterable[Span]
+    after: Iterable[Span]
     if not draft.needles:
         before, after = ((), ordered) if draft.depths[0] == 0 else (ordered, ())
         return replace(item, draft=_sides(draft, before, after))

@@ -25,6 +25,8 @@ from longsafety.settings.section import FileOrName, Fraction, LocalPath, Positiv
 from longsafety.settings.training import DataMix, Further, Source, Trainer, Training, Zero
 
 __all__ = [
+    "LENGTH_KEYS",
+    "OPTION_ROOM_TOKENS",
     "Corpus",
     "DataMix",
     "Effect",
@@ -36,13 +38,11 @@ __all__ = [
     "Fraction",
     "Further",
     "Judge",
-    "LENGTH_KEYS",
     "Length",
     "Limits",
     "LocalPath",
     "Lora",
     "Model",
-    "OPTION_ROOM_TOKENS",
     "Padding",
     "Paths",
     "PositiveInt",

@@ -74,7 +74,7 @@ def compare(
     trained = {label: [outcomes(table, scoring) for table in tables.values()] for label, tables in answers.items()}
     results = [_averaged(tables) for tables in trained.values()]
     joined = Outcomes.join(results)
-    own = {label: baseline for label in labels} | dict(baselines or {})
+    own = dict.fromkeys(labels, baseline) | dict(baselines or {})
     tested = [(label, own[label]) for label in labels if label != own[label]]
     for arm, against in contrasts:
         if unknown := [name for name in (arm, against) if name not in labels]:
