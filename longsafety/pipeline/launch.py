@@ -13,6 +13,7 @@ from rich.console import Console
 from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.model.kernels import missing_packages
+from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
 from longsafety.pipeline.workers import Workers, can_fork
@@ -38,7 +39,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         return _write_seeds(jobs)
     if not first_rank():
         with Workers(fork=False) as workers:
-            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in jobs) if code), 0)
+            every = [*_earlier(jobs), *jobs]
+            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in every) if code), 0)
     writable(Path(first.paths.outputs))
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
         check_tracker(first.tracking, Path(first.paths.outputs))
@@ -47,8 +49,20 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if problems := [problem for run in runs if not run.done and (problem := _export_problem(run))]:
         raise ConfigError(problems)
     sweep = _freeze_sweep(runs, command)
+    earlier = [Run.freeze(settings) for settings in _earlier(jobs)]
     with Workers(fork=all(can_fork(run.settings) for run in runs)) as workers:
-        return _execute(runs, sweep, workers) or _show(runs, sweep, workers)
+        return _execute([*earlier, *runs], sweep, workers) or _show(runs, sweep, workers)
+
+
+def _earlier(jobs: Sequence[Settings]) -> list[Settings]:
+    """The trainings that jobs tune further: each is a run of its own, because a process trains once."""
+    found: dict[str, Settings] = {}
+    for settings in jobs:
+        if len(settings.phases) > 1 and settings.trains and settings.reuse.weights is None:
+            first = settings.phases[0].model_copy(update={"stages": ["build", "train"], "varied": {}})
+            label = f"{settings.data_mix.name} before it is tuned further"
+            found.setdefault(addresses(first).weights, first.model_copy(update={"label": label}))
+    return list(found.values())
 
 
 def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:

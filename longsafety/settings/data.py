@@ -95,8 +95,8 @@ class Scenario(Section):
     """The place of the question in benchmark items; ``None``: that of ``goal``. The training is the same for both."""
     bench_padding: Padding = "task"
     """What benchmark items of the scenarios QH and PH are made long with. ``task``: what the task takes; ``random``:
-    passages in random order; ``related``: those that the question's words find first; ``repeated``: one passage again and
-    again. Fully harmful contexts are what they are: their filler is the harmful text itself."""
+    passages in random order; ``related``: those that the question's words find first; ``repeated``: one passage, again
+    and again. Fully harmful contexts are what they are: their filler is the harmful text itself."""
     harm_fraction: Fraction = 1.0
     """Share of the filler of fully harmful contexts that is harmful."""
     stubs: Stubs = "withheld"
