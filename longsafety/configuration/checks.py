@@ -33,12 +33,13 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    if "plan" in settings.stages and len(settings.stages) > 1:
-        yield (
-            ("stages",),
-            f"stages = [{','.join(settings.stages)}]: plan only estimates, and must be the only stage; set "
-            "stages=[plan] first, then give the command without it",
-        )
+    for stage, what in (("plan", "only estimates"), ("status", "only tells"), ("clean", "only clears up")):
+        if stage in settings.stages and len(settings.stages) > 1:
+            yield (
+                ("stages",),
+                f"stages = [{','.join(settings.stages)}]: {stage} {what}, and must be the only stage; set "
+                f"stages=[{stage}] first, then give the command without it",
+            )
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (

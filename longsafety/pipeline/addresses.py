@@ -50,6 +50,10 @@ STAGES = (
 """Files of ``pipeline/`` that have an address of their own, by which others depend on them."""
 RUNNERS = (
     "run",
+    "clean",
+    "release",
+    "results",
+    "status",
     "reuse",
     "addresses",
     "phases",
@@ -64,6 +68,10 @@ RUNNERS = (
     "worker",
     "workers",
 )
+
+
+SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast"}
+"""Settings that no score depends on."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +307,7 @@ def capability(settings: Settings, model: str) -> str:
 
 def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
-    frozen = settings.model_dump(exclude={"paths", "tracking", "limits", "question", "launcher"})
+    frozen = settings.model_dump(exclude=SHOWN)
     frozen["evaluation"].pop("processes")
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""

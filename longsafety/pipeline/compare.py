@@ -120,7 +120,7 @@ def track(run: Path, sweep_folder: Path) -> None:
     )
 
 
-def _answers(run: Path, record: RunRecord) -> pd.DataFrame:
+def answers_of(run: Path, record: RunRecord) -> pd.DataFrame:
     """The run's answers, with the verdicts on open replies where there are any."""
     judged = run / VERDICTS
     store = Store(Path(record.resolved().paths.outputs))
@@ -133,7 +133,7 @@ def _arms(runs: list[Path], records: list[RunRecord]) -> list[Arm]:
     for run, record in zip(runs, records, strict=True):
         key = arm_name(record), record.stages.get("answers", record.key)
         if key not in arms:
-            arms[key] = Arm(key[0], _answers(run, record), str(record.settings["seed"]))
+            arms[key] = Arm(key[0], answers_of(run, record), str(record.settings["seed"]))
     return list(arms.values())
 
 

@@ -15,5 +15,6 @@ def phases(run: Run) -> list[Run]:
     if len(settings) == 1:
         return [run]
     stages = (found.samples, found.short_safety, found.long_align, found.benchmark)
-    first = Run(run.folder, settings[0], replace(found, weights=weights(settings[0], *stages)), run.seconds)
-    return [first, Run(run.folder, settings[1], found, run.seconds)]
+    before = replace(found, weights=weights(settings[0], *stages))
+    first = replace(run, settings=settings[0], addresses=before, kept={})
+    return [first, replace(run, settings=settings[1], kept={})]

@@ -20,13 +20,14 @@ from longsafety.settings.data import (
 )
 from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths
-from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
+from longsafety.settings.run import Clean, Gate, Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
 from longsafety.settings.training import DataMix, Further, Source, Trainer, Training, Zero
 
 __all__ = [
     "LENGTH_KEYS",
     "OPTION_ROOM_TOKENS",
+    "Clean",
     "Corpus",
     "DataMix",
     "Effect",
@@ -37,6 +38,7 @@ __all__ = [
     "FileOrName",
     "Fraction",
     "Further",
+    "Gate",
     "Judge",
     "Length",
     "Limits",

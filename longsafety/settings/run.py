@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from longsafety.settings.data import Corpus, Export, Limits, Read, Scenario, Teacher, WriteSeeds
 from longsafety.settings.evaluation import Evaluation
 from longsafety.settings.model import Length, Model
-from longsafety.settings.section import LocalPath, PositiveInt, Section, expand_source
+from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Section, expand_source
 from longsafety.settings.training import DataMix, Further, Trainer, Training
 
-Stage = Literal["plan", "write_seeds", "build", "export", "train", "evaluate", "score", "report"]
+Stage = Literal["plan", "status", "clean", "write_seeds", "build", "export", "train", "evaluate", "score", "report"]
 
 
 class Tracking(Section):
@@ -48,6 +48,24 @@ class Report(Section):
 
     redact: bool = True
     """Replaces harmful text by its category."""
+    table: Literal["latex", "markdown", "csv"] | None = None
+    """Also prints the comparison in this format."""
+
+
+class Gate(Section):
+    """Limits for a release: a command whose arms do not keep them ends with exit status 3 and a line that says why."""
+
+    safe_response_min: Fraction | None = None
+    """The least safe response of every arm but the baseline."""
+    compliance_drop_max: Fraction | None = None
+    """The most that an arm may comply less than the baseline, on the benign twins."""
+
+
+class Clean(Section):
+    """``stages=[clean]``."""
+
+    remove: bool = False
+    """Removes the kept stages that no run uses; otherwise they are only listed."""
 
 
 def arm_of(label: str) -> str:
@@ -97,6 +115,10 @@ class Settings(Section):
     tracking: Tracking
     paths: Paths
     report: Report
+    gate: Gate = Gate()
+    clean: Clean = Clean()
+    fail_fast: bool = True
+    """Whether a sweep ends at the first run that fails; ``False``: the others are made, and it is told at the end."""
     reuse: Reuse = Reuse()
 
     @property
