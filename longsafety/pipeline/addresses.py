@@ -309,6 +309,7 @@ def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
     frozen = settings.model_dump(exclude=SHOWN)
     frozen["evaluation"].pop("processes")
+    frozen["report"].pop("table")
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
     return address(frozen, *stages, labelled, code("scores", shows=True))

@@ -71,5 +71,7 @@ def clean(outputs: Path, *, remove: bool) -> Iterator[str]:
 
 
 def _size(number: int) -> str:
-    return next((f"{number / size:.3g} {unit}" for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if number >= size),
-                f"{number} B")  # fmt: skip
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number} B"

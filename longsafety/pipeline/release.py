@@ -6,7 +6,7 @@ Both read ``comparison.csv``, so that a finished sweep answers without loading a
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from longsafety.settings import Gate
@@ -67,13 +67,15 @@ def _latex(text: str) -> str:
     return text.replace("−", "$-$")
 
 
-def gate_problem(found: Sequence[Row], gate: Gate, baseline: str | None) -> str | None:
+def gate_problem(found: Sequence[Row], gate: Gate, baselines: Mapping[str, str]) -> str | None:
     """Why the gate is not passed, of the first arm and length that fail it; None where all pass.
 
-    Every arm but the baseline must pass, and the baseline where it is alone.
+    Every arm must pass but those that others are compared with, unless there is but one arm. ``baselines``: arm →
+    the arm that it is compared with, itself for a baseline.
     """
     arms = list(dict.fromkeys(row["arm"] for row in found))
     for row in found:
+        baseline = baselines.get(row["arm"])
         if row["arm"] == baseline and len(arms) > 1:
             continue
         where = f"{row['arm']} at {int(row['max_tokens']):,} tokens"

@@ -87,9 +87,7 @@ def results(folder: str | Path) -> Results:
     Raises DataError where there is none.
     """
     place = Path(folder).expanduser()
-    found = (
-        [place / SWEEP] if (place / SWEEP).is_file() else [*place.glob(f"sweeps/*/{SWEEP}"), *place.glob(f"*/{SWEEP}")]
-    )
+    found = [path for pattern in (SWEEP, f"*/{SWEEP}", f"sweeps/*/{SWEEP}") for path in place.glob(pattern)]
     found = [path for path in found if (path.parent / "scores.parquet").is_file()]
     if not found:
         raise DataError(f"{place}: holds no compared sweep; give a folder of outputs/sweeps, or the outputs")

@@ -16,6 +16,7 @@ from longsafety.environment import quiet
 from longsafety.errors import LongSafetyError
 from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.status import noted
 from longsafety.pipeline.workers import serve
 from longsafety.ranks import end_with_parent, first_rank
 
@@ -32,7 +33,8 @@ def run(folder: Path, sweep: Path | None = None) -> None:
 
             join(found)
         return
-    execute(found)
+    with noted(folder):
+        execute(found)
     if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
         from longsafety.pipeline.compare import track
 
