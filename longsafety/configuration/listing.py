@@ -36,5 +36,5 @@ def first_sentence(path: Path) -> str:
     if not text:
         tokens = [line.partition(": ")[2] for line in lines if line.startswith("max_tokens: ")]
         return f"{int(tokens[0].split(' #')[0]):,} tokens" if tokens else ""
-    end = re.search(r"(?<=[.?!:])\s", text)
+    end = re.search(r"(?<=[.?!])\s", text)
     return text[: end.start()] if end else text
