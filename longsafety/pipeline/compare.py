@@ -16,8 +16,11 @@ from longsafety.evaluation.scores.biases import bias_tables
 from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
+from longsafety.pipeline import release
 from longsafety.pipeline.run import SWEEP, TABLE
+from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.facts import reuse_notes
+from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.record import RunRecord
@@ -103,7 +106,23 @@ def compare(folder: Path) -> None:
             folder=folder,
             tracking=sweep.tracking,
             outputs=Path(settings.paths.outputs),
+            note=_note(sweep, comparison, settings),
         )
+
+
+def _note(sweep: Sweep, comparison: Comparison, settings: Settings) -> str:
+    """The question, the answer, the table and where the report is, in Markdown."""
+    view = ComparisonView(comparison, settings.evaluation.scorers)
+    said = findings(view, confidence=settings.evaluation.confidence)
+    answer = "\n".join(f"- {finding.text}" for finding in said if finding.kind != "caveat")
+    shares = release.table(release.rows(sweep.folder / "comparison.csv", settings.evaluation.scorers), "markdown")
+    parts = [
+        settings.question or "",
+        answer,
+        shares,
+        f"Report: artifact `report.html`, or {sweep.folder / 'report.html'}",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def track(run: Path, sweep_folder: Path) -> None:
