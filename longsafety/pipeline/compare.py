@@ -77,8 +77,8 @@ def compare(folder: Path) -> None:
     needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):
         needles.to_csv(folder / "needles.csv", index=False)
-    for name, table in (("trainings", comparison.trainings), ("controls", comparison.controls)):
-        if len(table):
+    for name in ("trainings", "controls", "effects"):
+        if len(table := getattr(comparison, name)):
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
     _write_table(sweep, comparison, records, settings)
     if "report" not in settings.stages:
