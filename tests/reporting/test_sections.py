@@ -1,4 +1,4 @@
-"""The report's sections on what a sweep varies: figures, tested effects, and what they say of values that share no item."""
+"""The report's sections on what a sweep varies: figures, and the tested effects."""
 
 from __future__ import annotations
 
