@@ -250,7 +250,7 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
         identity(settings.model, Path(settings.paths.cache)),
         settings.training.model_dump(),
         settings.length.rope.model_dump(),
-        settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
+        settings.trainer.model_dump(exclude={"name", "gpu", "price_per_hour", "assumed"}),
         settings.training_seed,
         settings.scenario.seed,
         curve,

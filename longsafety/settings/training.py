@@ -122,6 +122,8 @@ class Trainer(Section):
     """Keeps the activations of the forward pass in CPU memory."""
     gpu: Literal["A100-80G", "H100-80G", "H200-141G"] = "A100-80G"
     """The GPU that the plan's estimates assume."""
+    price_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    """What an hour of one such GPU costs, in any currency; ``stages=[plan]`` estimates the cost of a sweep."""
     num_threads: PositiveInt | None = None
     """CPU threads; ``None``: torch's choice."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"
