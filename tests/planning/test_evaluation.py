@@ -117,7 +117,8 @@ def test_what_is_unknown_is_listed(place: Place) -> None:
 def test_a_sweep_costs_what_its_prices_say(place: Place) -> None:
     """A training that two lengths share is paid once, every evaluation and the judge's tokens each time."""
     priced = ["trainer.price_per_hour=2", *JUDGE, "evaluation.scorers=[likelihood,open]"]
-    judged = place.settings(*COMMAND, *priced, "+evaluation.judge.price={prompt: 1000.0, reply: 5000.0}")
+    charged = ["evaluation.judge.price.prompt=1000.0", "evaluation.judge.price.reply=5000.0"]
+    judged = place.settings(*COMMAND, *priced, *charged)
     [judge] = evaluation_cost(judged).external
     replies = judge.calls * 200
     assert judge.money == pytest.approx((judge.tokens - replies) / 1e3 + replies / 200)
