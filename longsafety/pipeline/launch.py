@@ -78,6 +78,12 @@ def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
     """Executes the runs that are not finished. Returns the exit status of the first that fails, or 0; with
     ``fail_fast`` it is the last."""
     failed: list[tuple[str, int]] = []
+    ahead = [run for run in runs if not _finished(run) and not run.settings.rescores]
+    if len(ahead) > 1 and any(run.settings.trains for run in ahead):
+        print(f"preparing {len(ahead)} runs", flush=True)
+        code = workers.run("prepare", *(run.folder for run in ahead))
+        if code and (code != 2 or ahead[0].settings.fail_fast):
+            return code
     for number, run in enumerate(runs, 1):
         if _finished(run):
             continue
