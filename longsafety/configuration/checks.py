@@ -40,6 +40,12 @@ def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                 f"stages = [{','.join(settings.stages)}]: {stage} {what}, and must be the only stage; set "
                 f"stages=[{stage}] first, then give the command without it",
             )
+    if settings.report.runs and settings.stages != ["report"]:
+        yield (
+            ("report.runs", "stages"),
+            f"report.runs = [{', '.join(settings.report.runs)}]: finished sweeps are only compared, and stages = "
+            f"[{','.join(settings.stages)}]; set stages=[report]",
+        )
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (

@@ -51,6 +51,7 @@ STAGES = (
 RUNNERS = (
     "run",
     "clean",
+    "joined",
     "release",
     "results",
     "status",
@@ -309,7 +310,7 @@ def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
     frozen = settings.model_dump(exclude=SHOWN)
     frozen["evaluation"].pop("processes")
-    frozen["report"].pop("table")
+    frozen["report"] = {"redact": settings.report.redact}
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
     return address(frozen, *stages, labelled, code("scores", shows=True))

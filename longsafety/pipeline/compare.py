@@ -17,6 +17,7 @@ from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.pipeline import release
+from longsafety.pipeline.joined import distinct
 from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.facts import reuse_notes
@@ -55,7 +56,7 @@ class Sweep:
 def compare(folder: Path) -> None:
     """Writes the comparison into the sweep's folder, the report and MLflow's runs where the command asks for them."""
     sweep = Sweep.load(folder)
-    records = [RunRecord.load(run) for run in sweep.runs]
+    records = distinct([RunRecord.load(run) for run in sweep.runs])
     settings = records[0].resolved()
     evaluation = settings.evaluation
     arms = _arms(sweep.runs, records)

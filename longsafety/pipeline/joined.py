@@ -31,12 +31,16 @@ def join(settings: Settings, command: Sequence[str]) -> Path:
     for place in settings.report.runs:
         frozen = Path(place) / SWEEP
         if not frozen.is_file():
-            problems.append(f"report.runs = {place}: is no folder of a sweep; give one of {settings.paths.outputs}/sweeps")
+            problems.append(
+                f"report.runs = {place}: is no folder of a sweep; give one of {settings.paths.outputs}/sweeps"
+            )
             continue
         of_sweep = [str(run) for run in yaml.safe_load(frozen.read_text("utf-8"))["runs"]]
         waiting = [Path(run).name for run in of_sweep if not (Path(run) / _RECORD).is_file()]
         if waiting:
-            problems.append(f"report.runs = {place}: {', '.join(waiting)} is not finished; give its command again first")
+            problems.append(
+                f"report.runs = {place}: {', '.join(waiting)} is not finished; give its command again first"
+            )
         runs += of_sweep
     if problems:
         raise ConfigError(problems)

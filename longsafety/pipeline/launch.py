@@ -17,6 +17,7 @@ from longsafety.model.kernels import missing_packages
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.clean import clean
+from longsafety.pipeline.joined import join
 from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, table
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
 from longsafety.pipeline.status import status
@@ -44,6 +45,9 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if first.stages == ["clean"]:
         print("\n".join(clean(Path(first.paths.outputs), remove=first.clean.remove)))
         return 0
+    if first.report.runs:
+        with Workers(fork=False) as workers:
+            return _compare(first, join(first, command), workers)
     if first.writes_seeds:
         return _write_seeds(jobs)
     if not first_rank():

@@ -50,6 +50,8 @@ class Report(Section):
     """Replaces harmful text by its category."""
     table: Literal["latex", "markdown", "csv"] | None = None
     """Also prints the comparison in this format."""
+    runs: Annotated[list[str], LocalPath()] = []
+    """Folders of finished sweeps (``outputs/sweeps/NAME-ADDRESS``) that ``stages=[report]`` compares with each other."""
 
 
 class Gate(Section):

@@ -14,7 +14,9 @@ import pandas as pd
 from longsafety.reporting import plots, style, tables
 from longsafety.reporting.comparison_view import Compared, ComparisonView
 from longsafety.reporting.names import run_name
+from longsafety.reporting.pooled import pooled_tables
 from longsafety.reporting.record import RunRecord
+from longsafety.reporting.sections import sections
 from longsafety.settings import Tracking
 from longsafety.tracking.client import (
     CONTENT,
@@ -117,7 +119,10 @@ def log_comparison(
             client.log_text(run_id, frame.to_csv(index=False), f"tables/{stem}.csv")
         if page:
             client.log_artifact(run_id, str(report))
-        style.save(plots.figures(view, records), folder / "figures")
+        drawn = plots.figures(view, records)
+        drawn |= {part.key: part.figure for part in sections(view, records) if part.figure is not None}
+        drawn |= {part.key: part.figure for part in pooled_tables(view, records)}
+        style.save(drawn, folder / "figures")
         client.log_artifacts(run_id, str(folder / "figures"), "figures")
         finish(client, run_id, content)
         return str(run_id)
