@@ -51,7 +51,7 @@ class Report(Section):
     table: Literal["latex", "markdown", "csv"] | None = None
     """Also prints the comparison in this format."""
     runs: Annotated[list[str], LocalPath()] = []
-    """Folders of finished sweeps (``outputs/sweeps/NAME-ADDRESS``) that ``stages=[report]`` compares with each other."""
+    """Folders of finished sweeps (``outputs/sweeps/NAME-ADDRESS``) that ``stages=[report]`` compares."""
 
 
 class Gate(Section):
