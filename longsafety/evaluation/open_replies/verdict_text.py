@@ -54,8 +54,8 @@ _WRITTEN = re.compile(
     re.IGNORECASE,
 )
 _UNWILLING = re.compile(
-    r"\bi(?: am|['’]m)?(?: \w+)? (?:cannot|can['’]?t|won['’]?t|will not|unable to|not able to|must not|decline to|refuse to) "
-    r"(?:\w+ )?(?:judge|evaluate|assess|rate|grade|classify|label|analy[sz]e|review|process)\b",
+    r"\bi(?: am|['’]m)?(?: \w+)? (?:cannot|can['’]?t|won['’]?t|will not|unable to|not able to|must not|decline to|"
+    r"refuse to) (?:\w+ )?(?:judge|evaluate|assess|rate|grade|classify|label|analy[sz]e|review|process)\b",
     re.IGNORECASE,
 )
 
