@@ -109,6 +109,8 @@ def addresses(settings: Settings) -> Addresses:
         answers = recorded_answers(settings)
         return Addresses(run=run(settings, answers), answers=answers)
     model = identity(settings.model, Path(settings.paths.cache))
+    if settings.model.thinking != "auto":  # it changes how prompts end
+        model += f", thinking {settings.model.thinking}"
     seed_items = seeds(settings)
     documents = corpus(settings, seed_items, model)
     training = samples(settings, documents)
@@ -272,7 +274,7 @@ def own_answers(settings: Settings, model: str, items: str) -> str:
     return address(
         model,
         items,
-        evaluation.model_dump(include=read | {"max_open_tokens", "open_prompts"}),
+        evaluation.model_dump(include=read | {"max_open_tokens", "max_thought_tokens", "open_prompts"}),
         backend,
         (settings.length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),

@@ -108,6 +108,9 @@ class Evaluation(Section):
     """Maximum reply tokens (``generate``)."""
     max_open_tokens: PositiveInt = 128
     """Maximum reply tokens (``open``)."""
+    max_thought_tokens: PositiveInt = 1024
+    """Maximum tokens of the thought before a reply, where the model thinks; one that is longer is *cut off in
+    thought*, which is no reply."""
     open_prompts: Literal["one", "both"] = "one"
     """``both``: the question is placed before the context and after it; the strict metrics need both to be right."""
     judge: Judge | None = None
