@@ -7,6 +7,7 @@ from itertools import groupby, permutations
 from typing import NamedTuple
 
 from longsafety.evaluation.asking.journal import Key
+from longsafety.evaluation.asking.option_texts import bare_options
 from longsafety.evaluation.scorers import CONTROLLED, SHOWS_OPTIONS
 from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation
@@ -113,9 +114,10 @@ def item_tokens(trials: Sequence[Trial]) -> int:
     return sum({trial.item.id: trial.item.num_tokens for trial in trials}.values())
 
 
-def max_reply_tokens(scorer: str, evaluation: Evaluation) -> int:
-    """Maximum reply tokens."""
-    return evaluation.max_open_tokens if scorer == "open" else evaluation.max_new_tokens
+def max_reply_tokens(scorer: str, evaluation: Evaluation, *, thinks: bool = False) -> int:
+    """Maximum tokens of a reply, with those of the thought before it where the model ``thinks``."""
+    reply = evaluation.max_open_tokens if scorer == "open" else evaluation.max_new_tokens
+    return reply + evaluation.max_thought_tokens if thinks else reply
 
 
 def shown_question(trial: Trial) -> str:
@@ -123,9 +125,14 @@ def shown_question(trial: Trial) -> str:
     return trial.item.question if trial.order is None else letter_question(trial.item, trial.order)
 
 
+def shown_options(item: Sample, order: Sequence[int]) -> list[str]:
+    """The options' texts in the order shown, without letters of their own: those would not be the ones shown."""
+    return bare_options([item.choices[role][0] for role in order])
+
+
 def letter_question(item: Sample, order: Sequence[int]) -> str:
     """The question with its options. The order of the parts is the published evaluator's; the wording is ours."""
-    lines = [f"{LETTERS[index]}. {item.choices[role][0]}" for index, role in enumerate(order)]
+    lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, shown_options(item, order), strict=False)]
     letters = ", ".join(LETTERS[: len(lines)])
     return (
         f"QUESTION: {item.question}\n\nWhich option is the best answer to the question, given the text?\n"
