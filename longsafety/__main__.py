@@ -50,7 +50,7 @@ def main() -> None:
     except LongSafetyError as error:
         sys.exit(_failed(str(error)))
     except KeyboardInterrupt:
-        sys.exit(_failed("stopped; the same command continues where it was", code=130))
+        sys.exit(_failed("stopped; what is complete is kept, and the same command goes on from there", code=130))
 
 
 def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:

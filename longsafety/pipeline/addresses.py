@@ -30,7 +30,19 @@ from longsafety.stages import address
 
 SHOWS = ("reporting", "tracking", "planning")
 """Packages that decide what is shown, and no result."""
-MACHINERY = ("settings", "configuration", "errors", "environment", "code", "stages", "files", "hub", "ranks")
+MACHINERY = (
+    "settings",
+    "configuration",
+    "errors",
+    "environment",
+    "code",
+    "stages",
+    "files",
+    "hub",
+    "ranks",
+    "interrupts",
+    "launched",
+)
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
     "seeds",
@@ -60,6 +72,7 @@ RUNNERS = (
     "export",
     "compare",
     "launch",
+    "ended",
     "worker",
     "workers",
 )

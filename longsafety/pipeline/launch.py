@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from rich.console import Console
 
 from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
+from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
 from longsafety.pipeline.addresses import sweep as sweep_address
+from longsafety.pipeline.ended import exit_status, told
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
 from longsafety.pipeline.workers import Workers, can_fork
 from longsafety.planning.tables import plan_tables
@@ -36,9 +39,11 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         return _show_plans(jobs)
     if first.writes_seeds:
         return _write_seeds(jobs)
+    _forget_other_jobs(jobs)
     if not first_rank():
         with Workers(fork=False) as workers:
-            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in jobs) if code), 0)
+            codes = (workers.run("run", Run.freeze(job).folder) for job in jobs)
+            return exit_status(next((code for code in codes if code), 0), workers.stopped)
     writable(Path(first.paths.outputs))
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
         check_tracker(first.tracking, Path(first.paths.outputs))
@@ -51,6 +56,19 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         return _execute(runs, sweep, workers) or _show(runs, sweep, workers)
 
 
+def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
+    """Removes variables that would make a run a rank of a training that it is not; says which."""
+    gone, told_of = forget_other_jobs(jobs[0].trainer) if jobs[0].trains else ([], [])
+    for name in gone:
+        del os.environ[name]
+    if told_of:
+        print(
+            f"longsafety: {', '.join(told_of)}: set by another job or launcher, and not read: this command starts all "
+            "processes of its training itself",
+            file=sys.stderr,
+        )
+
+
 def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
     """Executes the runs that are not finished, up to the first that fails. Returns its exit status, or 0."""
     for number, run in enumerate(runs, 1):
@@ -58,14 +76,10 @@ def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {title(run.settings)}", flush=True)
         code = workers.run("run", run.folder, sweep)
-        if code:
-            done = sum(item.done for item in runs)
-            print(
-                f"longsafety: run {number} of {len(runs)} ({title(run.settings)}) failed; {done} finished runs are "
-                "kept, the same command goes on from there",
-                file=sys.stderr,
-            )
-            return code
+        if code or workers.stopped is not None:
+            where = f"run {number} of {len(runs)} ({title(run.settings)})"
+            print(f"longsafety: {told(code, workers.stopped, where, run)}", file=sys.stderr)
+            return exit_status(code, workers.stopped)
     return 0
 
 
@@ -144,8 +158,9 @@ def _compare(first: Settings, folder: Path, workers: Workers) -> int:
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
     if not done.exists():
         code = workers.run("compare", folder)
-        if code:
-            return code
+        if code or workers.stopped is not None:
+            print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
+            return exit_status(code, workers.stopped)
         done.touch()
     print((folder / TABLE).read_text("utf-8"))
     print(f"scores   {folder / 'comparison.csv'}")

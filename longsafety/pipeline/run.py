@@ -16,6 +16,7 @@ import yaml
 
 from longsafety.code import CODE
 from longsafety.errors import ConfigError, DataError
+from longsafety.interrupts import raise_received
 from longsafety.pipeline.addresses import Addresses, addresses
 from longsafety.pipeline.reuse import adopted
 from longsafety.settings import Settings
@@ -106,6 +107,7 @@ class Run:
         if made:
             self.seconds[name] = time.perf_counter() - began
             print(f"  {name:<12}{self.seconds[name]:7.1f} s  {folder.name}", flush=True)
+        raise_received()
         return folder
 
     def find(self, stage: str) -> Path | None:

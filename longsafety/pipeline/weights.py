@@ -17,7 +17,7 @@ from longsafety.pipeline.mix import mix
 from longsafety.pipeline.reuse import ARM, arm
 from longsafety.pipeline.run import MIX, TEMPLATE, Run, write_json
 from longsafety.pipeline.seeds import COUNTS
-from longsafety.ranks import end_with_parent, together
+from longsafety.ranks import Follower, together
 from longsafety.reporting.tables import lengths_table, mix_table
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def weights(run: Run) -> Path:
 
 def join(run: Run) -> None:
     """What a rank other than the first does: it waits until the first has encoded the mix, then trains with it."""
-    end_with_parent()
+    first = Follower(run.folder)
     partial = run.store.partial("weights", run.addresses.weights)
     while run.find("weights") is None:
         if prepared(partial):
@@ -54,6 +54,7 @@ def join(run: Run) -> None:
             with together(partial):
                 train(run.settings, partial, pad_id=_pad_id(run), curve=curve)
             return
+        first.wait(f"the data of {partial}")
         time.sleep(0.5)
 
 

@@ -3,21 +3,24 @@
 python -m longsafety.pipeline.worker run <folder with settings.yaml> [<folder with sweep.yaml>]
 python -m longsafety.pipeline.worker compare <folder with sweep.yaml>
 python -m longsafety.pipeline.worker ask <folder with settings.yaml> <folder with a share> <parent process>
-python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses> <parent process>
+python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses>
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from longsafety.environment import quiet
 from longsafety.errors import LongSafetyError
+from longsafety.interrupts import listen
 from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.workers import serve
-from longsafety.ranks import end_with_parent, first_rank
+from longsafety.ranks import PARENT, end_with_parent, first_rank, leading
 
 LOGGED_AT_ONCE_SECONDS = 60
 """A run that took longer is logged when it ends, a shorter one with its sweep: MLflow takes seconds to import."""
@@ -32,7 +35,9 @@ def run(folder: Path, sweep: Path | None = None) -> None:
 
             join(found)
         return
-    execute(found)
+    alone = found.settings.trainer.devices in (1, "auto") and found.settings.trainer.num_nodes == 1
+    with nullcontext() if alone else leading(folder):
+        execute(found)
     if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
         from longsafety.pipeline.compare import track
 
@@ -56,8 +61,14 @@ def ask(folder: Path, share: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Executes ``arguments`` and returns the exit status: 2 for a mistake outside the program, 130 when interrupted."""
     what, folder, *rest = arguments
-    if what in ("ask", "serve"):
+    if what == "ask":
         end_with_parent(int(rest[1]))  # before the imports, which may take long
+    elif parent := os.environ.pop(PARENT, None):
+        end_with_parent(int(parent))
+    elif not first_rank():
+        end_with_parent()
+    if what != "serve":
+        listen()
     quiet()
     if what == "serve":
         serve(int(folder), int(rest[0]), main)
