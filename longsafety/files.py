@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors import SafetensorError
 
 from longsafety.errors import DataError
+from longsafety.locks import locked
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with locked(folder.with_name(f".{folder.name}.lock"), str(folder)):
             if not folder.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)  # left by a killed process: we hold its lock
                 partial.mkdir()

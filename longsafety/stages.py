@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from longsafety.errors import DataError
+from longsafety.locks import locked
 
 
 def address(*parts: Any) -> str:
@@ -59,7 +58,7 @@ class Store:
         if final.is_dir():
             return final, False
         final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{final}.lock"):
+        with locked(final.with_name(f"{key}.lock"), f"{stage} {key}"):
             if final.is_dir():
                 return final, False
             partial = self.partial(stage, key)

@@ -42,6 +42,7 @@ MACHINERY = (
     "ranks",
     "interrupts",
     "launched",
+    "locks",
 )
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (

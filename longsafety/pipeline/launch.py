@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -25,7 +25,7 @@ from longsafety.ranks import first_rank
 from longsafety.settings import Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
-from longsafety.tracking.uri import tracking_uri
+from longsafety.tracking.uri import is_logged, tracking_uri, unread
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
@@ -46,6 +46,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
             return exit_status(next((code for code in codes if code), 0), workers.stopped)
     writable(Path(first.paths.outputs))
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
+        for line in unread(first.tracking, Path(first.paths.outputs)):
+            print(f"longsafety: {line}", file=sys.stderr)
         check_tracker(first.tracking, Path(first.paths.outputs))
     runs = [Run.freeze(settings) for settings in jobs]
     _refuse_missing_packages(runs)
@@ -122,7 +124,7 @@ def _refuse_missing_packages(runs: Sequence[Run]) -> None:
 def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
     """Writes ``sweep.yaml``: the sweep's name, address, command and the folders of its runs."""
     first = runs[0].settings
-    key = sweep_address([run.addresses.run for run in runs], first.baseline)
+    key = sweep_address(list(_addresses(runs)), first.baseline)
     folder = Path(first.paths.outputs) / "sweeps" / f"{folder_name(first.name)}-{key}"
     writable(folder)
     sweep = {
@@ -151,12 +153,13 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
             print(f"scores   {run.folder / 'scores.csv'}")
         if len(runs) == 1 and "report" not in first.stages:
             return 0
-    return _compare(first, sweep, workers) if "score" in first.stages else 0
+    return _compare(runs, sweep, workers) if "score" in first.stages else 0
 
 
-def _compare(first: Settings, folder: Path, workers: Workers) -> int:
+def _compare(runs: Sequence[Run], folder: Path, workers: Workers) -> int:
+    first = runs[0].settings
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
-    if not done.exists():
+    if not (done.exists() and _whole(runs, folder)):
         code = workers.run("compare", folder)
         if code or workers.stopped is not None:
             print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
@@ -170,6 +173,23 @@ def _compare(first: Settings, folder: Path, workers: Workers) -> int:
     if first.tracking.enabled:
         print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
     return 0
+
+
+def _whole(runs: Sequence[Run], folder: Path) -> bool:
+    """Whether all that the comparison had made is still there, in the folder and in MLflow's store."""
+    first = runs[0].settings
+    reports = "report" in first.stages
+    files = (TABLE, "comparison.csv", *(("report.html",) if reports else ()))
+    if not all((folder / name).exists() for name in files):
+        return False
+    if not reports or not first.tracking.enabled:
+        return True
+    keys = [*_addresses(runs), sweep_address(list(_addresses(runs)), first.baseline)]
+    return is_logged(first.tracking, Path(first.paths.outputs), first.name, keys)
+
+
+def _addresses(runs: Sequence[Run]) -> Iterator[str]:
+    return (run.addresses.run for run in runs)
 
 
 def _write_seeds(jobs: Sequence[Settings]) -> int:

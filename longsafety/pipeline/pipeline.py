@@ -6,7 +6,7 @@ is imported when it has to run, so that what is kept loads no library.
 
 from __future__ import annotations
 
-from longsafety.pipeline.run import DONE, Run
+from longsafety.pipeline.run import Run
 
 
 def execute(run: Run) -> None:
@@ -28,7 +28,7 @@ def execute(run: Run) -> None:
             score(run)
         if "export" in stages:
             export(run)
-    (run.folder / DONE).touch()
+    run.finish()
 
 
 def check(run: Run) -> None:

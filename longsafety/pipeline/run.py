@@ -24,6 +24,8 @@ from longsafety.stages import Store, folder_name, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
 DONE, TABLE = "done", "table.txt"
+SCORED = ("scores.parquet", "scores.csv", "record.json")
+"""What scoring leaves in the run's folder."""
 MIX, TEMPLATE, FACTS, CAPABILITY = "mix.json", "chat_template.json", "evaluation.json", "capability.parquet"
 """Files of the stages weights (two), answers and capability."""
 T = TypeVar("T")
@@ -39,6 +41,8 @@ class Run:
     addresses: Addresses
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → seconds, for the stages that this process made."""
+    used: set[str] = field(default_factory=set)
+    """The stages that this process has asked for."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What :func:`once` keeps."""
 
@@ -93,7 +97,22 @@ class Run:
 
     @property
     def done(self) -> bool:
-        return (self.folder / DONE).exists()
+        """Whether the run has ended, and what it made is still there, as far as it is a result of its stages."""
+        marker = self.folder / DONE
+        if not marker.exists():
+            return False
+        stages = {*self.settings.stages}
+        if "score" in stages or self.settings.rescores:
+            return all((self.folder / name).exists() for name in SCORED) and self.find("answers") is not None
+        if "evaluate" in stages:
+            return self.find("answers") is not None
+        if "train" in stages and self.settings.data_mix.sources:
+            return self.find("weights") is not None
+        return all(self.find(stage) is not None for stage in marker.read_text("utf-8").split())
+
+    def finish(self) -> None:
+        """Marks the run as done."""
+        (self.folder / DONE).write_text(" ".join(sorted(self.used)), "utf-8")
 
     def address(self, stage: str) -> str:
         """The stage's address; empty for a stage that this run does not have."""
@@ -103,6 +122,7 @@ class Run:
     def stage(self, name: str, make: Callable[[Path], None], *, resumable: bool = False) -> Path:
         """The folder of a stage; ``make`` fills it where it is missing (see :meth:`longsafety.stages.Store.ensure`)."""
         began = time.perf_counter()
+        self.used.add(name)
         folder, made = self.store.ensure(name, self.address(name), make, resumable=resumable)
         if made:
             self.seconds[name] = time.perf_counter() - began

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from longsafety.errors import DataError, first_line
+from longsafety.locks import locked
 from longsafety.settings import Tracking
-from longsafety.tracking.uri import tracking_uri
+from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure
+from longsafety.tracking.uri import tracking_uri, without_password
 from longsafety.tracking.values import name_part
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
-"""Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
 MAX_PARAM = 250
 _BATCH = 1000
 
@@ -44,7 +42,7 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     uri = tracking_uri(tracking, outputs)
     outputs.mkdir(parents=True, exist_ok=True)
-    with FileLock(outputs / "mlflow.lock"):
+    with locked(outputs / "mlflow.lock", "entries of MLflow"):
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
@@ -52,13 +50,13 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
+            if uri.startswith(PREFIX):
+                ensure(Path(uri.removeprefix(PREFIX)))
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise DataError(
-                f"tracking.uri = {uri}: MLflow could not log ({first_line(error)}); fix the store and run the same "
+                f"tracking.uri = {without_password(uri)}: MLflow could not log ({first_line(error)}); fix the store and run the same "
                 "command again, or use tracking=none: all results are kept in the outputs"
             ) from error
 
