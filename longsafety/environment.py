@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import platform
+import socket
 import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -63,6 +64,13 @@ WORKER_VARIABLES = {
 def worker_environment() -> dict[str, str]:
     """The environment of a worker process."""
     return {**WORKER_VARIABLES, **os.environ}
+
+
+def loopback() -> dict[str, str]:
+    """Variables by which ranks of one machine talk over its loopback device: its name need not be known to any name
+    server, and nobody outside can connect."""
+    devices = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    return {"GLOO_SOCKET_IFNAME": devices[0], "MASTER_ADDR": "127.0.0.1"} if devices else {}
 
 
 def quiet() -> None:

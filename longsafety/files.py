@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -103,6 +103,22 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def kept_hash(path: Path, kept: Path) -> str:
+    """Like :func:`file_hash`, kept in the folder ``kept`` for as long as the file is as it was: no program can change a
+    file and leave its inode, size and both times as they were."""
+    about = path.resolve().stat()
+    state = [str(path.resolve()), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+    file = kept / hashlib.sha256(repr(state).encode()).hexdigest()
+    try:
+        return file.read_text("ascii")
+    except OSError:
+        found = file_hash(path)
+        with suppress(OSError):  # a cache that cannot be written keeps nothing
+            kept.mkdir(parents=True, exist_ok=True)
+            write_text(file, found)
+        return found
 
 
 def files_hash(files: Iterable[Path], root: Path) -> str:

@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from longsafety import interrupts
 from longsafety.errors import DataError, first_line
 from longsafety.model.finite import check_finite
+from longsafety.ranks import first_rank
 from longsafety.settings import Settings
 
 FOLDER = "checkpoints"
@@ -61,7 +62,11 @@ class Checkpoints(L.Callback):
     def _write(self, trainer: Any) -> None:
         final = self.folder / f"step-{self.step:08d}.ckpt"
         partial = final.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        try:
+            trainer.save_checkpoint(partial)
+        except BaseException:
+            remove(partial)  # on a full disk its room is wanted
+            raise
         if trainer.is_global_zero:
             remove(final)
             partial.rename(final)
@@ -111,6 +116,8 @@ def newest(folder: Path, settings: Settings) -> Found | None:
 
     Raises DataError if there are checkpoints and none can be read, or if it belongs to another model.
     """
+    for left in folder.glob("step-*.partial") if first_rank() else ():
+        remove(left)
     written, problems = _written(folder), []
     for path in written:
         try:

@@ -19,7 +19,7 @@ from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.source import identity
-from longsafety.pipeline.reuse import adopted
+from longsafety.pipeline.reuse import HARMLESS, adopted
 from longsafety.scenarios.items import items_fingerprint
 from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
 from longsafety.scenarios.seeds.shipped import SHIPPED
@@ -43,6 +43,7 @@ MACHINERY = (
     "interrupts",
     "launched",
     "locks",
+    "machine",
 )
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
@@ -64,6 +65,7 @@ STAGES = (
 RUNNERS = (
     "run",
     "reuse",
+    "unfinished",
     "addresses",
     "pipeline",
     "write_seeds",
@@ -243,11 +245,11 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     return address(
         sources,
         settings.data_mix.model_dump(exclude={"name", "seed_offset"}),
-        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source"}),
+        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source", *HARMLESS["model"]}),
         identity(settings.model, Path(settings.paths.cache)),
-        settings.training.model_dump(),
+        settings.training.model_dump(exclude=HARMLESS["training"]),
         settings.length.rope.model_dump(),
-        settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
+        settings.trainer.model_dump(exclude={"name", "gpu", "assumed", *HARMLESS["trainer"]}),
         settings.training_seed,
         settings.scenario.seed,
         curve,

@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from longsafety.code import CODE
+from longsafety.environment import loopback
 from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.launched import forget_other_jobs
@@ -49,7 +51,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         for line in unread(first.tracking, Path(first.paths.outputs)):
             print(f"longsafety: {line}", file=sys.stderr)
         check_tracker(first.tracking, Path(first.paths.outputs))
-    runs = [Run.freeze(settings) for settings in jobs]
+    source = CODE.digest()
+    runs = [Run.freeze(settings, source) for settings in jobs]
     _refuse_missing_packages(runs)
     if problems := [problem for run in runs if not run.done and (problem := _export_problem(run))]:
         raise ConfigError(problems)
@@ -63,6 +66,8 @@ def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
     gone, told_of = forget_other_jobs(jobs[0].trainer) if jobs[0].trains else ([], [])
     for name in gone:
         del os.environ[name]
+    if jobs[0].trains and jobs[0].trainer.num_nodes == 1:
+        os.environ.update({name: value for name, value in loopback().items() if name not in os.environ})
     if told_of:
         print(
             f"longsafety: {', '.join(told_of)}: set by another job or launcher, and not read: this command starts all "

@@ -41,14 +41,18 @@ class Run:
     addresses: Addresses
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → seconds, for the stages that this process made."""
+    source: str = ""
+    """The digest of the source code that the addresses are of; empty: it is not looked at again."""
     used: set[str] = field(default_factory=set)
     """The stages that this process has asked for."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What :func:`once` keeps."""
 
     @classmethod
-    def freeze(cls, settings: Settings) -> Run:
+    def freeze(cls, settings: Settings, source: str | None = None) -> Run:
         """Writes settings and addresses into the run's folder, whose name is the arm's and the run's address.
+
+        ``source``: the digest of the source code, where it is known.
 
         Raises DataError where the folder cannot be written.
         """
@@ -66,7 +70,7 @@ class Run:
         mine = f"{socket.gethostname()}-{os.getpid()}"
         for name, content in (
             (SETTINGS, command + text),
-            (ADDRESSES, json.dumps({**asdict(found), "source": CODE.digest()}, indent=1)),
+            (ADDRESSES, json.dumps({**asdict(found), "source": source or CODE.digest()}, indent=1)),
         ):
             partial = folder / f"{name}.{mine}"
             partial.write_text(content, "utf-8")
@@ -77,15 +81,24 @@ class Run:
     def load(cls, folder: Path) -> Run:
         """The run that :meth:`freeze` left in ``folder``.
 
-        Raises ConfigError where the source code has changed since: the stages would not be what their addresses say.
+        Raises ConfigError where the source code has changed since: the stages would not be what their addresses say. It
+        is looked at again before each stage is made.
         """
         settings = Settings.model_validate(yaml.safe_load((folder / SETTINGS).read_text("utf-8")))
         frozen = read_json(folder / ADDRESSES)
-        if frozen.pop("source") != CODE.digest():
+        run = cls(folder, settings, source=frozen.pop("source"), addresses=Addresses(**frozen))
+        run.check_source()
+        return run
+
+    def check_source(self) -> None:
+        """Raises ConfigError where the source code has changed since the run was frozen."""
+        if self.source and self.source != CODE.digest():
             raise ConfigError(
-                [f"source code = changed since {folder} was frozen: its addresses are the old code's; start it again"]
+                [
+                    f"source code = changed since {self.folder} was frozen: its addresses are the old code's; start it "
+                    "again, and what the change concerns is made anew"
+                ]
             )
-        return cls(folder, settings, Addresses(**frozen))
 
     @cached_property
     def store(self) -> Store:
@@ -123,7 +136,12 @@ class Run:
         """The folder of a stage; ``make`` fills it where it is missing (see :meth:`longsafety.stages.Store.ensure`)."""
         began = time.perf_counter()
         self.used.add(name)
-        folder, made = self.store.ensure(name, self.address(name), make, resumable=resumable)
+
+        def checked(partial: Path) -> None:
+            self.check_source()
+            make(partial)
+
+        folder, made = self.store.ensure(name, self.address(name), checked, resumable=resumable)
         if made:
             self.seconds[name] = time.perf_counter() - began
             print(f"  {name:<12}{self.seconds[name]:7.1f} s  {folder.name}", flush=True)

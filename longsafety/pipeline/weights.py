@@ -12,11 +12,13 @@ from longsafety.data.length_table import length_rows
 from longsafety.data.tokens import TokenRows
 from longsafety.model.tokenizer import template_hash
 from longsafety.model.train import ROWS, encode, prepared, train
+from longsafety.pipeline.addresses import code
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix
 from longsafety.pipeline.reuse import ARM, arm
 from longsafety.pipeline.run import MIX, TEMPLATE, Run, write_json
 from longsafety.pipeline.seeds import COUNTS
+from longsafety.pipeline.unfinished import tell_unfinished
 from longsafety.ranks import Follower, together
 from longsafety.reporting.tables import lengths_table, mix_table
 
@@ -28,6 +30,7 @@ def weights(run: Run) -> Path:
     """Trained weights or adapters, with the table of the mix, the history of the loss, and the template's hash."""
 
     def make(folder: Path) -> None:
+        tell_unfinished(run.settings, code("weights"), folder)
         drawn, curve = mix(run), _curve(run)
         Console().print(mix_table(drawn.rows))
         lost = encode(drawn.samples, encoder(run), run.settings, folder)

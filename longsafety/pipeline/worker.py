@@ -8,7 +8,6 @@ python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit stat
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ from pathlib import Path
 from longsafety.environment import quiet
 from longsafety.errors import LongSafetyError
 from longsafety.interrupts import listen
+from longsafety.machine import problem
 from longsafety.pipeline.pipeline import execute
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.workers import serve
@@ -58,6 +58,11 @@ def ask(folder: Path, share: Path) -> None:
     ask_share(Run.load(folder), share)
 
 
+def _outputs(folder: Path) -> Path:
+    """The outputs folder that a run's or a sweep's folder lies in."""
+    return next((up for up in folder.parents if (up / "stages").is_dir()), folder)
+
+
 def main(arguments: list[str]) -> int:
     """Executes ``arguments`` and returns the exit status: 2 for a mistake outside the program, 130 when interrupted."""
     what, folder, *rest = arguments
@@ -85,10 +90,11 @@ def main(arguments: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        line = problem(error, _outputs(Path(folder)))
+        if line is None:
             raise
-        print(f"longsafety: {folder}: the disk is full; free space and give the same command again", file=sys.stderr)
+        print(f"longsafety: {line}", file=sys.stderr)
         return 2
     return 0
 

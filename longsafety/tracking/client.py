@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from longsafety.errors import DataError, first_line
 from longsafety.locks import locked
 from longsafety.settings import Tracking
+from longsafety.stages import folder_name
 from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure
 from longsafety.tracking.uri import tracking_uri, without_password
 from longsafety.tracking.values import name_part
@@ -56,8 +57,8 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise DataError(
-                f"tracking.uri = {without_password(uri)}: MLflow could not log ({first_line(error)}); fix the store and run the same "
-                "command again, or use tracking=none: all results are kept in the outputs"
+                f"tracking.uri = {without_password(uri)}: MLflow could not log ({first_line(error)}); fix the store and "
+                "run the same command again, or use tracking=none: all results are kept in the outputs"
             ) from error
 
 
@@ -69,7 +70,7 @@ def experiment_id(client: MlflowClient, name: str, tracking: Tracking, outputs: 
         return str(found.experiment_id)
     local = tracking_uri(tracking, outputs).startswith("sqlite:")
     # By default a local store would write artifacts to ./mlruns in the working directory.
-    place = (outputs.absolute() / "mlartifacts" / name_part(name)).as_uri() if local else None
+    place = (outputs.absolute() / "mlartifacts" / folder_name(name)).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=place))
 
 

@@ -38,7 +38,10 @@ def change(path: Path, *statements: str) -> None:
         database.commit()
 
 
-RUN = "insert into runs (run_uuid, name, status, lifecycle_stage, experiment_id) values ('r', 'n', 'FINISHED', 'active', 0)"
+RUN = (
+    "insert into runs (run_uuid, name, status, lifecycle_stage, experiment_id) "
+    "values ('r', 'n', 'FINISHED', 'active', 0)"
+)
 
 
 def test_a_store_is_made_whole(empty: Path) -> None:
