@@ -57,8 +57,8 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             raise DataError(
-                f"tracking.uri = {without_password(uri)}: MLflow could not log ({first_line(error)}); fix the store and "
-                "run the same command again, or use tracking=none: all results are kept in the outputs"
+                f"tracking.uri = {without_password(uri)}: MLflow could not log ({first_line(error)}); fix the "
+                "store and run the same command again, or use tracking=none: all results are kept in the outputs"
             ) from error
 
 
