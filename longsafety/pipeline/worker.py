@@ -72,13 +72,13 @@ def main(arguments: list[str]) -> int:
         end_with_parent(int(parent))
     elif not first_rank():
         end_with_parent()
-    if what != "serve":
-        listen()
-    quiet()
     if what == "serve":
+        quiet()
         serve(int(folder), int(rest[0]), main)
         return 0
     try:
+        listen()
+        quiet()
         if what == "run":
             run(Path(folder), *map(Path, rest))
         elif what == "compare":

@@ -142,11 +142,11 @@ def serve(commands: int, statuses: int, execute: Callable[[list[str]], int]) -> 
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
+    for number in HEARD:
+        signal.signal(number, pass_on)
     for module in _SLOW_IMPORTS:
         importlib.import_module(module)
     gc.freeze()  # what is imported is never collected, so that a fork does not copy its pages to look at it
-    for number in HEARD:
-        signal.signal(number, pass_on)
     with os.fdopen(commands) as lines, os.fdopen(statuses, "w") as found:
         for line in lines:
             arguments = json.loads(line)
