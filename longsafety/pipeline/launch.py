@@ -27,7 +27,7 @@ from longsafety.ranks import first_rank
 from longsafety.settings import Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
-from longsafety.tracking.uri import is_logged, tracking_uri, unread
+from longsafety.tracking.uri import hide_password, is_logged, tracking_uri, unread, without_password
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
@@ -51,6 +51,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         for line in unread(first.tracking, Path(first.paths.outputs)):
             print(f"longsafety: {line}", file=sys.stderr)
         check_tracker(first.tracking, Path(first.paths.outputs))
+    jobs, command = _without_password(jobs, command)
     source = CODE.digest()
     runs = [Run.freeze(settings, source) for settings in jobs]
     _refuse_missing_packages(runs)
@@ -59,6 +60,17 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     sweep = _freeze_sweep(runs, command)
     with Workers(fork=all(can_fork(run.settings) for run in runs)) as workers:
         return _execute(runs, sweep, workers) or _show(runs, sweep, workers)
+
+
+def _without_password(jobs: Sequence[Settings], command: Sequence[str]) -> tuple[list[Settings], list[str]]:
+    """Jobs and command as files may hold them: a password in ``tracking.uri`` stays in the environment."""
+    hidden = [hide_password(job.tracking) for job in jobs]
+    passwords = {password for _, password in hidden if password}
+    for password in passwords:
+        command = [argument.replace(f":{password}@", ":***@") for argument in command]
+    return [job.model_copy(update={"tracking": found}) for job, (found, _) in zip(jobs, hidden, strict=True)], [
+        *command
+    ]
 
 
 def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
@@ -176,7 +188,8 @@ def _compare(runs: Sequence[Run], folder: Path, workers: Workers) -> int:
         return 0
     print(f"report   {folder / 'report.html'}")
     if first.tracking.enabled:
-        print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
+        uri = without_password(tracking_uri(first.tracking, Path(first.paths.outputs)))
+        print(f"mlflow   mlflow ui --backend-store-uri {uri}")
     return 0
 
 

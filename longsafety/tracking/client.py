@@ -19,7 +19,7 @@ from longsafety.locks import locked
 from longsafety.settings import Tracking
 from longsafety.stages import folder_name
 from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure
-from longsafety.tracking.uri import tracking_uri, without_password
+from longsafety.tracking.uri import PASSWORD, tracking_uri, without_password
 from longsafety.tracking.values import name_part
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
                 ensure(Path(uri.removeprefix(PREFIX)))
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+            reason = first_line(error).replace(os.environ.get(PASSWORD) or "\0", "***")
             raise DataError(
-                f"tracking.uri = {without_password(uri)}: MLflow could not log ({first_line(error)}); fix the "
+                f"tracking.uri = {without_password(uri)}: MLflow could not log ({reason}); fix the "
                 "store and run the same command again, or use tracking=none: all results are kept in the outputs"
             ) from error
 

@@ -25,8 +25,24 @@ _SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 _LONGEST_ANSWER = 1 << 20
 
 
+PASSWORD = "LONGSAFETY_TRACKING_PASSWORD"
+"""In the environment of the command's processes: the password of ``tracking.uri``, which no file holds."""
+_HIDDEN = "***"
+
+
+def hide_password(tracking: Tracking) -> tuple[Tracking, str]:
+    """With ``***`` for a password in ``tracking.uri``, which goes into :data:`PASSWORD`; and that password or ``""``."""
+    password = urlsplit(tracking.uri or "").password or ""
+    if not password or password == _HIDDEN:
+        return tracking, ""
+    os.environ[PASSWORD] = password
+    return tracking.model_copy(update={"uri": without_password(str(tracking.uri))}), password
+
+
 def tracking_uri(tracking: Tracking, outputs: Path) -> str:
     """The store's URI: ``tracking.uri``, or by default ``sqlite:///<outputs>/mlflow.db`` (absolute)."""
+    if tracking.uri is not None and f":{_HIDDEN}@" in tracking.uri and PASSWORD in os.environ:
+        return tracking.uri.replace(f":{_HIDDEN}@", f":{os.environ[PASSWORD]}@", 1)
     if tracking.uri is None:
         return f"{PREFIX}{outputs.absolute() / 'mlflow.db'}"
     if tracking.uri.startswith(PREFIX):
@@ -167,4 +183,4 @@ def without_password(uri: str) -> str:
     parts = urlsplit(uri)
     if parts.password is None:
         return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+    return uri.replace(f":{parts.password}@", f":{_HIDDEN}@", 1)
