@@ -31,7 +31,7 @@ _HIDDEN = "***"
 
 
 def hide_password(tracking: Tracking) -> tuple[Tracking, str]:
-    """With ``***`` for a password in ``tracking.uri``, which goes into :data:`PASSWORD`; and that password or ``""``."""
+    """With ``***`` for the password of ``tracking.uri``, which goes into :data:`PASSWORD`; and it, or ``""``."""
     password = urlsplit(tracking.uri or "").password or ""
     if not password or password == _HIDDEN:
         return tracking, ""
