@@ -62,6 +62,9 @@ def ensure(path: Path) -> None:
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     MlflowClient(f"{PREFIX}{partial}").search_experiments(max_results=1)
+    umask = os.umask(0)
+    os.umask(umask)
+    partial.chmod(0o666 & ~umask)  # SQLite would leave a group's other users out
     partial.replace(path)
 
 
