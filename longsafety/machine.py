@@ -15,6 +15,8 @@ _FULL_WORDS = ("no space left on device", "disk quota exceeded", "disk is full")
 _UNCLEAR_WORDS = ("failed writing file", "unexpected pos", "file write failed", "write error", "error writing")
 """What torch says of a write that failed: the disk decides whether it was full."""
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate", "bad_alloc")
+_PEER_WORDS = ("connection closed by peer", "connection reset by peer", "remote process exited")
+"""What gloo and NCCL say in the ranks that are left."""
 _ALMOST_FULL_BYTES = 1 << 20
 _LARGEST = 3
 
@@ -33,6 +35,11 @@ def problem(error: BaseException, outputs: Path) -> str | None:
                 f"memory ran out ({first_line(link, typed=True)}); lower training.micro_batch_size or "
                 "training.pack_tokens, set model.gradient_checkpointing=full, or take a shorter length; stages=[plan] "
                 "estimates the memory"
+            )
+        if isinstance(link, RuntimeError) and any(word in str(link).lower() for word in _PEER_WORDS):
+            return (
+                f"another process of the training ended ({first_line(link)}); its messages are above. If it said "
+                "nothing, the kernel has killed it because memory ran out: lower training.micro_batch_size"
             )
         if not isinstance(link, OSError):
             continue

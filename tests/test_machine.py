@@ -35,6 +35,10 @@ TOLD = {
     "torch": (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "memory ran"),
     "cuda": (RuntimeError("CUDA out of memory. Tried to allocate"), "memory ran out"),
     "fork": (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory ran out"),
+    "peer": (
+        RuntimeError("[../gloo/pair.cc:534] Connection closed by peer [127.0.0.1]:1"),
+        "another process of the tr",
+    ),
     "files": (
         OSError(errno.EMFILE, "Too many open files", "{out}/x"),
         r"{out}/x: too many open files; raise .* -n 1024",
