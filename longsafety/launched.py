@@ -26,7 +26,8 @@ def forget_other_jobs(trainer: Trainer, environment: Mapping[str, str] = os.envi
 
     Raises ConfigError where a launcher has started another number of ranks than ``trainer`` has, or none for its nodes.
     """
-    count = trainer.devices * trainer.num_nodes if isinstance(trainer.devices, int) else None
+    devices = 1 if trainer.accelerator == "cpu" and trainer.devices == "auto" else trainer.devices
+    count = devices * trainer.num_nodes if isinstance(devices, int) else None
     kept: tuple[str, ...] = ()
     if count != 1:
         kept = _kept(trainer, count, environment)

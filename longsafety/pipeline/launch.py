@@ -42,6 +42,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if first.writes_seeds:
         return _write_seeds(jobs)
     _forget_other_jobs(jobs)
+    jobs, command = _without_password(jobs, command)
     if not first_rank():
         with Workers(fork=False) as workers:
             codes = (workers.run("run", Run.freeze(job).folder) for job in jobs)
@@ -51,7 +52,6 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         for line in unread(first.tracking, Path(first.paths.outputs)):
             print(f"longsafety: {line}", file=sys.stderr)
         check_tracker(first.tracking, Path(first.paths.outputs))
-    jobs, command = _without_password(jobs, command)
     source = CODE.digest()
     runs = [Run.freeze(settings, source) for settings in jobs]
     _refuse_missing_packages(runs)
@@ -75,10 +75,12 @@ def _without_password(jobs: Sequence[Settings], command: Sequence[str]) -> tuple
 
 def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
     """Removes variables that would make a run a rank of a training that it is not; says which."""
-    gone, told_of = forget_other_jobs(jobs[0].trainer) if jobs[0].trains else ([], [])
+    trains = any(job.trains for job in jobs)
+    alone = {"devices": 1, "num_nodes": 1}
+    gone, told_of = forget_other_jobs(jobs[0].trainer.model_copy(update={} if trains else alone))
     for name in gone:
         del os.environ[name]
-    if jobs[0].trains and jobs[0].trainer.num_nodes == 1:
+    if trains and jobs[0].trainer.num_nodes == 1:
         os.environ.update({name: value for name, value in loopback().items() if name not in os.environ})
     if told_of:
         print(

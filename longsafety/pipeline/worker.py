@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         print(f"longsafety: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return 130 if first_rank() else 0  # Lightning kills the first rank for another that fails
     except Exception as error:
         line = problem(error, _outputs(Path(folder)))
         if line is None:
