@@ -20,7 +20,7 @@ from longsafety.interrupts import raise_received
 from longsafety.pipeline.addresses import Addresses, addresses
 from longsafety.pipeline.reuse import adopted
 from longsafety.settings import Settings
-from longsafety.stages import Store, folder_name, writable
+from longsafety.stages import Store, damage, folder_name, note_files, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
 DONE, TABLE = "done", "table.txt"
@@ -116,7 +116,7 @@ class Run:
             return False
         stages = {*self.settings.stages}
         if "score" in stages or self.settings.rescores:
-            return all((self.folder / name).exists() for name in SCORED) and self.find("answers") is not None
+            return not damage(self.folder) and self.find("answers") is not None
         if "evaluate" in stages:
             return self.find("answers") is not None
         if "train" in stages and self.settings.data_mix.sources:
@@ -125,6 +125,8 @@ class Run:
 
     def finish(self) -> None:
         """Marks the run as done."""
+        if "score" in self.settings.stages or self.settings.rescores:
+            note_files(self.folder, SCORED)
         (self.folder / DONE).write_text(" ".join(sorted(self.used)), "utf-8")
 
     def address(self, stage: str) -> str:
@@ -149,11 +151,11 @@ class Run:
         return folder
 
     def find(self, stage: str) -> Path | None:
-        """The folder of a stage that is complete; None where there is none."""
+        """The folder of a stage that is complete and undamaged; None where there is none."""
         if stage == "weights" and self.settings.reuse.weights is not None:
             return adopted(self.settings)
         folder = self.store.folder(stage, self.address(stage))
-        return folder if self.address(stage) and folder.is_dir() else None
+        return folder if self.address(stage) and folder.is_dir() and not damage(folder) else None
 
     def need(self, stage: str, fix: str) -> Path:
         """Like :meth:`find`; raises DataError with ``fix`` where the stage is missing."""

@@ -96,6 +96,14 @@ def test_what_a_comparison_reads_is_made_again_where_it_was_deleted(finished: Ru
     assert not finished.done
 
 
+def test_scores_that_were_cut_off_are_made_again(finished: Run) -> None:
+    (finished.folder / "scores.parquet").write_bytes(b"PAR1 and more")
+    finished.finish()
+    assert finished.done
+    (finished.folder / "scores.parquet").write_bytes(b"PAR1")
+    assert not finished.done
+
+
 def test_weights_that_nothing_reads_any_more_may_go(finished: Run) -> None:
     shutil.rmtree(finished.store.folder("weights", finished.addresses.weights))
     assert finished.done
