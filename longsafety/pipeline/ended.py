@@ -6,7 +6,8 @@ import signal
 
 from longsafety.pipeline.run import Run
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""The status of a worker that a signal has stopped."""
 _FREED = (
     "lower training.micro_batch_size or training.pack_tokens, set model.gradient_checkpointing=full, or take a shorter "
     "length; stages=[plan] estimates the memory"
@@ -24,7 +25,7 @@ def told(code: int, stopped: int | None, where: str, run: Run | None = None) -> 
     """Why there is no result. ``where``: ``run 2 of 6 (base)``; ``run``: whose worker ended with status ``code``."""
     if stopped is None and code < -1 and -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         stopped = -code
-    if stopped is not None or code == _INTERRUPTED:
+    if stopped is not None or code == INTERRUPTED:
         by = f" by {signal.Signals(stopped).name}" if stopped is not None else ""
         return f"stopped{by} in {where}; {_goes_on(run)}"
     if code == -signal.SIGKILL:
