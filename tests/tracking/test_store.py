@@ -23,6 +23,7 @@ from longsafety.reporting.record import RunRecord
 from longsafety.settings import Tracking
 from longsafety.tracking import client as mlflow_client
 from longsafety.tracking import store
+from longsafety.tracking.sqlite import CONTENT
 from longsafety.tracking.uri import check, tracking_uri
 
 README = Path(store.__file__).with_name("README.md")
@@ -129,7 +130,7 @@ def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
     client, _, comparison, _, outputs = logged
     record = replace(record_of("longsafety"), key="other")
     run_id = _log(record, comparison, outputs)
-    client.delete_tag(run_id, mlflow_client.CONTENT)
+    client.delete_tag(run_id, CONTENT)
     client.update_run(run_id, status="RUNNING")
     assert _log(record, comparison, outputs) == run_id
     assert client.get_run(run_id).info.status == "FINISHED"
