@@ -21,7 +21,6 @@ import longsafety
 from longsafety.errors import DataError
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Tracking
-from longsafety.tracking import client as mlflow_client
 from longsafety.tracking import store
 from longsafety.tracking.sqlite import CONTENT
 from longsafety.tracking.uri import check, tracking_uri
