@@ -16,7 +16,7 @@ from longsafety.settings.data import (
     Teacher,
     WriteSeeds,
 )
-from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
+from longsafety.settings.evaluation import Endpoint, Evaluation, Guard, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths
 from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
@@ -32,6 +32,7 @@ __all__ = [
     "ExportFormat",
     "FileOrName",
     "Fraction",
+    "Guard",
     "Judge",
     "Length",
     "Limits",
