@@ -11,11 +11,9 @@ import hydra
 
 from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
 from longsafety.configuration.listing import listing
-from longsafety.configuration.settle import settle
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
 from longsafety.machine import problem
-from longsafety.pipeline.launch import launch
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
@@ -51,6 +49,9 @@ def main() -> None:
         if "stages=[list]" in typed:
             print("\n".join(listing()))
             return
+        from longsafety.configuration.settle import settle  # half of the time that --help and a list would take
+        from longsafety.pipeline.launch import launch
+
         jobs = compose_jobs(typed, flags.config_dir, multirun=flags.multirun)
         sys.exit(launch(settle(jobs, _note), command=["longsafety", *sys.argv[1:]]))
     except LongSafetyError as error:

@@ -70,6 +70,20 @@ class Judge(Endpoint):
     the shipped one."""
 
 
+class Guard(Section):
+    """A guard model that judges open replies on this machine, by the prompt that it was trained on."""
+
+    format: Literal["llama_guard_3", "llama_guard_4", "wildguard", "shieldgemma", "harmbench", "qwen3guard"]
+    """Its prompt format and label words."""
+    model: Annotated[str, LocalPath(words=("tiny",), or_name=True)]
+    """A folder or a hub name."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    window: PositiveInt = 8192
+    """Tokens of its window; what does not fit whole gets no verdict."""
+    labelled: Annotated[str | None, LocalPath()] = None
+    """As in ``evaluation.judge``."""
+
+
 class Evaluation(Section):
     """How a model is evaluated."""
 
@@ -115,6 +129,9 @@ class Evaluation(Section):
     """``both``: the question is placed before the context and after it; the strict metrics need both to be right."""
     judge: Judge | None = None
     """The model that judges open replies; ``None``: the refusal detector does."""
+    guards: list[Guard] = []
+    """Guard models that judge open replies too: their agreement, and where they differ, is reported. Without
+    ``evaluation.judge`` the first gives the verdicts."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]
