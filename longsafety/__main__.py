@@ -13,6 +13,7 @@ from longsafety.configuration.settle import settle
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
 from longsafety.pipeline.launch import launch
+from longsafety.visible import visible
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
@@ -77,7 +78,7 @@ def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:
 
 
 def _note(line: str) -> None:
-    print(f"longsafety: {line}", file=sys.stderr)
+    print(f"longsafety: {visible(line)}", file=sys.stderr)
 
 
 def _failed(message: str, code: int = 2) -> int:

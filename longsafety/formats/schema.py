@@ -12,7 +12,7 @@ from longsafety.formats.fields import Fields, names_around
 from longsafety.formats.labels import Label, plain_name
 from longsafety.samples.language import english_or_chinese
 from longsafety.samples.recipe import Sample
-from longsafety.vocabulary import PAPER_TASKS
+from longsafety.vocabulary import PAPER_TASKS, task_name
 
 NO_CONTEXT = "items without a context"
 """Count of the items that have no context (yet)."""
@@ -143,7 +143,8 @@ def scenario_of(task: str) -> str:
 
 
 def checked_task(row: Fields, task: str) -> str:
-    """``task``, counted if the paper has no such task."""
+    """``task`` as tables name it, counted if the paper has no such task."""
+    task = task_name(task)
     if task and task not in PAPER_TASKS:
         row.counts.append(f"task that the paper does not have: {task}")
     return task

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from longsafety.data.length_table import length_rows
 from longsafety.data.tokens import TokenRows
 from longsafety.model.tokenizer import template_hash
@@ -19,6 +17,7 @@ from longsafety.pipeline.run import MIX, TEMPLATE, Run, write_json
 from longsafety.pipeline.seeds import COUNTS
 from longsafety.ranks import end_with_parent, together
 from longsafety.reporting.tables import lengths_table, mix_table
+from longsafety.reporting.terminal import tables_text
 
 if TYPE_CHECKING:
     from longsafety.evaluation.curve import Curve
@@ -29,10 +28,10 @@ def weights(run: Run) -> Path:
 
     def make(folder: Path) -> None:
         drawn, curve = mix(run), _curve(run)
-        Console().print(mix_table(drawn.rows))
+        print(tables_text(mix_table(drawn.rows)), end="", flush=True)
         lost = encode(drawn.samples, encoder(run), run.settings, folder)
         lengths = length_rows(drawn.sources, TokenRows(folder / ROWS), lost)
-        Console().print(lengths_table(lengths))
+        print(tables_text(lengths_table(lengths)), end="", flush=True)
         with together(folder):
             train(run.settings, folder, pad_id=_pad_id(run), curve=curve)
         of_source = {row["source"]: row for row in lengths}

@@ -73,7 +73,8 @@ class Evaluation(Section):
 
     answers: Annotated[str | None, LocalPath()] = None
     """A model's folder of the published evaluator (``<Task>.jsonl``) whose recorded answers ``stages=[score]``
-    scores; ``evaluation.items`` may then name the benchmark's file."""
+    scores; ``evaluation.items`` may then name the benchmark's file. ``[ONE,OTHER]`` compares several; each may be
+    ``NAME=FOLDER``."""
     write_official: bool = False
     """Also writes the answers to harmful items (of the first scorer that shows the options) in that format, into
     ``official/`` in the run's folder. The files contain harmful statements."""

@@ -17,7 +17,7 @@ from longsafety.evaluation.asking.parse import parsed
 from longsafety.formats.fields import Fields
 from longsafety.formats.item_sets import depth_fraction
 from longsafety.formats.rows import read_rows
-from longsafety.vocabulary import LETTERS
+from longsafety.vocabulary import LETTERS, task_name
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def checked_rows(folder: Path) -> tuple[list[OfficialRow], list[str]]:
     for file in sorted(folder.glob("*.jsonl")):
         for found in read_rows(file, counts=Counter()):
             fields = Fields(found)
-            row = None if found.problem else _checked(fields, file.stem)
+            row = None if found.problem else _checked(fields, task_name(file.stem))
             problems = [found.problem] if found.problem else fields.problems
             if row is not None and not problems and places.setdefault(row.id, found.place) != found.place:
                 shown = row.id.partition("/")[2]
