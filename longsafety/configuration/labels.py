@@ -12,11 +12,14 @@ from longsafety.configuration.recorded import KEY
 from longsafety.errors import ConfigError
 from longsafety.evaluation.logs.names import own_name
 from longsafety.settings import Settings
+from longsafety.stages import address
 from longsafety.visible import visible
 
 _LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
 """Swept keys that make no other arm: the same model is evaluated at another length."""
 _MIX = "data_mix"
+_LONGEST = 48
+"""Characters of a swept value in a label."""
 
 
 def labels_of(settled: Sequence[Settings]) -> list[str]:
@@ -57,8 +60,14 @@ def _firsts(settled: Sequence[Settings]) -> list[str]:
 
 def _label(settings: Settings, first: str, *, without: Sequence[str]) -> str:
     own = () if settings.label and not settings.rescores else (_MIX,)
-    words = (f"{key}={value}" for key, value in settings.varied.items() if key not in (*without, *own, KEY, "label"))
+    varied = {key: value for key, value in settings.varied.items() if key not in (*without, *own, KEY, "label")}
+    words = (f"{key}={_short(str(value))}" for key, value in varied.items())
     return " ".join([first, *map(visible, words)])
+
+
+def _short(value: str) -> str:
+    """A long text by its beginning, and a hash of the whole."""
+    return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 8].strip()}… {address(value)[:6]}"
 
 
 def _path(settings: Settings) -> Path | None:

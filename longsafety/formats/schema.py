@@ -14,6 +14,8 @@ from longsafety.samples.language import english_or_chinese
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import PAPER_TASKS, task_name
 
+LATER_SYSTEM = "later system messages put before the next user turn"
+"""What happens to a system message that does not open its chat."""
 NO_CONTEXT = "items without a context"
 """Count of the items that have no context (yet)."""
 UNSAFE = "unsafe responses left out"
@@ -92,7 +94,14 @@ class Schema:
         return Parsed(identity, made, fields.problems, counts)
 
     def chat(
-        self, identity: str, turns: list[tuple[str, str]], *, task: str = "", category: str = "", suffix: str = ""
+        self,
+        identity: str,
+        turns: list[tuple[str, str]],
+        *,
+        task: str = "",
+        category: str = "",
+        suffix: str = "",
+        system: str = "",
     ) -> Sample:
         """A training chat of (user, assistant) turns. ``suffix`` tells several chats of one row apart."""
         question, answer = turns[-1] if turns else ("", "")
@@ -109,6 +118,7 @@ class Schema:
             history=tuple(turns[:-1]),
             question=question,
             answer=answer,
+            system=system,
             language=english_or_chinese(answer),
         )
 

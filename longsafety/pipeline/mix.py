@@ -14,6 +14,7 @@ from longsafety.pipeline.corpus import control, encoder, facts
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.samples.recipe import Sample, SampleFile
+from longsafety.samples.system import placed
 from longsafety.scenarios.baselines import BASELINE_KINDS
 from longsafety.vocabulary import BENIGN_TWINS
 
@@ -71,13 +72,23 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
             f"{key}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a file with answers"
         )
     special = control(run)
-    plain = [sample for sample in read.samples if special.found_in(_texts(sample)) is None]
+    systems = placed(read.samples, encoder(run).template, fold=settings.model.fold_system)
+    if systems is None:
+        count = sum(bool(sample.system) for sample in read.samples)
+        raise DataError(
+            f"{key}.path = {source.path}: {count} of {len(read.samples)} chats begin with a system message, and the "
+            "model's chat template has no system role; set model.fold_system=true to put it at the beginning of the "
+            "user's turn, or leave these messages out"
+        )
+    chats, in_users_turn = systems
+    plain = [sample for sample in chats if special.found_in(_texts(sample)) is None]
     fitted = Fitted(plain, encoder(run), settings.training, settings.length.training_tokens)
     try:
         measured = [sample.replace(num_tokens=len(encoder(run).sample_ids(sample)[0])) for sample in fitted]
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
     own = {reason: count for reason, count in read.counts.items() if reason not in _NO_LOSS}
+    own |= {f"trained {where}": count for where, count in in_users_turn.items()}
     own["left out: hold a special token of the model"] = len(read.samples) - len(plain)
     own |= {f"{what}: longer than {fitted.longest} tokens": len(lost) for what, lost in fitted.lost.items()}
     for reason, count in own.items():
@@ -93,4 +104,4 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
 
 
 def _texts(sample: Sample) -> list[object]:
-    return [sample.question, sample.answer, sample.history]
+    return [sample.system, sample.question, sample.answer, sample.history]

@@ -31,6 +31,7 @@ def run_facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tu
         ("items", _distinct(run.evaluation.items.path for run in runs)),
         ("seed items", _distinct(run.scenario.seeds for run in runs)),
         ("corpus", _distinct(_corpus(record.corpus) for record in records if record.corpus)),
+        ("system message", _distinct(run.evaluation.system for run in runs if run.evaluation.system != "none")),
         ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
         ("scoring", _distinct(run.scoring for run in runs)),
         ("chat template", _distinct(record.evaluation.get("chat_template") for record in records)),

@@ -74,28 +74,30 @@ class ChatEncoder:
         return self.template.answer(question, answer)
 
     def messages(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after", system: str = ""
     ) -> list[dict[str, str]]:
         """The chat up to the question, for a server that applies its own template."""
-        return _messages(render_context(context, self.store), question, history, goal)
+        return _messages(render_context(context, self.store), question, history, goal, system)
 
     def prompt_text(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after", system: str = ""
     ) -> str:
         """The rendered prompt: chat template, history, context, question, generation prompt, an answer's header."""
-        return render_context(self._prompt(context, question, history, goal), self.store)
+        return render_context(self._prompt(context, question, history, goal, system), self.store)
 
-    def prompt_ids(self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after") -> Ids:
+    def prompt_ids(
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after", system: str = ""
+    ) -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
-        return self.encode(self._prompt(context, question, history, goal))
+        return self.encode(self._prompt(context, question, history, goal, system))
 
     def prompt_length(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after", system: str = ""
     ) -> int:
         """The number of ``prompt_ids``; its cost does not grow with the context."""
         return sum(
             len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
-            for piece in self._pieces(self._prompt(context, question, history, goal))
+            for piece in self._pieces(self._prompt(context, question, history, goal, system))
         )
 
     def answer_ids(self, question: str, answer: str) -> Ids:
@@ -178,33 +180,40 @@ class ChatEncoder:
                 return token
         return None
 
-    def _prompt(self, context: Sequence[Segment], question: str, history: History, goal: Goal) -> Sequence[Segment]:
+    def _prompt(
+        self, context: Sequence[Segment], question: str, history: History, goal: Goal, system: str
+    ) -> Sequence[Segment]:
         """The prompt's segments: the template's text before and after the context, which opens the first user turn."""
         parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
         edge, inside = without_edge(parts, self.store, from_end=goal == "before")
         around = None
         if inside and self.template.plain and all(map(self._kept, parts)):
-            around = self._around(edge, question, tuple(history), goal)
+            around = self._around(edge, question, tuple(history), goal, system)
         if around is None:
-            return [self._rendered(self.messages(parts, question, history, goal), question, history)]
+            return [self._rendered(self.messages(parts, question, history, goal, system), question, history, system)]
         return [around[0], *inside, around[1]]
 
     def _around_once(
-        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal
+        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal, system: str
     ) -> tuple[str, str] | None:
         """The prompt's text around the context; None where the template writes the context more than once.
 
         ``edge``: the white space at the context's outer end, which the template may trim.
         """
         marked = edge + MARK if goal == "after" else MARK + edge
-        text = self._rendered(_messages(marked, question, history, goal), question, history)
+        text = self._rendered(_messages(marked, question, history, goal, system), question, history, system)
         before, found, after = text.partition(MARK)
         if not found:
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
         return None if MARK in after else (before, after)
 
-    def _rendered(self, messages: list[dict[str, str]], question: str, history: History) -> str:
-        self._check(question, *(text for turn in history for text in turn))
+    def _rendered(self, messages: list[dict[str, str]], question: str, history: History, system: str) -> str:
+        if system and not self.template.system_role:
+            raise DataError(
+                "chat template: has no system role; set model.fold_system=true to put system messages at the beginning "
+                "of the user's turn, or leave them out"
+            )
+        self._check(system, question, *(text for turn in history for text in turn))
         if history:
             self.template.check_turns()
         return self.template.render(messages, generate=True) + self.template.header
@@ -231,10 +240,10 @@ class ChatEncoder:
             )
 
 
-def _messages(context: str, question: str, history: History, goal: Goal) -> list[dict[str, str]]:
+def _messages(context: str, question: str, history: History, goal: Goal, system: str = "") -> list[dict[str, str]]:
     users = [*(user for user, _ in history), question]
     users[0] = user_content(context, users[0], goal)
-    messages = []
+    messages = [{"role": "system", "content": system}] if system else []
     for user, reply in zip(users, [*(assistant for _, assistant in history), ""], strict=True):
         messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
     return messages[:-1]

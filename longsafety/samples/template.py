@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from longsafety.errors import DataError, first_line
 from longsafety.samples.control import ControlTokens
@@ -92,6 +92,19 @@ class ChatTemplate:
         """Whether the template writes the inside of a message as it is."""
         marked = f"{MARK}{text}{MARK}"
         return self.render([{"role": "user", "content": marked}], generate=False).count(marked) == 1
+
+    @cached_property
+    def system_role(self) -> Literal["own", "user", ""]:
+        """Where a system message stands: in a turn of its own, at the beginning of the user's (so the template has it),
+        or nowhere: the template refuses or drops it."""
+        try:
+            text = self.render([{"role": "system", "content": MARK}, *_ASKED], generate=False)
+        except DataError:
+            return ""
+        if text.count(MARK) != 1:
+            return ""
+        alone = self.render([{"role": "user", "content": MARK}], generate=False)
+        return "user" if text.partition(MARK)[0] == alone.partition(MARK)[0] else "own"
 
     @property
     def header(self) -> str:

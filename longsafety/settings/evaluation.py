@@ -93,6 +93,9 @@ class Evaluation(Section):
     """Maximum questions of a suite's task; ``None``: all."""
     allow_template_mismatch: bool = False
     """Allows evaluating weights with another chat template than the one they were trained with."""
+    system: Annotated[str, LocalPath(words=("none",), or_name=True)] = "none"
+    """The system message of every item: a text, or a file with it; ``none``: no such message. Items keep their length;
+    it comes on top."""
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate", "open"]] = ["likelihood", "letter"]
     """The first gives the headline. ``likelihood``: mean log-likelihood of a token of each option's text;
     ``calibrated``: how much the question raises it over a chat without a question; ``letter``: the likeliest of the

@@ -123,5 +123,5 @@ def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> li
     continuations = [encoder.reply_ids(text) for text in texts]
     questions = [Question(_prompt(trial, encoder), continuations)]
     if trial.scorer == "calibrated":
-        questions.append(Question(encoder.prompt_ids((), ""), continuations))
+        questions.append(Question(encoder.prompt_ids((), "", system=trial.item.system), continuations))
     return questions
