@@ -61,7 +61,10 @@ def _kind_of(file: Path) -> Kind | None:
     if file.suffix.lower() == ".jsonl":
         return "lm_eval" if _SAMPLES.fullmatch(file.name) or _has_resps(file) else "official"
     if file.suffix.lower() in _INSPECT and not file.name.startswith(_RESULTS):
-        return "inspect" if file.suffix.lower() == ".eval" or _is_log(file) else None
+        if file.suffix.lower() == ".eval" or _is_log(file):
+            return "inspect"
+        start = head(file)
+        return "official" if '"choices"' in start and '"response"' in start else None
     return None
 
 

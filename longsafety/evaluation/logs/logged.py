@@ -80,7 +80,7 @@ def answer_rows(
 
 
 def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
-    task = task_name(str(one.about.get("task") or one.task))
+    task = task_name(_encodable(str(one.about.get("task") or one.task)))
     depth = one.about.get("depth")
     number = isinstance(depth, int | float) and not isinstance(depth, bool) and 0 <= depth <= 100
     return {
@@ -88,7 +88,7 @@ def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
         "pair_id": name,
         "task": task,
         "scenario": scenario_of(task) or "other",
-        "category": str(one.about.get("category") or ""),
+        "category": _encodable(str(one.about.get("category") or "")),
         "seed_id": f"{name}#{content}",
         "document_id": name.partition("-")[0] if name.startswith("document/") else None,
         "max_tokens": 0,
@@ -96,9 +96,14 @@ def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
         "depth": (depth / 100 if depth > 1 else float(depth)) if number else None,
         "scorer": RECORDED,
         "order_index": one.repeat,
-        "reply": one.reply,
+        "reply": None if one.reply is None else _encodable(one.reply),
         "reason": one.reason or None,
     }
+
+
+def _encodable(text: str) -> str:
+    """With a mark in place of half a surrogate pair, which UTF-8 cannot hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _order(one: Logged) -> list[int] | None:
@@ -175,7 +180,7 @@ def _item(one: Logged) -> tuple[str, str]:
 def _document(one: Logged) -> tuple[str, str]:
     """Name of a document by its content, and the hash of its options. One that is asked with options and without them
     is two items."""
-    words = [word for word in re.findall(r"\w+", _plain(one.text)) if word not in _LABELS]
+    words = [word for word in re.findall(r"\w+", _plain(_encodable(one.text))) if word not in _LABELS]
     content = hashlib.sha256(" ".join(words).encode()).hexdigest()[:12] if words else one.identity
     options = content_hash(one.options)
     return f"document/{content}-{options}", options

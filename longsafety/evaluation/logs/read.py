@@ -32,7 +32,7 @@ def read_recorded(
     if found is None:
         raise DataError(f"{path}: {NOTHING}")
     if found.kind == "official":
-        return read_official(path, scoring=scoring, known=known, on_bad_row=on_bad_row)
+        return read_official(path, scoring=scoring, known=known, on_bad_row=on_bad_row, files=found.files)
     counts: Counter[str] = Counter()
     bad: list[str] = []
     rows = answer_rows(_READERS[found.kind](found.files, counts, bad), scoring=scoring, counts=counts)

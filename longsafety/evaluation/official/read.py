@@ -37,8 +37,9 @@ def read_official(
     scoring: Literal["fixed", "official"],
     known: Mapping[str, Sequence[str]] | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
+    files: Sequence[Path] = (),
 ) -> Recorded:
-    """The answers of a model's folder.
+    """The answers of a model's folder; ``files``: those of its tasks, else all ``.jsonl`` files.
 
     ``official`` takes ``chosen`` as recorded; for a response that names no option that is the most unsafe one.
     ``fixed`` parses ``response`` again; one that names none of the options, or several, is *unparsed*. Where ``chosen``
@@ -49,7 +50,7 @@ def read_official(
     Raises ``DataError``: a bad row (all are listed; with ``on_bad_row="skip"`` they are left out), an id that occurs
     twice, options in neither order, or no row at all.
     """
-    rows, bad = checked_rows(folder)
+    rows, bad = checked_rows(files or sorted(file for file in folder.iterdir() if file.suffix.lower() == ".jsonl"))
     bad_rows(bad, len(rows), on_bad_row)
     if not rows:
         raise DataError(f"{folder}: its .jsonl files hold no row; give a model's folder of the published evaluator")
