@@ -17,9 +17,9 @@ from longsafety.settings import Evaluation
 
 FOLDING = (
     "{% set ns = namespace(first='') %}{% for m in messages %}{% if m['role'] == 'system' %}"
-    "{% set ns.first = m['content'] + '\\n' %}{% elif m['role'] == 'user' %}<|im_start|>user\n{{ ns.first }}"
-    "{{ m['content'] }}<|im_end|>\n{% set ns.first = '' %}{% else %}"
-    "<|im_start|>assistant\n{{ m['content'] }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% set ns.first = m['content'] + '\\n' %}{% else %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'user' %}{{ ns.first }}{% set ns.first = '' %}{% endif %}{{ m['content'] }}<|im_end|>\n"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 NONE = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
