@@ -150,8 +150,10 @@ class ComparisonView:
         )
         """Pairs (arm, against) that were tested besides those against the baseline."""
         self._by_length = {
-            (arm, *cell): paired
-            for (arm, _, *cell), paired in self._differences(comparison.by_length, "against_max_tokens").items()
+            (arm, metric, task, length): paired
+            for (arm, _, metric, task, length), paired in self._differences(
+                comparison.by_length, "against_max_tokens"
+            ).items()
         }
         self._names: Mapping[str, str] = {}
 
@@ -161,34 +163,13 @@ class ComparisonView:
             return self
         other = copy.copy(self)
         other.arms = [names[arm] for arm in self.arms]
-        other.baseline = None if self.baseline is None else names[self.baseline]
-        other._shares = {(names[arm], *cell): share for (arm, *cell), share in self._shares.items()}
-        other._paired = {(names[arm], names[with_], *cell): d for (arm, with_, *cell), d in self._paired.items()}
-        other._by_length = {(names[arm], *cell): d for (arm, *cell), d in self._by_length.items()}
-        other.contrasts = [(names[arm], names[with_]) for arm, with_ in self.contrasts]
+        other.baseline = None if self.baseline is None else names.get(self.baseline, self.baseline)
+        other._shares = {(names[arm], m, t, n): share for (arm, m, t, n), share in self._shares.items()}
+        other._paired = {(names[arm], names.get(by, by), m, t, n): d for (arm, by, m, t, n), d in self._paired.items()}
+        other._by_length = {(names[arm], m, t, n): d for (arm, m, t, n), d in self._by_length.items()}
+        other.contrasts = [(names[arm], names[by]) for arm, by in self.contrasts]
         other._names = names
         return other
-
-    def _differences(self, frame: pd.DataFrame, against: str) -> dict[tuple[str, str, str, str, int], Paired]:
-        """Arm, what it is compared with, metric, task and length → the difference."""
-        if frame.empty:
-            return {}
-        return {
-            (row["arm"], str(row[against]), row["metric"], row["task"], int(row["max_tokens"])): Paired(
-                str(row[against]),
-                int(row["n"]),
-                int(row["seeds"]),
-                row["difference"],
-                row["low"],
-                row["high"],
-                int(_number(row["gained"]) or 0),
-                int(_number(row["lost"]) or 0),
-                _number(row["p_value"]),
-                *(_number(row.get(name)) for name in _MORE),
-            )
-            for row in frame[frame["scorer"] == self.scorer].to_dict("records")
-            if row["n"] and str(row[against]) != str(row["max_tokens" if against != "against" else "arm"])
-        }
 
     def share(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Share | None:
         return self._shares.get((arm, metric, task, max_tokens))

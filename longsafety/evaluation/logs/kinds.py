@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 Kind = Literal["official", "inspect", "lm_eval"]
+_KINDS: tuple[Kind, ...] = ("lm_eval", "inspect", "official")
 _SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_(?P<when>\d{4}-\d\d-\d\dT[\d.:-]+))?\.jsonl")
 _INSPECT = (".eval", ".json")
 _RESULTS = "results_"
@@ -33,11 +34,11 @@ def found_at(path: Path) -> Found | None:
     """What recorded answers lie at a path: a file, a folder, or a folder of one folder of samples; else None."""
     if path.is_file():
         kind = _kind_of(path)
-        return Found(kind, [path], 0) if kind not in (None, "official") else None
+        return Found(kind, [path], 0) if kind is not None and kind != "official" else None
     if not path.is_dir():
         return None
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    for kind in ("lm_eval", "inspect", "official"):
+    for kind in _KINDS:
         if mine := [file for file in files if _kind_of(file) == kind]:
             newest = _newest(mine) if kind == "lm_eval" else mine
             return Found(kind, newest, len(mine) - len(newest))
