@@ -171,6 +171,27 @@ class ComparisonView:
         other._names = names
         return other
 
+    def _differences(self, frame: pd.DataFrame, against: str) -> dict[tuple[str, str, str, str, int], Paired]:
+        """Arm, what it is compared with, metric, task and length → the difference."""
+        if frame.empty:
+            return {}
+        return {
+            (row["arm"], str(row[against]), row["metric"], row["task"], int(row["max_tokens"])): Paired(
+                str(row[against]),
+                int(row["n"]),
+                int(row["seeds"]),
+                row["difference"],
+                row["low"],
+                row["high"],
+                int(_number(row["gained"]) or 0),
+                int(_number(row["lost"]) or 0),
+                _number(row["p_value"]),
+                *(_number(row.get(name)) for name in _MORE),
+            )
+            for row in frame[frame["scorer"] == self.scorer].to_dict("records")
+            if row["n"] and str(row[against]) != str(row["max_tokens" if against != "against" else "arm"])
+        }
+
     def share(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Share | None:
         return self._shares.get((arm, metric, task, max_tokens))
 

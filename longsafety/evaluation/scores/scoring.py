@@ -184,9 +184,8 @@ def score_outcomes(table: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
         n, total = part["n"].sum(), part["value"].sum()
         if not (cell[1] in COUNTED and total == 0):
             measured = _measured(str(cell[1]), part["value"].to_numpy(), part["n"].to_numpy(), confidence)
-            rows.append(
-                (*cell, n, len(part), total / n, *measured[:2], part["chance"].sum(min_count=1) / n, measured[2])
-            )
+            chance = part["chance"].sum(skipna=False) / n  # of some tasks' metric guessing may have no meaning
+            rows.append((*cell, n, len(part), total / n, *measured[:2], chance, measured[2]))
     return pd.DataFrame(rows, columns=[*CELL, *SCORED]).astype({"max_tokens": "int64"})
 
 
