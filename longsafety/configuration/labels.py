@@ -11,12 +11,10 @@ from pathlib import Path
 from longsafety.configuration.recorded import KEY
 from longsafety.errors import ConfigError
 from longsafety.evaluation.logs.names import own_name
-from longsafety.settings import Settings
+from longsafety.settings import LENGTH_KEYS, Settings
 from longsafety.stages import address
 from longsafety.visible import visible
 
-_LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
-"""Swept keys that make no other arm: the same model is evaluated at another length."""
 _MIX = "data_mix"
 _LONGEST = 48
 """Characters of a swept value in a label."""
@@ -42,7 +40,7 @@ def labels_of(settled: Sequence[Settings]) -> list[str]:
 def arms_of(settled: Sequence[Settings]) -> list[str]:
     """A label a run, the same for all runs that differ only in their length."""
     firsts = _firsts(settled)
-    return [_label(settings, first, without=_LENGTH_KEYS) for settings, first in zip(settled, firsts, strict=True)]
+    return [_label(settings, first, without=LENGTH_KEYS) for settings, first in zip(settled, firsts, strict=True)]
 
 
 def _firsts(settled: Sequence[Settings]) -> list[str]:

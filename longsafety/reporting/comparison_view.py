@@ -60,6 +60,10 @@ class Compared(Protocol):
     @property
     def baseline(self) -> str | None: ...
     @property
+    def baselines(self) -> Mapping[str, str]: ...
+    @property
+    def effects(self) -> pd.DataFrame: ...
+    @property
     def notes(self) -> Sequence[str]: ...
 
 
@@ -130,7 +134,13 @@ class ComparisonView:
         self.arms: list[str] = list(dict.fromkeys(scores["arm"]))
         self.lengths: list[int] = sorted({int(length) for length in mine["max_tokens"]})
         self.tasks: list[str] = [task for task in dict.fromkeys(mine["task"]) if task != ALL_TASKS]
-        self.baseline = comparison.baseline
+        self._own = {arm: comparison.baselines.get(arm, comparison.baseline) for arm in self.arms}
+        self.baselines: list[str] = list(dict.fromkeys(own for own in self._own.values() if own is not None))
+        """One, or one for each scenario, language, benchmark or model that the sweep varies."""
+        self.baseline = (
+            self.baselines[0] if len(self.baselines) == 1 else "its own baseline" if self.baselines else None
+        )
+        """The arm's name, or words for several."""
         self._shares = {
             (row["arm"], row["metric"], row["task"], int(row["max_tokens"])): Share(
                 int(row["n"]),
@@ -146,7 +156,7 @@ class ComparisonView:
         }
         self._paired = self._differences(comparison.paired, "against")
         self.contrasts: list[tuple[str, str]] = list(
-            dict.fromkeys((arm, against) for arm, against, *_ in self._paired if against != self.baseline)
+            dict.fromkeys((arm, against) for arm, against, *_ in self._paired if against != self._own[arm])
         )
         """Pairs (arm, against) that were tested besides those against the baseline."""
         self._by_length = {
@@ -196,8 +206,15 @@ class ComparisonView:
         return self._shares.get((arm, metric, task, max_tokens))
 
     def paired(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
-        """The arm compared with the baseline at the same length."""
-        return self.contrast(arm, str(self.baseline), metric, max_tokens, task)
+        """The arm compared with its baseline at the same length."""
+        return self.contrast(arm, str(self._own.get(arm)), metric, max_tokens, task)
+
+    def own_baseline(self, arm: str) -> str | None:
+        """The arm that this one is compared with; itself where there is none."""
+        return self._own.get(arm)
+
+    def is_baseline(self, arm: str) -> bool:
+        return arm in self.baselines
 
     def contrast(self, arm: str, against: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
         """The arm compared with another at the same length."""

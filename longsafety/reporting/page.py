@@ -21,6 +21,7 @@ from longsafety.reporting.comparison_view import (
     RIGHT,
     SAFE,
     SWAP,
+    TESTED,
     TITLES,
 )
 from longsafety.reporting.numbers import decimals, interval, p_text, signed, signed_interval
@@ -44,7 +45,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "interval": interval, "signed_interval": signed_interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE,
         "SWAP": SWAP, "DIFFERENCE": DIFFERENCE, "RIGHT": RIGHT, "REVERSED": REVERSED, "REFUSES": REFUSES,
-        "ABSENT": ABSENT, "ACCURACY": ACCURACY, "TITLES": TITLES, "TEST": TEST,
+        "ABSENT": ABSENT, "ACCURACY": ACCURACY, "TESTED": TESTED, "TITLES": TITLES, "TEST": TEST,
     }  # fmt: skip
     return environment
 

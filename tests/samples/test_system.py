@@ -9,7 +9,7 @@ import pytest
 
 from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.asking.selection import select_and_fit
-from longsafety.evaluation.asking.system import system_text
+from longsafety.evaluation.asking.system_text import system_text
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.samples.system import FOLDED, TEMPLATE_FOLDS, folded, placed

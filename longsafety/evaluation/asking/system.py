@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from longsafety.errors import ConfigError, DataError, first_line
+from longsafety.errors import ConfigError
+from longsafety.evaluation.asking.system_text import system_text
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.samples.system import placed
 from longsafety.settings import Evaluation
-
-NONE = "none"
-_KEY = "evaluation.system"
-
-
-def system_text(given: str) -> str:
-    """The message of a setting: the text, that of the file which it names, or none. Raises DataError."""
-    if given == NONE:
-        return ""
-    try:
-        is_file = Path(given).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # a text that is no path
-        is_file = False
-    if not is_file:
-        return given.strip()
-    try:
-        text = Path(given).expanduser().read_text("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{_KEY} = {given}: cannot be read ({first_line(error)}); give a UTF-8 text file") from error
-    if not text:
-        raise DataError(f"{_KEY} = {given}: the file is empty; set it to none for no system message")
-    return text
 
 
 def with_system(
@@ -49,7 +27,7 @@ def with_system(
     found = placed(asked, encoder.template, fold=fold)
     if found is None:
         raise ConfigError([
-            f"{_KEY} = {evaluation.system[:60]}: the model's chat template has no system role; set "
+            f"evaluation.system = {evaluation.system[:60]}: the model's chat template has no system role; set "
             "model.fold_system=true to put it at the beginning of the user's turn, or evaluation.system=none"
         ])  # fmt: skip
     return found[0], {f"asked {where}": count for where, count in found[1].items()}
