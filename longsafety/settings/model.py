@@ -47,6 +47,9 @@ class Model(Section):
     prefixes in its mask."""
     gradient_checkpointing: Literal["none", "full", "selective"] = "none"
     """What the backward pass recomputes: nothing, whole layers, or everything in a layer but its attention."""
+    fold_system: bool = False
+    """Where the chat template has no system role: whether a system message (of a training chat, or
+    ``evaluation.system``) opens the user's turn instead, counted; ``false``: such a run is refused."""
     mlp_tile_tokens: PositiveInt | None = None
     """Tokens that a feed-forward layer processes at once during training, recomputed in the backward pass, so that
     very long packs fit into memory. ``None``: all tokens. Not with ZeRO-3 or mixtures of experts."""
