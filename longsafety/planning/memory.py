@@ -6,7 +6,7 @@ import os
 from math import ceil
 
 from longsafety.model.shape import Shape
-from longsafety.settings import Settings
+from longsafety.settings import Settings, full_layers
 
 MEMORY = {"A100-80G": 80e9, "H100-80G": 80e9, "H200-141G": 141e9}
 USABLE = 0.92
@@ -116,7 +116,11 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
         per_layer += wide
     beside = stream * 3 * shape.hidden + 8.0 * shape.head_dim  # last norm and embedding; cosines and sines
     kept = per_layer * shape.layers
-    if settings.model.gradient_checkpointing == "full":
+    first = full_layers(settings.model.gradient_checkpointing)
+    if first is not None:
+        first = min(first, shape.layers)
+        kept = stream * shape.hidden * first + per_layer * (shape.layers - first)
+    elif settings.model.gradient_checkpointing == "full":
         kept = stream * shape.hidden * shape.layers + per_layer
     elif settings.model.gradient_checkpointing == "selective":
         kept = (stream * shape.hidden + low * shape.query + 4 * shape.heads) * shape.layers + per_layer

@@ -25,7 +25,7 @@ def _training(plans: Sequence[Plan]) -> Table:
     gpus = [name.partition("-")[0] for name in PEAK_FLOPS]
     table = Table(title="training", title_justify="left", box=None, header_style="dim", pad_edge=False)
     table.add_column("job")
-    for name in ("item tokens", "steps", "tokens", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
+    for name in ("item tokens", "steps", "tokens", "shared", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
         table.add_column(name, justify="right")
     for plan in plans:
         table.add_row(
@@ -33,6 +33,7 @@ def _training(plans: Sequence[Plan]) -> Table:
             plan.length,
             f"{plan.steps:,}",
             _short(plan.tokens),
+            f"{plan.sharing.saved:.0%}",
             UNKNOWN if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
             *(_hours(plan.hours[gpu]) for gpu in PEAK_FLOPS),
             UNKNOWN if plan.disk is None and plan.tokens else _bytes(sum((plan.disk or {}).values())),
@@ -86,10 +87,19 @@ def _lines(plans: Sequence[Plan]) -> Iterator[str]:
         if plan.fits is False:
             fix = f"it fits with {plan.fix}" if plan.fix else "no known override makes it fit"
             yield f"{plan.label} at {plan.length} tokens does not fit; {fix}"
+    for plan in plans:
+        idle = 1 - plan.sharing.busy
+        if plan.tokens and idle > 0.01:
+            yield (
+                f"{plan.label}: a step's {plan.sharing.packs} packs leave {idle:.0%} of the time of "
+                f"{plan.sharing.groups} devices without work; raise training.batch_size or trainer.sequence_parallel"
+            )
+    if any(plan.sharing.saved for plan in plans):
+        yield "Shared: tokens of prefixes that an item and its benign twin have in common, which are computed once."
     devices = ", ".join(sorted({str(plan.devices) for plan in plans}))
     yield (
         f"Hours: {UTILISATION:.0%} of the bfloat16 peak (assumed), training on all of a job's devices ({devices}), "
-        "evaluation on one (reply tokens count as prompt tokens, although they are slower)."
+        "evaluation on evaluation.processes (reply tokens count as prompt tokens, although they are slower)."
     )
     if len({plan.label for plan in plans}) < len(plans):
         yield "Jobs of one arm at several lengths share one training, which each row lists."

@@ -2,7 +2,8 @@
 
 FLOPs of a trained token: 6 per weight of the layers' matrices (forward 2, gradient of activations 2, of weights 2; 4
 if the weights are frozen), plus causal attention: 6 · layers · heads · head size · context tokens (half of the square,
-forward and backward). Checkpointing repeats the forward pass. The head is left out: it sees supervised tokens only.
+forward and backward). Checkpointing repeats the forward pass. Shared prefixes count once. The head is left out: it sees
+supervised tokens only.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from longsafety.model.shape import Shape, shape_of
 from longsafety.planning.evaluation import CHARACTERS, EvaluationCost, evaluation_cost
 from longsafety.planning.fixes import smallest_fix
 from longsafety.planning.memory import available_memory, training_memory
+from longsafety.planning.sharing import Sharing, sharing
 from longsafety.scenarios.seeds.shipped import shipped_seeds
-from longsafety.settings import Settings
+from longsafety.settings import Settings, full_layers
 
 UTILISATION = 0.4
 """Share of a GPU's bfloat16 peak that is assumed to be reached."""
@@ -37,6 +39,8 @@ class Plan:
     steps: int
     tokens: int
     pack_tokens: int
+    sharing: Sharing
+    """What shared prefixes save, and how many devices have work."""
     parameters: int | None
     trainable: int | None
     flops: float | None
@@ -49,7 +53,8 @@ class Plan:
     disk: dict[str, float] | None
     evaluation: EvaluationCost
     evaluation_hours: dict[str, float | None]
-    """GPU → hours of evaluation on one device. Reply tokens count as prompt tokens, although they are slower."""
+    """GPU → hours of evaluation, in ``evaluation.processes``. Reply tokens count as prompt tokens, although they are
+    slower."""
     unknowns: tuple[str, ...]
     fix: str | None
     """Overrides that make it fit; ``None`` if it fits, or if none were found."""
@@ -92,14 +97,14 @@ def _plan(settings: Settings) -> Plan:
     if precision == "auto":
         precision = "bf16-mixed"
         unknowns.append("precision: trainer.precision=auto; estimated for bf16-mixed")
-    pack = training.pack_tokens if training.packing == "packed" else None
-    pack = pack or training.micro_batch_size * length.training_tokens
+    shared = sharing(settings, devices)
+    pack = shared.budget
     evaluation = evaluation_cost(settings)
     unknowns += evaluation.unknowns
     common: dict[str, Any] = {
         "label": settings.label or settings.data_mix.name, "length": str(length.bench_lengths), "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
-        "pack_tokens": pack, "evaluation": evaluation, "fix": None,
+        "pack_tokens": pack, "sharing": shared, "evaluation": evaluation, "fix": None,
         "available": available_memory(settings),
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
@@ -114,20 +119,22 @@ def _plan(settings: Settings) -> Plan:
         )  # fmt: skip
     lora = settings.model.tune == "lora"
     trainable = (shape.adapters(settings.model.lora.r) if lora else shape.parameters) if trains else 0
-    flops = tokens * _token_flops(settings, shape, mean) if trains else 0.0
+    flops = tokens * (1 - shared.saved) * _token_flops(settings, shape, mean) if trains else 0.0
     here = (
         0 if settings.evaluation.backend == "openai" else evaluation.computed + evaluation.suites + evaluation.replies
     )
+    processes = settings.evaluation.processes
+    asking = devices // trainer.num_nodes if processes == "auto" else processes
     work = here * (2 * shape.matrices + 2 * shape.layers * shape.query * length.bench_tokens)
     return Plan(
         **common,
         parameters=shape.parameters,
         trainable=trainable,
         flops=flops,
-        hours={gpu: flops / (peak * UTILISATION * devices) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        hours={gpu: flops / (peak * UTILISATION * devices * shared.busy) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         memory=training_memory(settings, shape, trainable, precision, devices, pack) if trains else None,
         disk=_disk(shape, trainable, lora, tokens // training.epochs) if trains else None,
-        evaluation_hours={gpu: work / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        evaluation_hours={gpu: work / (peak * UTILISATION * asking) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         unknowns=tuple(unknowns),
     )
 
@@ -142,9 +149,11 @@ def _answer_tokens(language: str) -> float:
 def _token_flops(settings: Settings, shape: Shape, context: int) -> float:
     matrices = (4 if settings.model.tune == "lora" else 6) * shape.matrices
     attention = 6 * shape.layers * shape.query * context
-    again = settings.model.gradient_checkpointing != "none"
-    attended = attention / 3 if settings.model.gradient_checkpointing == "full" else 0.0
-    return matrices + attention + (2 * shape.matrices + attended if again else 0.0)
+    kind = settings.model.gradient_checkpointing
+    first = full_layers(kind)
+    again = 0.0 if kind == "none" else 1.0 if first is None else min(first / shape.layers, 1.0)
+    attended = 0.0 if kind == "selective" else attention / 3
+    return matrices + attention + again * (2 * shape.matrices + attended)
 
 
 def _disk(shape: Shape, trainable: int, lora: bool, tokens: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from longsafety.settings.data import (
     WriteSeeds,
 )
 from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
-from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths
+from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths, full_layers
 from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
 from longsafety.settings.training import DataMix, Source, Trainer, Training, Zero
@@ -62,4 +62,5 @@ __all__ = [
     "WriteSeeds",
     "Zero",
     "arm_of",
+    "full_layers",
 ]

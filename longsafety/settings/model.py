@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,6 +12,14 @@ from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Sectio
 
 OPTION_ROOM_TOKENS = 256
 """Room after a prompt for the listed options, a twin's longer wording, and the scored reply."""
+
+
+_LAYERS = r"^layers=[1-9]\d*$"
+
+
+def full_layers(gradient_checkpointing: str) -> int | None:
+    """The k of ``layers=k``; ``None`` for another value."""
+    return int(gradient_checkpointing[7:]) if re.match(_LAYERS, gradient_checkpointing) else None
 
 
 class Lora(Section):
@@ -38,11 +47,12 @@ class Model(Section):
     lora: Lora = Lora()
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "varlen", "flex"] = "auto"
     """Attention during training. ``auto``: ``varlen`` for packs on a GPU, ``sdpa`` otherwise. ``sdpa``: torch's fused
-    attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's attention over variable
-    lengths, without shared prefixes (packs that have them use ``sdpa``); ``flex``: FlexAttention, with the shared
-    prefixes in its mask."""
-    gradient_checkpointing: Literal["none", "full", "selective"] = "none"
-    """What the backward pass recomputes: nothing, whole layers, or everything in a layer but its attention."""
+    attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's flash attention over
+    variable lengths, one call for each depth of that tree; ``flex``: FlexAttention, with the shared prefixes in its
+    mask."""
+    gradient_checkpointing: Literal["none", "full", "selective"] | Annotated[str, Field(pattern=_LAYERS)] = "none"
+    """What the backward pass recomputes: nothing, whole layers, everything in a layer but its attention, or with
+    ``layers=k`` the first k layers whole, and nothing of the others."""
     mlp_tile_tokens: PositiveInt | None = None
     """Tokens that a feed-forward layer processes at once during training, recomputed in the backward pass, so that
     very long packs fit into memory. ``None``: all tokens. Not with ZeRO-3 or mixtures of experts."""

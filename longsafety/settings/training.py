@@ -55,7 +55,8 @@ class Training(Section):
     order; ``packed``: chats end to end without padding, none attending to another. ``none`` and ``packed`` make the
     same optimiser steps."""
     pack_tokens: PositiveInt | None = None
-    """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length."""
+    """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length, and at least one and a
+    half where samples share prefixes, so that an item and its twin fit."""
     share_prefixes: bool = True
     """With ``packed``: a prefix that samples share is computed once, forward and backward; samples with a common
     context are kept in one optimiser step for this. The gradients are the same."""

@@ -148,6 +148,15 @@ def test_the_parts_of_a_pack(rows: TokenRows, parts: int) -> None:
     assert sum(each["num_tokens"] for each in split) == pytest.approx(whole["num_tokens"])
 
 
+@pytest.mark.parametrize("packing", ["packed", "none"])
+def test_what_fills_a_rank_s_micro_batches_is_short_and_counts_nothing(rows: TokenRows, packing: str) -> None:
+    made = module(rows, packing)
+    member = _Chats(rows)[(FILLER, 0.0)]
+    batch = made.collate([member])
+    assert batch["input_ids"].shape == (1, 16) and batch["num_tokens"] == 0
+    assert batch["weights"].tolist() == [0] and len(batch["targets"]) == 1
+
+
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
 def test_no_precision_rounds_what_a_token_counts(rows: TokenRows, precision: str) -> None:
     """Lightning casts a batch's float tensors, for ``bf16-true`` and for DeepSpeed."""

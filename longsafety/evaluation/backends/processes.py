@@ -202,8 +202,11 @@ def shares(batches: Sequence[Sequence[Trial]], count: int) -> list[list[Sequence
 
 
 def devices(evaluation: Evaluation, accelerator: str) -> list[str | None]:
-    """Each process's CUDA_VISIBLE_DEVICES, ``None`` on the CPU. Raises ``ConfigError`` for more than there are."""
+    """Each process's CUDA_VISIBLE_DEVICES; ``None`` on the CPU, and for a backend that uses all GPUs by itself. Raises
+    ``ConfigError`` for more than there are."""
     wanted = evaluation.processes
+    if evaluation.backend != "transformers":
+        return [None]
     if accelerator == "cpu" or not torch.cuda.is_available():
         return [None] * (1 if wanted == "auto" else wanted)
     count = torch.cuda.device_count()
