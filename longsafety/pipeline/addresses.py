@@ -290,7 +290,7 @@ def capability(settings: Settings, model: str) -> str:
 
 def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
-    frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
+    frozen = settings.model_dump(exclude={"paths", "tracking", "limits", "plan"})
     frozen["evaluation"].pop("processes")
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""

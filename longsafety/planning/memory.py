@@ -45,7 +45,7 @@ def training_memory(
     if trainer.strategy == "deepspeed":
         low = 4.0 if precision == "32-true" else 2.0
         weights, gradients = low * number, low * trainable
-        optimiser = (8.0 if precision == "32-true" else 12.0) * trainable  # float32 weights and Adam's two states
+        optimiser = 12.0 * trainable  # Adam's two states, and float32 weights, also where the weights are
         stage = trainer.zero.stage
         optimiser /= devices
         if stage >= 2:
@@ -94,7 +94,8 @@ def _logits(settings: Settings, shape: Shape, precision: str, tokens: int) -> tu
 def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) -> float:
     """Bytes that a forward pass keeps for the backward pass."""
     low = 4.0 if precision == "32-true" else 2.0
-    stream = 2.0 if precision == "bf16-true" else 4.0  # between the layers
+    half = precision == "bf16-true" or (settings.trainer.strategy == "deepspeed" and precision != "32-true")
+    stream = 2.0 if half else 4.0  # between the layers; DeepSpeed's bf16-mixed has bfloat16 weights
     lora = settings.model.tune == "lora"
     trie = settings.training.packing == "packed" and settings.model.attention in (
         ("auto", "sdpa") if on_cpu(settings) else ("sdpa",)
@@ -102,7 +103,7 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
     # The CPU's kernel needs the grouped heads repeated; its output is copied from head-major to token-major order.
     heads = 4 if trie and on_cpu(settings) else 2
     attention = low * (heads * shape.query + (0 if heads == 4 else 2 * shape.key_value) + (shape.query if trie else 0))
-    norm = 4.0 * shape.hidden * (1 if lora else 2)  # its input, and the normalised input if its weights are trained
+    norm = shape.hidden * (4.0 + (0.0 if lora else stream))  # its input; if its weights are trained, also normalised
     taken = 2 * stream if stream == low else 5 * low  # autocast makes a copy for each of its five matrices
     per_layer = (
         2 * norm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
@@ -78,6 +78,22 @@ def _memory(plans: Sequence[Plan]) -> Table:
         table.add_row(
             plan.label, plan.length, f"{plan.pack_tokens:,}", *parts, UNKNOWN if plan.peak is None else
             _bytes(plan.peak), UNKNOWN if plan.available is None else _bytes(plan.available), fits,
+        )  # fmt: skip
+    return table
+
+
+def simulated_table(plans: Sequence[tuple[Plan, Mapping[str, float]]]) -> Table:
+    """Peak memory by part as a step on tensors without contents takes it, beside the plan's."""
+    title = "peak memory of one device in training, simulated"
+    table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
+    table.add_column("job")
+    for name in ("item tokens", "pack", *(plans[0][1] if plans else ()), "sum", "the plan's", "plan / simulated"):
+        table.add_column(name, justify="right")
+    for plan, parts in plans:
+        whole, planned = sum(parts.values()), plan.peak or 0.0
+        table.add_row(
+            plan.label, plan.length, f"{plan.pack_tokens:,}", *map(_bytes, parts.values()), _bytes(whole),
+            _bytes(planned), f"{planned / whole:.2f}",
         )  # fmt: skip
     return table
 

@@ -50,6 +50,13 @@ class Report(Section):
     """Replaces harmful text by its category."""
 
 
+class Planning(Section):
+    """What ``stages=[plan]`` does besides its estimates from settings alone."""
+
+    simulate: bool = False
+    """Simulates a training step's memory: the step's own code on tensors without contents; takes a minute a job."""
+
+
 def arm_of(label: str) -> str:
     """What trainings that differ only in their seed have in common."""
     return " ".join(word for word in label.split(" ") if not word.startswith("seed="))
@@ -95,6 +102,7 @@ class Settings(Section):
     paths: Paths
     report: Report
     reuse: Reuse = Reuse()
+    plan: Planning = Planning()
 
     @property
     def trains(self) -> bool:

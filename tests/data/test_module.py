@@ -10,8 +10,8 @@ import pytest
 import torch
 from lightning.pytorch.plugins import DeepSpeedPrecision, HalfPrecision
 
-from longsafety.data.module import Batch, MixModule, packed, part
-from longsafety.data.schedule import Schedule
+from longsafety.data.module import Batch, MixModule, _Chats, packed, part
+from longsafety.data.schedule import FILLER, Schedule
 from longsafety.data.tokens import TokenRows
 from longsafety.data.trie import Node
 from longsafety.samples.encode import ChatEncoder
