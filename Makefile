@@ -3,6 +3,7 @@
 # make check   make lint, then the fast tests
 # make test    install, then all tests but those that need a GPU or are marked soak
 # make soak    install, then the long tests: random kills, fuzzing, load
+# make bench   install, then time what can get slower unseen; --benchmark-compare shows the drift from the last
 # make ui      the MLflow pages of what was tracked
 # make clean   remove the environment and everything that runs wrote
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 RUN := $(VENV)/.run
 DEVELOP := $(VENV)/.develop
 
-.PHONY: demo lint check test soak ui clean
+.PHONY: demo lint check test bench soak ui clean
 
 demo: $(RUN)
 	$(BIN)/python -m longsafety +experiment=mix_ablation
@@ -31,6 +32,9 @@ check: lint
 
 test: $(DEVELOP)
 	$(PYTEST) -m "not gpu and not soak"
+
+bench: $(DEVELOP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --benchmark-only --benchmark-autosave --benchmark-columns=median,iqr,rounds tests/benchmarks
 
 soak: $(DEVELOP)
 	$(PYTEST) -m "soak and not gpu"

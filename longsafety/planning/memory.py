@@ -9,6 +9,8 @@ from longsafety.model.shape import Shape
 from longsafety.settings import Settings, full_layers
 
 MEMORY = {"A100-80G": 80e9, "H100-80G": 80e9, "H200-141G": 141e9}
+PEAK_FLOPS = {"A100-80G": 312e12, "H100-80G": 989e12, "H200-141G": 989e12}
+"""Dense bfloat16, from the vendor's data sheets."""
 USABLE = 0.92
 """Share of a GPU's memory left after the CUDA context, communication buffers and fragmentation; assumed."""
 _HEAD_POSITIONS = 1024

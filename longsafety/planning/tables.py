@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 
 from longsafety.planning.external import REQUEST_TOKENS
-from longsafety.planning.memory import PARTS
-from longsafety.planning.training import PEAK_FLOPS, UTILISATION, Plan
+from longsafety.planning.memory import PARTS, PEAK_FLOPS
+from longsafety.planning.training import UTILISATION, Plan
 
 UNKNOWN = "unknown"
 

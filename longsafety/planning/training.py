@@ -15,15 +15,13 @@ from typing import Any
 from longsafety.model.shape import Shape, shape_of
 from longsafety.planning.evaluation import CHARACTERS, EvaluationCost, evaluation_cost
 from longsafety.planning.fixes import smallest_fix
-from longsafety.planning.memory import available_memory, training_memory
+from longsafety.planning.memory import PEAK_FLOPS, available_memory, training_memory
 from longsafety.planning.sharing import Sharing, sharing
 from longsafety.scenarios.seeds.shipped import shipped_seeds
 from longsafety.settings import Settings, full_layers
 
 UTILISATION = 0.4
 """Share of a GPU's bfloat16 peak that is assumed to be reached."""
-PEAK_FLOPS = {"A100-80G": 312e12, "H100-80G": 989e12, "H200-141G": 989e12}
-"""Dense bfloat16, from the vendor's data sheets."""
 
 
 @dataclass(frozen=True)
