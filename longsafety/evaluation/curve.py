@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,28 +96,27 @@ class Curve(TrainingCurve):
                 file.write(json.dumps(row) + "\n")
         if self.training.keep == "best" and row[BALANCE] > self.best:
             self.best = row[BALANCE]
-            partial = self.folder / f"{BEST}.partial"
-            save(trainer, module.network, partial)
+            unfinished = self.folder / f"{BEST}.partial"
+            save(trainer, module.network, unfinished)
             if trainer.is_global_zero:
                 shutil.rmtree(self.folder / BEST, ignore_errors=True)
-                partial.replace(self.folder / BEST)
+                unfinished.replace(self.folder / BEST)
         self.history.began += time.perf_counter() - began
 
-    def _answers(self, items: Sequence[Sample]) -> pd.DataFrame:
+    def _answers(self, backend: TransformersBackend, items: Sequence[Sample]) -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as folder:
             collect_answers(
-                items, self.backend, self.encoder, self.evaluation,
+                items, backend, self.encoder, self.evaluation,
                 max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
             )  # fmt: skip
             return read_answers(Path(folder) / ANSWERS)
 
     def _ask(self, network: Any, precision: str) -> dict[str, float]:
         modes = [(part, part.training) for part in network.modules()]
-        backend = self.backend = TransformersBackend(network, precision=precision, in_place=True)
+        backend = TransformersBackend(network, precision=precision, in_place=True)
         attention = backend.causal.config._attn_implementation
-        answers = gathered(
-            self._answers, self.items, shares=not any(hasattr(one, "ds_id") for one in network.parameters())
-        )
+        whole = not any(hasattr(one, "ds_id") for one in network.parameters())
+        answers = gathered(partial(self._answers, backend), self.items, shares=whole)
         if "open" in self.evaluation.scorers:
             answers = give_verdicts(answers, {}, rules=self.rules, judge=None, scoring="fixed")
         if backend.causal.config._attn_implementation != attention:
@@ -124,8 +124,8 @@ class Curve(TrainingCurve):
         for part, mode in modes:
             part.training = mode
         table = score(answers, scoring="fixed", confidence=self.evaluation.confidence)
-        whole = table[(table["task"] == ALL_TASKS) & table["metric"].isin(HEADLINES)]
-        values = {str(metric): float(value) for metric, value in zip(whole["metric"], whole["value"], strict=True)}
+        rows = table[(table["task"] == ALL_TASKS) & table["metric"].isin(HEADLINES)]
+        values = {str(metric): float(value) for metric, value in zip(rows["metric"], rows["value"], strict=True)}
         sides = [values[name] for name in ("safe_response", "compliance") if name in values]
         return {"items": len(self.items), **values, BALANCE: sum(sides) / len(sides) if sides else float("nan")}
 

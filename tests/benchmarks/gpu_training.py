@@ -6,8 +6,8 @@ Weights are random, of Llama-3.1-8B's shape; ``--shape tiny`` is for a processor
 keeps no result. One chat a pack, 64 of its tokens supervised, through the module and the optimiser (8-bit states) of a
 training, layers computed again (``--recompute``). train32k: beside TRL's SFTTrainer in its best setting where trl is
 importable, its optimiser the same; a row counts only if losses and gradients agree. longest: doubled, then halved
-between, up to the first that the memory does not suffice for; ``--tile`` and ``--offload-activations`` as in the settings. Each attempt
-is a process; the states exist before the long step.
+between, up to the first that the memory does not suffice for; ``--tile`` and ``--offload-activations`` as in the
+settings. Each attempt is a process; the states exist before the long step.
 
 The share of the peak counts 6 FLOPs a weight and token and causal attention, not what is computed again; with the head
 for every token, as others count, and without it.
