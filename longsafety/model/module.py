@@ -17,6 +17,7 @@ from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
 from longsafety.model.device import chosen_precision
 from longsafety.model.frozen import cast_frozen
+from longsafety.model.fused import fuse
 from longsafety.model.kernels import chosen_attention, use_flash
 from longsafety.model.load import load_model
 from longsafety.model.lora import add_lora
@@ -88,6 +89,8 @@ class CausalTuner(L.LightningModule):
             use_attention(network, PACKED[self.attention])
         if self.settings.trainer.sequence_parallel > 1:
             share_sequences(network, PACKED[self.attention], self.settings.trainer.sequence_parallel)
+        if model.fuse:
+            fuse(network)
         if model.mlp_tile_tokens is not None:
             if problem := tiles_problem(network):
                 raise ConfigError([f"model.mlp_tile_tokens = {model.mlp_tile_tokens}: {problem}"])

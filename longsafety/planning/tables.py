@@ -11,6 +11,8 @@ from longsafety.planning.memory import PARTS, PEAK_FLOPS
 from longsafety.planning.training import UTILISATION, Plan
 
 UNKNOWN = "unknown"
+_LARGE = 10e9
+"""Bytes from which a checkpoint is worth a line."""
 
 
 def plan_tables(plans: Sequence[Plan]) -> Iterator[Table | str]:
@@ -104,6 +106,13 @@ def _lines(plans: Sequence[Plan]) -> Iterator[str]:
             fix = f"it fits with {plan.fix}" if plan.fix else "no known override makes it fit"
             yield f"{plan.label} at {plan.length} tokens does not fit; {fix}"
     for plan in plans:
+        size = (plan.disk or {}).get("checkpoints", 0.0) / 2
+        if size >= _LARGE:
+            number = plan.steps // plan.checkpoint_every_steps
+            yield (
+                f"{plan.label}: a checkpoint has {_bytes(size)}, and {number} are written, one every "
+                f"{plan.checkpoint_every_steps} steps (training.checkpoint_every_steps); two are kept"
+            )
         idle = 1 - plan.sharing.busy
         if plan.tokens and idle > 0.01:
             yield (

@@ -49,6 +49,7 @@ class Plan:
     available: float | None
     """Bytes of one device."""
     disk: dict[str, float] | None
+    checkpoint_every_steps: int
     evaluation: EvaluationCost
     evaluation_hours: dict[str, float | None]
     """GPU → hours of evaluation, in ``evaluation.processes``. Reply tokens count as prompt tokens, although they are
@@ -103,6 +104,7 @@ def _plan(settings: Settings) -> Plan:
         "label": settings.label or settings.data_mix.name, "length": str(length.bench_lengths), "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
         "pack_tokens": pack, "sharing": shared, "evaluation": evaluation, "fix": None,
+        "checkpoint_every_steps": training.checkpoint_every_steps,
         "available": available_memory(settings),
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)

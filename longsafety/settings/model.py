@@ -53,6 +53,8 @@ class Model(Section):
     gradient_checkpointing: Literal["none", "full", "selective"] | Annotated[str, Field(pattern=_LAYERS)] = "none"
     """What the backward pass recomputes: nothing, whole layers, everything in a layer but its attention, or with
     ``layers=k`` the first k layers whole, and nothing of the others."""
+    fuse: bool = False
+    """Compiles RMS norms and gated activations in training (``torch.compile``; a GPU needs a C compiler for it)."""
     mlp_tile_tokens: PositiveInt | None = None
     """Tokens that a feed-forward layer processes at once during training, recomputed in the backward pass, so that
     very long packs fit into memory. ``None``: all tokens. Not with ZeRO-3 or mixtures of experts."""

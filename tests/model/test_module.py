@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from longsafety.data.module import Batch, Member, packed, padded
 from longsafety.data.tokens import TokenRow
 from longsafety.model.attention import NAME, VARLEN
 from longsafety.model.frozen import cast_frozen
+from longsafety.model.fused import fuse
 from longsafety.model.last_layer import ROWS
 from longsafety.model.load import load_model
 from longsafety.model.lora import add_lora
@@ -138,6 +140,23 @@ def test_chats_of_one_context(
     assert getattr(base.model.layers[-1].self_attn, ROWS).size == batch["input_ids"].shape[1]  # only what is read
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
     assert_close(gradients(shared, loss), gradients(alone, expected))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_fused_norms_and_activations(original: Any, family: list[Member]) -> None:
+    """For packs of two lengths; tiles and recomputation around them."""
+    fused, plain = (copy.deepcopy(original) for _ in range(2))
+    assert fuse(fused) == 3 * len(fused.model.layers) + 1
+    tile_mlps(fused, 64)
+    for network in (fused, plain):
+        network.set_attn_implementation(VARLEN)
+        recompute(network, "selective")
+    for members in (family, family[:2]):
+        batch = packed(members, share=True)
+        losses = [supervised_loss(network, batch) for network in (fused, plain)]
+        torch.testing.assert_close(*losses, rtol=0, atol=1e-5)
+        assert_close(gradients(fused, losses[0]), gradients(plain, losses[1]))
 
 
 @pytest.mark.parametrize("recomputed", RECOMPUTED)
