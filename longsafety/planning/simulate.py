@@ -76,17 +76,16 @@ def activations(settings: Settings, shape: Shape, layers: int, made: Plan, first
     half = made.precision == "bf16-true" or (settings.trainer.strategy == "deepspeed" and made.precision != "32-true")
     network = _network(shape, layers, torch.bfloat16 if half else torch.float32)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode:
-        network.to_empty(device="cpu")
     network.set_attn_implementation(VARLEN)
     if model.mlp_tile_tokens is not None:
         tile_mlps(network, model.mlp_tile_tokens)
     recompute(network, model.gradient_checkpointing if first is None else f"layers={first}")
     batch = packed(chats(settings, made, shape.vocabulary), share=training.share_prefixes)
+    if model.tune == "lora":
+        network = add_lora(network, model.lora, 0)
+    network.train()
     with mode:
-        if model.tune == "lora":
-            network = add_lora(network, model.lora, 0)
-        network.train()
+        network.to_empty(device="cpu")
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.empty_like(parameter)

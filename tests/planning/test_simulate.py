@@ -20,7 +20,7 @@ CASES = {
     "adapters, ZeRO-2": ["trainer=deepspeed_zero2", "model.tune=lora"],
     "one H200": ["trainer=h200_1"],
     "one H200, with a twin": ["trainer=h200_1", "data_mix=longsafety_twins"],
-    "18 layers recomputed": ["trainer=h200_1", 'model.gradient_checkpointing="layers=18"'],
+    "24 of 32 layers recomputed": ["trainer=h200_1", 'model.gradient_checkpointing="layers=24"'],
 }
 
 

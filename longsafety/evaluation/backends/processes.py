@@ -90,6 +90,7 @@ class Processes:
         self.precision, self.accelerator = precision, accelerator
         self.threads = max(1, threads // len(devices))
         self.prefilled_tokens = self.reused_tokens = 0
+        self.attention: set[str] = set()
 
     def answers(
         self, batches: Iterable[Sequence[Trial]], encoder: ChatEncoder, evaluation: Evaluation
@@ -127,6 +128,7 @@ class Processes:
             "processes": len(self.devices),
             "precision": self.precision,
             "device": device_name(self.accelerator),
+            "attention": "; ".join(sorted(self.attention)),
         }
 
     def _finish(self, process: _Process) -> None:
@@ -136,6 +138,7 @@ class Processes:
             facts = json.loads((process.folder / _FACTS).read_text("utf-8"))
             self.prefilled_tokens += facts["prefilled_tokens"]
             self.reused_tokens += facts["reused_tokens"]
+            self.attention |= {facts.get("attention", "")} - {""}
             return
         log = (process.folder / _LOG).read_text("utf-8", "replace")
         sys.stderr.write(log)
