@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Section
 
@@ -20,6 +21,12 @@ _LAYERS = r"^layers=[1-9]\d*$"
 def full_layers(gradient_checkpointing: str) -> int | None:
     """The k of ``layers=k``; ``None`` for another value."""
     return int(gradient_checkpointing[7:]) if re.match(_LAYERS, gradient_checkpointing) else None
+
+
+def _layers(value: str) -> str:
+    if full_layers(value) is None:
+        raise PydanticCustomError("layers", "layers=k, of which the first k are recomputed")
+    return value
 
 
 class Lora(Section):
@@ -50,7 +57,7 @@ class Model(Section):
     attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's flash attention over
     variable lengths, one call for each depth of that tree; ``flex``: FlexAttention, with the shared prefixes in its
     mask."""
-    gradient_checkpointing: Literal["none", "full", "selective"] | Annotated[str, Field(pattern=_LAYERS)] = "none"
+    gradient_checkpointing: Literal["none", "full", "selective"] | Annotated[str, AfterValidator(_layers)] = "none"
     """What the backward pass recomputes: nothing, whole layers, everything in a layer but its attention, or with
     ``layers=k`` the first k layers whole, and nothing of the others."""
     fuse: bool = False
