@@ -128,7 +128,8 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
     elif settings.model.gradient_checkpointing == "selective":
         kept = (stream * shape.hidden + low * shape.query + 4 * shape.heads) * shape.layers + per_layer
     if settings.trainer.offload_activations:
-        kept = per_layer
+        selective = settings.model.gradient_checkpointing == "selective"  # which keeps what it keeps on the device
+        kept = per_layer + (low * shape.query * shape.layers if selective else 0.0)
     return (kept + beside) * tokens + (wide * tile if tile < tokens else 0.0)
 
 
