@@ -36,6 +36,14 @@ _LAYERS = (3, 4)
 """Numbers of layers that are run."""
 
 
+class _Tracker(MemTracker):
+    """torch's, without its hooks on parameters, which it cannot set on frozen ones; they only name gradients."""
+
+    def _track_module_params_and_buffers(self, module: Any, install_grad_hooks: bool = True) -> tuple[int, int]:
+        found: tuple[int, int] = super()._track_module_params_and_buffers(module, install_grad_hooks=False)
+        return found
+
+
 def simulated_memory(settings: Settings, shape: Shape, made: Plan) -> dict[str, float]:
     """Part → bytes on one device at the peak of a step over ``made``'s pack: weights, gradients, optimiser from the
     plan; the activations simulated. ``attention=auto`` is taken to be the flash calls of a GPU."""
@@ -90,7 +98,7 @@ def activations(settings: Settings, shape: Shape, layers: int, made: Plan, first
             if parameter.requires_grad:
                 parameter.grad = torch.empty_like(parameter)
         batch = {name: torch.empty_like(value) if torch.is_tensor(value) else value for name, value in batch.items()}
-    tracker = MemTracker()
+    tracker = _Tracker()
     tracker.track_external(network)
     autocast = made.precision == "bf16-mixed" and not half
     with mode, tracker, torch.autocast("cpu", torch.bfloat16, enabled=autocast):

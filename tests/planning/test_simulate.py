@@ -73,3 +73,13 @@ def test_the_pack_is_the_plan_s() -> None:
     assert (item[:16_256] == twin[:16_256]).all() and (item[16_256:] != twin[16_256:]).mean() > 0.9
     job, shape, planned = made("trainer=a100_8", "training.pack_tokens=70000")
     assert [len(row.ids) for row, _ in chats(job, planned, shape.vocabulary)] == [32_512, 32_512, 70_000 - 65_024]
+
+
+def test_adapters_take_less_than_all_weights() -> None:
+    """Their gradients' activations: no copies of norms, and a narrow one for each matrix."""
+    shape = Shape(4, 256, 8, 2, 32, 896, 4096)
+    sizes = []
+    for tune in ("full", "lora"):
+        job, _, planned = made("trainer=deepspeed_zero2", "length.max_tokens=2048", f"model.tune={tune}")
+        sizes.append(activations(job, shape, 4, planned))
+    assert 0.5 * sizes[0] < sizes[1] < sizes[0]
