@@ -44,7 +44,7 @@ class TransformersBackend(TokenBackend):
         self.precision, self.accelerator = precision, accelerator
         self.autocast = precision == "bf16-mixed"
         self.shares = training_problem(self.causal, "packed") is None
-        half = self.autocast or self.network.dtype in (torch.bfloat16, torch.float16)
+        half = self.autocast or next(self.causal.parameters()).dtype in (torch.bfloat16, torch.float16)
         self.choice = packed_attention(gpu=self.device.type == "cuda", half=half)
         use_flash(self.choice)
         self._plain = self.causal.config._attn_implementation
