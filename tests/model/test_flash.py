@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -154,10 +155,23 @@ SIZE = sum(node.num_tokens for node in NODES)
 READ = np.cumsum([node.num_tokens for node in NODES])[3:] - 1
 
 
-def on_fake_gpu(heads: int) -> tuple[torch.Tensor, ...]:
-    return tuple(torch.empty(1, number, SIZE, 128, dtype=torch.bfloat16, device="cuda") for number in (heads, 8, 8))
+def grouped() -> tuple[torch.Tensor, ...]:
+    """Queries of 32 heads, keys and values of 8, as large as those of a 7–8B model."""
+    return tuple(torch.empty(1, heads, SIZE, 128, dtype=torch.bfloat16) for heads in (32, 8, 8))
 
 
+@pytest.fixture
+def gpu_branches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fake tensors take what a GPU's would: torch's build for processors cannot even index fake ones of a GPU."""
+    monkeypatch.setattr(attention, "_on_processor", lambda tensor: False)
+    monkeypatch.setattr(flash, "_on_cpu", flash._on_gpu)
+    monkeypatch.setattr(flash, "_back_on_cpu", flash._back_on_gpu)
+    flash._bounds.cache_clear()
+    yield
+    flash._bounds.cache_clear()
+
+
+@pytest.mark.usefixtures("gpu_branches")
 @pytest.mark.parametrize("read", [None, READ], ids=["all", "rows"])
 @pytest.mark.parametrize("way", [trie_attention, varlen_attention, cudnn_attention])
 def test_no_call_on_a_gpu_has_a_mask_and_grouped_heads(way: Any, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,23 +185,22 @@ def test_no_call_on_a_gpu_has_a_mask_and_grouped_heads(way: Any, read: Any, monk
 
     monkeypatch.setattr(attention, "scaled_dot_product_attention", pretended)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        way(reading(NODES, read), *on_fake_gpu(32), None, nodes=NODES, scaling=0.1)
+        way(reading(NODES, read), *grouped(), None, nodes=NODES, scaling=0.1)
     assert any(masks) == (way is trie_attention), "flash calls have none"
 
 
+@pytest.mark.usefixtures("gpu_branches")
 @pytest.mark.parametrize("read", [None, READ.tolist()], ids=["all", "rows"])
 def test_census_of_a_layer(read: list[int] | None) -> None:
     """A default family of an evaluation at 42k: as many calls as depths and one, forward and backward."""
     sizes = [node.num_tokens for node in NODES]
     parents = [node.ancestors[-1] if node.ancestors else -1 for node in NODES]
-    flash._bounds.cache_clear()
     with FakeTensorMode(), Census() as census:
-        query, key, value = (part[0].transpose(0, 1) for part in on_fake_gpu(32))
+        query, key, value = (part[0].transpose(0, 1) for part in grouped())
         if read is not None:
             query = query[: sum(stop - start for start, stop in trie_calls(NODES, read)[0])]
         output, sums = flash.merged(query, key, value, sizes, parents, read, 0.1)
         flash.merged_backward(output, query, key, value, output, sums, sizes, parents, read, 0.1)
-    flash._bounds.cache_clear()
     depth = max(len(node.ancestors) for node in NODES)
     assert depth == 3
     assert Counter(name for name, *_ in census.calls) == {
