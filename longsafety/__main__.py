@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import hydra
 
 from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
+from longsafety.configuration.listing import listing
 from longsafety.configuration.settle import settle
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
@@ -44,6 +45,9 @@ def main() -> None:
         if flags is None:
             sys.argv = [sys.argv[0], *for_hydra(sys.argv[1:])]
             _show()
+            return
+        if "stages=[list]" in typed:
+            print("\n".join(listing()))
             return
         jobs = compose_jobs(typed, flags.config_dir, multirun=flags.multirun)
         sys.exit(launch(settle(jobs, _note), command=["longsafety", *sys.argv[1:]]))

@@ -158,7 +158,8 @@ class Reader:
             return Choice(key, [override], [value])
         values = self._values(shown, override)
         options = [f"{start}={item}" for item in values]
-        return Choice(key, options, [_unquoted(item) for item in values])
+        shown_values = [item.replace("'", "") if item.startswith("[") else _unquoted(item) for item in values]
+        return Choice(key, options, shown_values)
 
     def _values(self, shown: str, override: str) -> list[str]:
         """The values of a sweep."""

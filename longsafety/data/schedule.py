@@ -107,7 +107,11 @@ class Schedule:
             else:
                 shuffled = list(groups)
                 draw.shuffle(shuffled)
-                order += _whole_families(shuffled, training.batch_size, len(order))
+                if training.order == "rising":
+                    shuffled.sort(key=lambda group: max(lengths[index] for index in group))
+                    order += [index for group in shuffled for index in group]
+                else:
+                    order += _whole_families(shuffled, training.batch_size, len(order))
         steps_members = _chunks(order + left, training.batch_size)
         weights = [_weights(members, num_answers, training.loss_reduction) for members in steps_members]
         if training.packing != "packed":

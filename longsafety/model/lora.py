@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety import settings
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def add_lora(network: PreTrainedModel, lora: settings.Lora, seed: int) -> PeftModel:
+def add_lora(network: PreTrainedModel, lora: settings.Lora, seed: int, start: Path | None = None) -> PeftModel:
     """``network`` with low-rank adapters (their A random from ``seed``, their B zero), the only trainable weights.
+
+    ``start``: a folder of adapters of the same shape, to begin with instead.
 
     Targets are peft's: ``all-linear``, a regular expression that matches whole names, or a list of last names.
     Raises ConfigError for a target that matches no linear layer.
@@ -28,6 +31,8 @@ def add_lora(network: PreTrainedModel, lora: settings.Lora, seed: int) -> PeftMo
     problem = _target_problem(lora.targets, linear)
     if problem:
         raise ConfigError([problem])
+    if start is not None:
+        return PeftModel.from_pretrained(network, str(start), is_trainable=True)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,

@@ -14,13 +14,14 @@ from longsafety import settings
 from longsafety.errors import DataError, first_line
 from longsafety.model import tiny
 from longsafety.model.source import read_json, source_folder
-from longsafety.samples.template import dated
+from longsafety.samples.template import dated, switched
 
 
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
     """The model's fast tokenizer, with a chat template and a pad token (the end token where it has none).
 
-    A template that writes the date of today is told one fixed date (:func:`longsafety.samples.template.dated`).
+    A template that writes the date of today is told one fixed date (:func:`longsafety.samples.template.dated`), and
+    whether to think, where ``model.thinking`` says so.
     """
     folder = tiny.tokenizer_folder(cache) if model.source == "tiny" else source_folder(model, cache, weights=False)
     check_architecture(folder)
@@ -41,9 +42,13 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
         if tokenizer.eos_token is None:
             raise DataError(f"{folder}: its tokenizer has no end token; name an eos_token in tokenizer_config.json")
         tokenizer.pad_token = tokenizer.eos_token
+
+    def told(template: str) -> str:
+        return switched(dated(template), model.thinking)
+
     template = tokenizer.chat_template
     tokenizer.chat_template = (
-        dated(template) if isinstance(template, str) else {name: dated(text) for name, text in template.items()}
+        told(template) if isinstance(template, str) else {name: told(text) for name, text in template.items()}
     )
     return tokenizer
 

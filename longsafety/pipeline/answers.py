@@ -49,6 +49,8 @@ def answers(run: Run) -> Path:
             "seconds": time.perf_counter() - began,
             "counts": found.counts,
             "chat_template": template_hash(tokenizer(run)),
+            "thinking": settings.model.thinking,
+            "options_after": bench_encoder(run).template.options_after,
             **backend.facts(),
         }
         write_json(folder / FACTS, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,13 +15,18 @@ from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.model.kernels import missing_packages
 from longsafety.model.shape import shape_of
+from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
+from longsafety.pipeline.clean import clean
+from longsafety.pipeline.joined import join
+from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, table
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
+from longsafety.pipeline.status import status
 from longsafety.pipeline.workers import Workers, can_fork
 from longsafety.planning.tables import plan_tables, simulated_table
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
-from longsafety.settings import Settings
+from longsafety.settings import Gate, Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
 from longsafety.tracking.uri import tracking_uri
@@ -35,11 +41,20 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     first = jobs[0]
     if first.stages == ["plan"]:
         return _show_plans(jobs)
+    if first.stages == ["status"]:
+        return _show_status(jobs)
+    if first.stages == ["clean"]:
+        print("\n".join(clean(Path(first.paths.outputs), remove=first.clean.remove)))
+        return 0
+    if first.report.runs:
+        with Workers(fork=False) as workers:
+            return _compare(first, join(first, command), workers)
     if first.writes_seeds:
         return _write_seeds(jobs)
     if not first_rank():
         with Workers(fork=False) as workers:
-            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in jobs) if code), 0)
+            every = [*_earlier(jobs), *jobs]
+            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in every) if code), 0)
     writable(Path(first.paths.outputs))
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
         check_tracker(first.tracking, Path(first.paths.outputs))
@@ -48,18 +63,40 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if problems := [problem for run in runs if not run.done and (problem := _export_problem(run))]:
         raise ConfigError(problems)
     sweep = _freeze_sweep(runs, command)
+    earlier = [Run.freeze(settings) for settings in _earlier(jobs)]
     with Workers(fork=all(can_fork(run.settings) for run in runs)) as workers:
-        return _execute(runs, sweep, workers) or _show(runs, sweep, workers)
+        return _execute([*earlier, *runs], sweep, workers) or _show(runs, sweep, workers)
+
+
+def _earlier(jobs: Sequence[Settings]) -> list[Settings]:
+    """The trainings that jobs tune further: each is a run of its own, because a process trains once."""
+    found: dict[str, Settings] = {}
+    for settings in jobs:
+        if len(settings.phases) > 1 and settings.trains and settings.reuse.weights is None:
+            first = settings.phases[0].model_copy(update={"stages": ["build", "train"], "varied": {}})
+            label = f"{settings.data_mix.name} before it is tuned further"
+            found.setdefault(addresses(first).weights, first.model_copy(update={"label": label}))
+    return list(found.values())
 
 
 def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
-    """Executes the runs that are not finished, up to the first that fails. Returns its exit status, or 0."""
+    """Executes the runs that are not finished. Returns the exit status of the first that fails, or 0; with
+    ``fail_fast`` it is the last."""
+    failed: list[tuple[str, int]] = []
+    ahead = [run for run in runs if not _finished(run) and not run.settings.rescores]
+    if len(ahead) > 1 and any(run.settings.trains for run in ahead):
+        print(f"preparing {len(ahead)} runs", flush=True)
+        code = workers.run("prepare", *(run.folder for run in ahead))
+        if code and (code != 2 or ahead[0].settings.fail_fast):
+            return code
     for number, run in enumerate(runs, 1):
         if _finished(run):
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {title(run.settings)}", flush=True)
         code = workers.run("run", run.folder, sweep)
-        if code:
+        if code and not run.settings.fail_fast and code != 130:
+            failed.append((title(run.settings), code))
+        elif code:
             done = sum(item.done for item in runs)
             print(
                 f"longsafety: run {number} of {len(runs)} ({title(run.settings)}) failed; {done} finished runs are "
@@ -67,7 +104,10 @@ def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
                 file=sys.stderr,
             )
             return code
-    return 0
+    if failed:
+        names = "; ".join(name for name, _ in failed)
+        print(f"longsafety: {len(failed)} of {len(runs)} runs failed, the others are kept: {names}", file=sys.stderr)
+    return failed[0][1] if failed else 0
 
 
 def title(settings: Settings) -> str:
@@ -149,12 +189,32 @@ def _compare(first: Settings, folder: Path, workers: Workers) -> int:
             return code
         done.touch()
     print((folder / TABLE).read_text("utf-8"))
+    scores = rows(folder / "comparison.csv", first.evaluation.scorers)
+    if first.report.table is not None:
+        print(f"{table(scores, first.report.table)}\n")
     print(f"scores   {folder / 'comparison.csv'}")
-    if "report" not in first.stages:
+    if "report" in first.stages:
+        print(f"report   {folder / 'report.html'}")
+        if first.tracking.enabled:
+            print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
+    return _gated(first, folder, scores)
+
+
+def _gated(first: Settings, folder: Path, scores: Sequence[Row]) -> int:
+    if first.gate == Gate():
         return 0
-    print(f"report   {folder / 'report.html'}")
-    if first.tracking.enabled:
-        print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
+    baselines = json.loads((folder / "comparison.json").read_text("utf-8"))["baselines"]
+    problem = gate_problem(scores, first.gate, baselines)
+    print(f"gate     {'not passed' if problem else 'passed'}" + (f"; {problem}" if problem else ""))
+    return FAILED_GATE if problem else 0
+
+
+def _show_status(jobs: Sequence[Settings]) -> int:
+    found = status(jobs)
+    width = max(len(name) for name, _ in found)
+    print("\n".join(f"{name:<{width}}  {state}" for name, state in found))
+    done = sum(state == "done" for _, state in found)
+    print(f"{done} of {len(found)} done")
     return 0
 
 

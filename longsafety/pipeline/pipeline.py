@@ -6,11 +6,16 @@ is imported when it has to run, so that what is kept loads no library.
 
 from __future__ import annotations
 
-from longsafety.pipeline.run import DONE, Run
+from longsafety.pipeline.run import DONE, Run, read_json, write_json
+
+PREPARED = "prepared.json"
+"""In a run's folder: stage → seconds, of what was made for it before the sweep's first training."""
 
 
 def execute(run: Run) -> None:
     """Makes what is missing of the run's stages. Raises ConfigError or DataError before anything is trained in vain."""
+    if (run.folder / PREPARED).is_file():
+        run.seconds.update(read_json(run.folder / PREPARED))
     if run.settings.rescores:
         score_recorded(run)
     else:
@@ -29,6 +34,17 @@ def execute(run: Run) -> None:
         if "export" in stages:
             export(run)
     (run.folder / DONE).touch()
+
+
+def prepare(run: Run) -> None:
+    """Makes what comes before the training. What cannot succeed is an error here, before another run has trained."""
+    stages = run.settings.stages
+    check(run)
+    if "build" in stages:
+        build(run)
+    if "evaluate" in stages:
+        choose_items(run)
+    write_json(run.folder / PREPARED, run.seconds)
 
 
 def check(run: Run) -> None:
@@ -59,8 +75,11 @@ def build(run: Run) -> None:
         show(run)
     elif run.settings.data_mix.sources and run.find("weights") is None:
         from longsafety.pipeline.mix import mix
+        from longsafety.pipeline.phases import phases
 
-        mix(run)
+        for phase in phases(run):
+            if phase.find("weights") is None:
+                mix(phase)
 
 
 def choose_items(run: Run) -> None:

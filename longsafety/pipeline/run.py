@@ -47,13 +47,8 @@ class Run:
 
         Raises DataError where the folder cannot be written.
         """
-        found = addresses(settings)
-        folder = (
-            Path(settings.paths.outputs)
-            / "runs"
-            / folder_name(settings.name)
-            / f"{folder_name(settings.label)}-{found.run}"
-        )
+        made = cls.place(settings)
+        folder, found = made.folder, made.addresses
         writable(folder)
         text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
         command = f"# Frozen. Execute it with: python -m longsafety.pipeline.worker run {folder}\n"
@@ -66,7 +61,14 @@ class Run:
             partial = folder / f"{name}.{mine}"
             partial.write_text(content, "utf-8")
             partial.replace(folder / name)
-        return cls(folder, settings, found)
+        return made
+
+    @classmethod
+    def place(cls, settings: Settings) -> Run:
+        """The run where :meth:`freeze` writes it; writes nothing."""
+        found = addresses(settings)
+        name = f"{folder_name(settings.label)}-{found.run}"
+        return cls(Path(settings.paths.outputs) / "runs" / folder_name(settings.name) / name, settings, found)
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -110,7 +112,7 @@ class Run:
 
     def find(self, stage: str) -> Path | None:
         """The folder of a stage that is complete; None where there is none."""
-        if stage == "weights" and self.settings.reuse.weights is not None:
+        if stage == "weights" and self.settings.reuse.weights is not None and len(self.settings.phases) == 1:
             return adopted(self.settings)
         folder = self.store.folder(stage, self.address(stage))
         return folder if self.address(stage) and folder.is_dir() else None

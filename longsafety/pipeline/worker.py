@@ -1,6 +1,7 @@
 """The process that executes one frozen file: a run, a sweep's comparison, or a share of the questions.
 
 python -m longsafety.pipeline.worker run <folder with settings.yaml> [<folder with sweep.yaml>]
+python -m longsafety.pipeline.worker prepare <folder with settings.yaml> …
 python -m longsafety.pipeline.worker compare <folder with sweep.yaml>
 python -m longsafety.pipeline.worker ask <folder with settings.yaml> <folder with a share> <parent process>
 python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses> <parent process>
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from longsafety.environment import quiet
-from longsafety.errors import LongSafetyError
-from longsafety.pipeline.pipeline import execute
+from longsafety.errors import ConfigError, LongSafetyError
+from longsafety.pipeline.pipeline import execute, prepare
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.status import noted
 from longsafety.pipeline.workers import serve
 from longsafety.ranks import end_with_parent, first_rank
 
@@ -32,11 +35,26 @@ def run(folder: Path, sweep: Path | None = None) -> None:
 
             join(found)
         return
-    execute(found)
+    with noted(folder):
+        execute(found)
     if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
         from longsafety.pipeline.compare import track
 
         track(folder, sweep)
+
+
+def prepare_all(folders: Sequence[Path]) -> None:
+    """Makes what comes before the trainings of a sweep. Raises ConfigError with everything that cannot succeed."""
+    problems: dict[str, None] = {}
+    for folder in folders:
+        found = Run.load(folder)
+        try:
+            prepare(found)
+        except LongSafetyError as error:
+            lines = error.problems if isinstance(error, ConfigError) else [str(error)]
+            problems |= dict.fromkeys(f"{line} ({found.settings.label})" for line in lines)
+    if problems:
+        raise ConfigError(list(problems))
 
 
 def compare(folder: Path) -> None:
@@ -65,6 +83,8 @@ def main(arguments: list[str]) -> int:
     try:
         if what == "run":
             run(Path(folder), *map(Path, rest))
+        elif what == "prepare":
+            prepare_all([Path(folder), *map(Path, rest)])
         elif what == "compare":
             compare(Path(folder))
         else:

@@ -52,9 +52,16 @@ class Plan:
     checkpoint_every_steps: int
     evaluation: EvaluationCost
     evaluation_hours: dict[str, float | None]
-    """GPU → hours of evaluation, in ``evaluation.processes``. Reply tokens count as prompt tokens, although they are
+    """GPU → hours of evaluation (wall time), in ``evaluation.processes``. Reply tokens count as prompt tokens, although they are
     slower."""
+    asking: int
+    """Processes, each with a GPU, that evaluate."""
     unknowns: tuple[str, ...]
+    gpu: str
+    price_per_hour: float
+    """Of one GPU of this kind."""
+    served: float
+    """What the server that answers charges."""
     fix: str | None
     """Overrides that make it fit; ``None`` if it fits, or if none were found."""
 
@@ -100,11 +107,14 @@ def _plan(settings: Settings) -> Plan:
     pack = shared.budget
     evaluation = evaluation_cost(settings)
     unknowns += evaluation.unknowns
+    processes = settings.evaluation.processes
+    asking = devices // trainer.num_nodes if processes == "auto" else processes
     common: dict[str, Any] = {
         "label": settings.label or settings.data_mix.name, "length": str(length.bench_lengths), "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
         "pack_tokens": pack, "sharing": shared, "evaluation": evaluation, "fix": None,
-        "checkpoint_every_steps": training.checkpoint_every_steps,
+        "checkpoint_every_steps": training.checkpoint_every_steps, "asking": asking, "gpu": trainer.gpu,
+        "price_per_hour": trainer.price_per_hour, "served": _served(settings, evaluation),
         "available": available_memory(settings),
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
@@ -123,8 +133,6 @@ def _plan(settings: Settings) -> Plan:
     here = (
         0 if settings.evaluation.backend == "openai" else evaluation.computed + evaluation.suites + evaluation.replies
     )
-    processes = settings.evaluation.processes
-    asking = devices // trainer.num_nodes if processes == "auto" else processes
     work = here * (2 * shape.matrices + 2 * shape.layers * shape.query * length.bench_tokens)
     return Plan(
         **common,
@@ -137,6 +145,13 @@ def _plan(settings: Settings) -> Plan:
         evaluation_hours={gpu: work / (peak * UTILISATION * asking) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         unknowns=tuple(unknowns),
     )
+
+
+def _served(settings: Settings, cost: EvaluationCost) -> float:
+    server = settings.evaluation.server
+    if server is None or settings.evaluation.backend != "openai":
+        return 0.0
+    return (cost.sent * server.price.prompt + cost.replies * server.price.reply) / 1_000_000
 
 
 def _answer_tokens(language: str) -> float:

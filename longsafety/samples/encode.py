@@ -21,7 +21,7 @@ from longsafety.samples.control import ControlTokens
 from longsafety.samples.edges import without_edge
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
 from longsafety.samples.store import TokenStore
-from longsafety.samples.template import MARK, ChatTemplate
+from longsafety.samples.template import MARK, ChatTemplate, End
 
 _ANCHOR = "a"
 """Put before text that follows a seam: some tokenizers mark the beginning of a text, and must not mark a seam."""
@@ -80,22 +80,42 @@ class ChatEncoder:
         return _messages(render_context(context, self.store), question, history, goal)
 
     def prompt_text(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self,
+        context: Sequence[Segment],
+        question: str,
+        history: History = (),
+        goal: Goal = "after",
+        *,
+        end: End = "answer",
     ) -> str:
-        """The rendered prompt: chat template, history, context, question, generation prompt, an answer's header."""
-        return render_context(self._prompt(context, question, history, goal), self.store)
+        """The rendered prompt: chat template, history, context, question, generation prompt, and its end."""
+        return render_context(self._prompt(context, question, history, goal, end), self.store)
 
-    def prompt_ids(self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after") -> Ids:
+    def prompt_ids(
+        self,
+        context: Sequence[Segment],
+        question: str,
+        history: History = (),
+        goal: Goal = "after",
+        *,
+        end: End = "answer",
+    ) -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
-        return self.encode(self._prompt(context, question, history, goal))
+        return self.encode(self._prompt(context, question, history, goal, end))
 
     def prompt_length(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self,
+        context: Sequence[Segment],
+        question: str,
+        history: History = (),
+        goal: Goal = "after",
+        *,
+        end: End = "answer",
     ) -> int:
         """The number of ``prompt_ids``; its cost does not grow with the context."""
         return sum(
             len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
-            for piece in self._pieces(self._prompt(context, question, history, goal))
+            for piece in self._pieces(self._prompt(context, question, history, goal, end))
         )
 
     def answer_ids(self, question: str, answer: str) -> Ids:
@@ -178,36 +198,38 @@ class ChatEncoder:
                 return token
         return None
 
-    def _prompt(self, context: Sequence[Segment], question: str, history: History, goal: Goal) -> Sequence[Segment]:
+    def _prompt(
+        self, context: Sequence[Segment], question: str, history: History, goal: Goal, end: End
+    ) -> Sequence[Segment]:
         """The prompt's segments: the template's text before and after the context, which opens the first user turn."""
         parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
         edge, inside = without_edge(parts, self.store, from_end=goal == "before")
         around = None
         if inside and self.template.plain and all(map(self._kept, parts)):
-            around = self._around(edge, question, tuple(history), goal)
+            around = self._around(edge, question, tuple(history), goal, end)
         if around is None:
-            return [self._rendered(self.messages(parts, question, history, goal), question, history)]
+            return [self._rendered(self.messages(parts, question, history, goal), question, history, end)]
         return [around[0], *inside, around[1]]
 
     def _around_once(
-        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal
+        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal, end: End
     ) -> tuple[str, str] | None:
         """The prompt's text around the context; None where the template writes the context more than once.
 
         ``edge``: the white space at the context's outer end, which the template may trim.
         """
         marked = edge + MARK if goal == "after" else MARK + edge
-        text = self._rendered(_messages(marked, question, history, goal), question, history)
+        text = self._rendered(_messages(marked, question, history, goal), question, history, end)
         before, found, after = text.partition(MARK)
         if not found:
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
         return None if MARK in after else (before, after)
 
-    def _rendered(self, messages: list[dict[str, str]], question: str, history: History) -> str:
+    def _rendered(self, messages: list[dict[str, str]], question: str, history: History, end: End) -> str:
         self._check(question, *(text for turn in history for text in turn))
         if history:
             self.template.check_turns()
-        return self.template.render(messages, generate=True) + self.template.header
+        return self.template.render(messages, generate=True) + self.template.end(end)
 
     def _kept(self, part: Segment) -> bool:
         """Whether the template writes a part of a context as it is; of a document: all of it."""

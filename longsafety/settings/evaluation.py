@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from longsafety.settings.data import Read
+from longsafety.settings.data import Price, Read
 from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Section, expand_path
 from longsafety.vocabulary import CONTROLS, TWINS, Control, ScenarioName, TwinKind
 
@@ -41,6 +41,8 @@ class Endpoint(Section):
     """The environment variable that holds the key; ``None``: the server needs none."""
     budget_tokens: PositiveInt | None = None
     """Upper bound on a run's prompt and reply tokens; prompts beyond it are not sent."""
+    price: Price = Price()
+    """What it charges; ``stages=[plan]`` estimates the cost."""
     retries: Annotated[int, Field(ge=0)] = 3
     timeout_seconds: PositiveInt = 600
     concurrency: PositiveInt = 4
@@ -106,6 +108,9 @@ class Evaluation(Section):
     """Maximum reply tokens (``generate``)."""
     max_open_tokens: PositiveInt = 128
     """Maximum reply tokens (``open``)."""
+    max_thought_tokens: PositiveInt = 1024
+    """Maximum tokens of the thought before a reply, where the model thinks; one that is longer is *cut off in
+    thought*, which is no reply."""
     open_prompts: Literal["one", "both"] = "one"
     """``both``: the question is placed before the context and after it; the strict metrics need both to be right."""
     judge: Judge | None = None

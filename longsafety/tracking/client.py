@@ -72,7 +72,9 @@ def experiment_id(client: MlflowClient, name: str, tracking: Tracking, outputs: 
     local = tracking_uri(tracking, outputs).startswith("sqlite:")
     # By default a local store would write artifacts to ./mlruns in the working directory.
     place = (outputs.absolute() / "mlartifacts" / name_part(name)).as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=place))
+    # Without it the UI takes the experiment for one of language-model applications, and shows no training runs.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
 def find_or_create_run(
@@ -98,12 +100,18 @@ def finish(client: MlflowClient, run_id: str, content: str, end: int | None = No
     client.set_terminated(run_id, "FINISHED", end)
 
 
-def log_values(client: MlflowClient, run: Run, *, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Logs in batches what the run does not have yet."""
+def log_values(
+    client: MlflowClient, run: Run, *, params: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
+) -> None:
+    """Logs in batches what the run does not have yet; metrics without a prefix stand at ``step``."""
     from mlflow.entities import Metric, Param
 
     now, held = int(time.time() * 1000), run.data.metrics
-    new = [Metric(name, value, now, 0) for name, value in metrics.items() if held.get(name) != value]
+    new = [
+        Metric(name, value, now, 0 if "/" in name else step)
+        for name, value in metrics.items()
+        if held.get(name) != value
+    ]
     named = [Param(name_part(name), str(value)[:MAX_PARAM]) for name, value in params.items() if value is not None]
     client.log_batch(run.info.run_id, params=[param for param in named if param.key not in run.data.params])
     for start in range(0, len(new), _BATCH):
