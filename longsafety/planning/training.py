@@ -52,8 +52,8 @@ class Plan:
     checkpoint_every_steps: int
     evaluation: EvaluationCost
     evaluation_hours: dict[str, float | None]
-    """GPU → hours of evaluation (wall time), in ``evaluation.processes``. Reply tokens count as prompt tokens, although they are
-    slower."""
+    """GPU → hours of evaluation (wall time), in ``evaluation.processes``. Reply tokens count as prompt tokens, although
+    they are slower."""
     asking: int
     """Processes, each with a GPU, that evaluate."""
     unknowns: tuple[str, ...]
