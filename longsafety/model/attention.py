@@ -294,7 +294,8 @@ def _ends(nodes: Sequence[Node]) -> torch.Tensor:
     for number, node in enumerate(nodes):
         for ancestor in node.ancestors:
             last[ancestor] = max(last[ancestor], stops[number])
-    return torch.repeat_interleave(torch.tensor(last), torch.tensor([node.num_tokens for node in nodes]))
+    sizes = torch.tensor([node.num_tokens for node in nodes])
+    return torch.repeat_interleave(torch.tensor(last), sizes, output_size=stops[-1])
 
 
 def _one_kind(*tensors: torch.Tensor) -> list[torch.Tensor]:
