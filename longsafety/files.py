@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -34,17 +36,31 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty sibling folder to fill. It takes the place of ``folder``, which must be absent or empty."""
-    partial = _partial(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """An empty folder to fill, which becomes ``folder``; that must be absent or empty (:func:`is_empty`).
+
+    It is filled beside an absent folder and renamed. An existing one may be a mount, or the folder that a shell stands
+    in, and is kept: it is filled below it, and its entries are moved up at the end.
+    """
+    kept = folder.is_dir()
+    if kept and not is_empty(folder):
+        raise OSError(errno.ENOTEMPTY, "is not empty", str(folder))
+    partial = _partial(folder / folder.name if kept else folder)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     partial.mkdir()
     try:
         yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
+        if not kept:
+            partial.rename(folder)
+            return
+        for entry in list(partial.iterdir()):
+            entry.rename(folder / entry.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder has nothing in it but what a new file system has, and what a killed process began."""
+    return all(entry.name == "lost+found" or _PARTIAL.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
@@ -144,6 +160,9 @@ def files_hash(files: Iterable[Path], root: Path) -> str:
     for file in files:
         digest.update(f"{relative_name(file, root)}\0{file_hash(file)}\n".encode())
     return digest.hexdigest()
+
+
+_PARTIAL = re.compile(r"\.[0-9a-f]{12}\.\d+\.partial")
 
 
 def _partial(path: Path) -> Path:

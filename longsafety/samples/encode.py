@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from longsafety.samples.edges import without_edge
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
 from longsafety.samples.store import TokenStore
 from longsafety.samples.template import MARK, ChatTemplate, End
+from longsafety.samples.thoughts import part_thoughts
 
 _ANCHOR = "a"
 """Put before text that follows a seam: some tokenizers mark the beginning of a text, and must not mark a seam."""
@@ -49,7 +50,9 @@ class ChatEncoder:
     control token of the model: it would pass for another's turn.
     """
 
-    def __init__(self, tokenizer: Any, store: TokenStore) -> None:
+    def __init__(self, tokenizer: Any, store: TokenStore, *, thoughts: Literal["mask", "keep"] = "mask") -> None:
+        """``thoughts``: whether a thought before a trained answer is supervised with it."""
+        self.thoughts = thoughts
         self.tokenizer = tokenizer
         self.store = store
         self.control = ControlTokens(tokenizer)
@@ -66,7 +69,7 @@ class ChatEncoder:
         self._documents_kept: dict[int, bool] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ChatEncoder, (self.tokenizer, self.store)
+        return partial(ChatEncoder, thoughts=self.thoughts), (self.tokenizer, self.store)
 
     def answer_text(self, question: str, answer: str) -> str:
         """The assistant's turn as the chat template renders it, with its end-of-turn token."""
@@ -132,10 +135,34 @@ class ChatEncoder:
         return self.literal_ids(self.template.lead + text)
 
     def sample_ids(self, sample: Sample) -> tuple[Ids, int]:
-        """Token ids of a sample's prompt and answer, and the number of answer tokens at the end."""
-        prompt = self.prompt_ids(*sample.prompt())
-        reply = self.answer_ids(sample.question, sample.answer)
-        return np.concatenate([prompt, reply]), len(reply)
+        """Token ids of a sample's prompt and answer, and the number of supervised tokens at the end.
+
+        A thought stands where the model writes one, and is supervised where the encoder keeps thoughts. An empty one
+        is left to the template; so is any, where the model is told not to think.
+        """
+        reply, supervised, thinks = self._supervised(sample)
+        prompt = self.prompt_ids(*sample.prompt(), end="thought" if thinks else "answer")
+        return np.concatenate([prompt, reply]), supervised
+
+    def num_supervised(self, sample: Sample) -> int:
+        """The number of a sample's supervised tokens."""
+        return self._supervised(sample)[1]
+
+    def _supervised(self, sample: Sample) -> tuple[Ids, int, bool]:
+        """The assistant's turn, its supervised tokens at the end, and whether it begins with a thought."""
+        said = part_thoughts(sample.answer)
+        answer = sample.answer if said.thoughts is None else said.reply
+        if not said.thoughts or self.template.thinking == "off":
+            ids = self.answer_ids(sample.question, answer)
+            return ids, len(ids), False
+        self._check(said.thoughts)
+        opening, closing = self.template.thought_marks
+        before = f"{opening}{said.thoughts}{closing}"
+        whole = before + self.answer_text(sample.question, answer)
+        coded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        ids = np.asarray(coded["input_ids"], dtype=np.int64)
+        told = sum(end > len(before) for _, end in coded["offset_mapping"])
+        return ids, len(ids) if self.thoughts == "keep" else told, True
 
     def literal_ids(self, text: str) -> Ids:
         """Token ids of a text by itself, without special tokens."""

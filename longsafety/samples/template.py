@@ -22,8 +22,9 @@ TODAY = datetime(2024, 7, 26)
 """The date that every template is told, so that two days give the same prompts. Llama 3's templates fall back on it."""
 _DIRECTIVES, _NUMBERS = "aAbBcdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ", "deHIjklmMSUVWy"
 
-End = Literal["answer", "reply", "options"]
-"""How a prompt ends: where a trained answer begins; where a reply is generated; where options are scored."""
+End = Literal["answer", "thought", "reply", "options"]
+"""How a prompt ends: where a trained answer begins; where its thought does; where a reply is generated; where options
+are scored."""
 Message = Mapping[str, str]
 _ASKED: list[Message] = [{"role": "user", "content": "What?"}]
 
@@ -130,6 +131,8 @@ class ChatTemplate:
         Raises DataError: the model is told to think, and the template has no place for a thought.
         """
         closing = self._closing
+        if kind == "thought":
+            return ""
         if self.thinking == "on" and kind == "reply":
             if closing is None and not self._may_think:
                 raise DataError(
@@ -139,6 +142,18 @@ class ChatTemplate:
         if closing is not None and (kind == "options" or (kind == "reply" and self.thinking == "off")):
             return closing
         return self.header
+
+    @property
+    def thought_marks(self) -> tuple[str, str]:
+        """What opens a thought after the generation prompt, and what closes it before the answer."""
+        empty = closing_of(self.header.rstrip()) is None and part_thoughts(f"{self.header}.").thoughts == ""
+        if empty:
+            end = next(at for at in range(1, len(self.header)) if closing_of(self.header[:at]))
+            closing = self.header[end:].lstrip("\n")
+            return f"{self.header[:end]}\n", f"\n{closing}"
+        if "final<|message|>" in self.header:
+            return "<|channel|>analysis<|message|>", f"<|end|><|start|>assistant{self.header}"
+        return "<think>\n", "\n</think>\n\n"
 
     def thinks(self) -> bool:
         """Whether replies begin with a thought, as far as the template tells."""

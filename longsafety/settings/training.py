@@ -85,6 +85,9 @@ class Training(Section):
     loss_reduction: Literal["sample", "token", "sqrt"] = "sample"
     """``sample``: each sample has the same weight (LongAlign); ``token``: each answer token has the same weight;
     ``sqrt``: a sample's weight is the square root of its number of answer tokens."""
+    thoughts: Literal["mask", "keep"] = "mask"
+    """Thoughts before the answers of chats (``<think>…</think>``): read and not learned, or learned too. Empty ones are
+    never learned, and those of earlier turns are left out."""
     over_length: Literal["error", "drop", "trim_context"] = "error"
     """What to do with a sample longer than the training length: raise an error that names it, drop it (counted), or
     shorten its context. Questions, needles and answers are never cut."""
