@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -13,6 +14,7 @@ from longsafety.configuration.listing import listing
 from longsafety.configuration.settle import settle
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
+from longsafety.machine import problem
 from longsafety.pipeline.launch import launch
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
@@ -53,8 +55,13 @@ def main() -> None:
         sys.exit(launch(settle(jobs, _note), command=["longsafety", *sys.argv[1:]]))
     except LongSafetyError as error:
         sys.exit(_failed(str(error)))
+    except (OSError, MemoryError) as error:
+        line = problem(error, Path())
+        if line is None:
+            raise
+        sys.exit(_failed(line))
     except KeyboardInterrupt:
-        sys.exit(_failed("stopped; the same command continues where it was", code=130))
+        sys.exit(_failed("stopped; what is complete is kept, and the same command goes on from there", code=130))
 
 
 def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:

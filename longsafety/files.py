@@ -8,13 +8,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors import SafetensorError
 
 from longsafety.errors import DataError
+from longsafety.locks import locked
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with locked(folder.with_name(f".{folder.name}.lock"), str(folder)):
             if not folder.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)  # left by a killed process: we hold its lock
                 partial.mkdir()
@@ -152,6 +152,22 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def kept_hash(path: Path, kept: Path) -> str:
+    """Like :func:`file_hash`, kept in the folder ``kept`` for as long as the file is as it was: no program can change a
+    file and leave its inode, size and both times as they were."""
+    about = path.resolve().stat()
+    state = [str(path.resolve()), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+    file = kept / hashlib.sha256(repr(state).encode()).hexdigest()
+    try:
+        return file.read_text("ascii")
+    except OSError:
+        found = file_hash(path)
+        with suppress(OSError):  # a cache that cannot be written keeps nothing
+            kept.mkdir(parents=True, exist_ok=True)
+            write_text(file, found)
+        return found
 
 
 def files_hash(files: Iterable[Path], root: Path) -> str:

@@ -32,6 +32,7 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
             settled.append(settings)
     if problems:
         raise ConfigError(list(problems))
+    _refuse_twice(settled)
     settled = [_trained_on(_limited(settings)) for settings in _without_repeats(settled)]
     settled, lines = _without_unfit_tasks(settled)
     left = dict.fromkeys(line for settings in settled for line in combination_problems(settings)) if lines else {}
@@ -60,6 +61,21 @@ def _check_compared(settled: Sequence[Settings], note: Callable[[str], None]) ->
                 f"contrasts: {' against '.join(pair)} is left out, because this command has no arm "
                 f"{' and no arm '.join(missing)}; its arms are {', '.join(arms)}"
             )
+
+
+def _refuse_twice(settled: Sequence[Settings]) -> None:
+    """Refuses a sweep that names one value twice, in whatever spelling: its runs would be one."""
+    first: dict[str, Settings] = {}
+    twice: dict[str, None] = {}
+    for settings in settled:
+        same = first.setdefault(settings.model_dump_json(exclude={"varied", "label"}), settings)
+        if same is not settings:
+            pairs = ((key, same.varied.get(key), value) for key, value in settings.varied.items())
+            spelled = [f"{key} = {one} and {other}" for key, one, other in pairs if one != other]
+            names = spelled or [f"{key} = {value}" for key, value in settings.varied.items()]
+            twice[f"{', '.join(names)}: twice in this sweep; give each value once"] = None
+    if twice:
+        raise ConfigError(list(twice))
 
 
 def _without_repeats(settled: Sequence[Settings]) -> list[Settings]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from longsafety import settings
 from longsafety.errors import ConfigError
+from longsafety.ranks import first_rank
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -44,7 +45,24 @@ def add_lora(network: PreTrainedModel, lora: settings.Lora, seed: int, start: Pa
         torch.manual_seed(seed)
         adapted = get_peft_model(network, config)
     assert isinstance(adapted, PeftModel)
+    if first_rank() and (untuned := _untuned_experts(base)):
+        print(f"  model.lora: {untuned}", flush=True)
     return adapted
+
+
+def _untuned_experts(network: Any) -> str:
+    """Says that a mixture's experts are not tuned: transformers keeps all of a layer in one parameter, no linear layer.
+
+    Attention and what else is linear has adapters as ever.
+    """
+    experts = [item for name, item in network.named_parameters() if "expert" in name and item.dim() == 3]
+    if not experts:
+        return ""
+    share = sum(item.numel() for item in experts) / sum(item.numel() for item in network.parameters())
+    return (
+        f"the experts ({share:.0%} of the weights) are no linear layers and are not tuned; adapters are on the other "
+        "layers. To tune experts too, set model.tune=full"
+    )
 
 
 def _target_problem(targets: str | list[str], linear: list[str]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError, first_line
-from longsafety.files import file_hash, user_path
+from longsafety.files import file_hash, kept_hash, user_path
 from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 from longsafety.model import smollm2, tiny
 
@@ -36,7 +36,7 @@ def identity(model: settings.Model, cache: Path) -> str:
     if folder is None:
         return f"{model.source}@{_commit(model)}"
     _check_complete(folder)
-    return f"folder:{_folder_digest(folder)}"
+    return f"folder:{_folder_digest(folder, cache)}"
 
 
 def source_folder(model: settings.Model, cache: Path, *, weights: bool) -> Path:
@@ -115,14 +115,14 @@ def _missing(folder: Path, *, weights: bool) -> list[str]:
     return missing
 
 
-def _folder_digest(folder: Path) -> str:
-    """Hash of names and contents; of weights, which may be large, the size and the time of the last change."""
-    entries: list[tuple[str, str | int, str | int]] = []
+def _folder_digest(folder: Path, cache: Path) -> str:
+    """Hash of names and contents; that of weights, which may be large, is kept in the cache."""
+    entries: list[tuple[str, str]] = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and any(path.match(pattern) for pattern in WEIGHTS):
-            entries.append((path.name, path.stat().st_size, path.stat().st_mtime_ns))
+            entries.append((path.name, kept_hash(path, cache / "hashes")))
         elif path.is_file() and any(path.match(pattern) for pattern in CONTENT):
-            entries.append((path.name, path.stat().st_size, file_hash(path)))
+            entries.append((path.name, file_hash(path)))
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 

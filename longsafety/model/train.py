@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning as L
 
+from longsafety import interrupts
 from longsafety.data.fit import Fitted
 from longsafety.data.module import MixModule
 from longsafety.data.schedule import Schedule
@@ -114,13 +115,12 @@ def train(
     base_folder(settings.model, Path(settings.paths.cache), seed=BASE_SEED, rope=settings.length.rope)
     pack_tokens = schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens
     reuse = pack_tokens <= _SHORT_PACK and settings.model.gradient_checkpointing == "none"
-    with whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):
+    with interrupts.held(), whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):
         trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
         if checkpoints.stopped == signal.SIGUSR1 and trainer.is_global_zero:
             requeue()
-        raise KeyboardInterrupt
-    if trainer.interrupted:
+        interrupts.raise_received()  # a signal in the last step interrupts what follows the training
         raise KeyboardInterrupt
     if not trainer.is_global_zero:
         return {}

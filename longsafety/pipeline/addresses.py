@@ -19,7 +19,7 @@ from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.source import identity
-from longsafety.pipeline.reuse import adopted
+from longsafety.pipeline.reuse import HARMLESS, adopted
 from longsafety.scenarios.items import items_fingerprint
 from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
 from longsafety.scenarios.seeds.shipped import SHIPPED
@@ -30,7 +30,21 @@ from longsafety.stages import address
 
 SHOWS = ("reporting", "tracking", "planning")
 """Packages that decide what is shown, and no result."""
-MACHINERY = ("settings", "configuration", "errors", "environment", "code", "stages", "files", "hub", "ranks")
+MACHINERY = (
+    "settings",
+    "configuration",
+    "errors",
+    "environment",
+    "code",
+    "stages",
+    "files",
+    "hub",
+    "ranks",
+    "interrupts",
+    "launched",
+    "locks",
+    "machine",
+)
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
     "seeds",
@@ -56,6 +70,7 @@ RUNNERS = (
     "results",
     "status",
     "reuse",
+    "unfinished",
     "addresses",
     "phases",
     "pipeline",
@@ -66,6 +81,7 @@ RUNNERS = (
     "export",
     "compare",
     "launch",
+    "ended",
     "worker",
     "workers",
 )
@@ -249,11 +265,11 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     return address(
         sources,
         settings.data_mix.model_dump(exclude={"name", "seed_offset", "epoch_factor"}),
-        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source"}),
+        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source", *HARMLESS["model"]}),
         identity(settings.model, Path(settings.paths.cache)),
-        settings.training.model_dump(),
+        settings.training.model_dump(exclude=HARMLESS["training"]),
         settings.length.rope.model_dump(),
-        settings.trainer.model_dump(exclude={"name", "gpu", "price_per_hour", "assumed"}),
+        settings.trainer.model_dump(exclude={"name", "gpu", "price_per_hour", "assumed", *HARMLESS["trainer"]}),
         settings.training_seed,
         settings.scenario.seed,
         curve,

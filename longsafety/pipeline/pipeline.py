@@ -6,7 +6,7 @@ is imported when it has to run, so that what is kept loads no library.
 
 from __future__ import annotations
 
-from longsafety.pipeline.run import DONE, Run, read_json, write_json
+from longsafety.pipeline.run import Run, read_json, write_json
 
 PREPARED = "prepared.json"
 """In a run's folder: stage → seconds, of what was made for it before the sweep's first training."""
@@ -33,7 +33,7 @@ def execute(run: Run) -> None:
             score(run)
         if "export" in stages:
             export(run)
-    (run.folder / DONE).touch()
+    run.finish()
 
 
 def prepare(run: Run) -> None:
@@ -48,11 +48,25 @@ def prepare(run: Run) -> None:
 
 
 def check(run: Run) -> None:
-    """What this machine cannot train with is an error before anything is built."""
+    """What model and machine cannot do is an error before anything is built."""
+    if {"train", "evaluate"} & {*run.settings.stages} and not run.settings.rescores:
+        check_model(run)
     if run.settings.trains and run.find("weights") is None:
         from longsafety.model.kernels import chosen_attention
 
         chosen_attention(run.settings)
+
+
+def check_model(run: Run) -> None:
+    """Of the model that is trained or asked here, where there is work for it."""
+    asks = run.settings.evaluation.backend != "openai" and run.find("answers") is None
+    if not asks and not (run.settings.trains and run.find("weights") is None):
+        return
+    from longsafety.model.tokenizer import check_fits
+
+    length = run.settings.length
+    longest = max(length.training_tokens if run.settings.trains else 0, length.bench_tokens if asks else 0)
+    check_fits(run.settings.model, run.cache, length.rope, longest)
 
 
 def build(run: Run) -> None:

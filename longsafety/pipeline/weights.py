@@ -13,13 +13,15 @@ from longsafety.data.tokens import TokenRows
 from longsafety.model.tokenizer import template_hash
 from longsafety.model.train import ROWS, encode, prepared, train
 from longsafety.model.trained import WEIGHTS
+from longsafety.pipeline.addresses import code
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix
 from longsafety.pipeline.phases import phases
 from longsafety.pipeline.reuse import ARM, arm
 from longsafety.pipeline.run import MIX, TEMPLATE, Run, read_json, write_json
 from longsafety.pipeline.seeds import COUNTS
-from longsafety.ranks import end_with_parent, together
+from longsafety.pipeline.unfinished import tell_unfinished
+from longsafety.ranks import Follower, together
 from longsafety.reporting.tables import lengths_table, mix_table
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def weights(run: Run) -> Path:
     start = _start(whole)
 
     def make(folder: Path) -> None:
+        tell_unfinished(run.settings, code("weights"), folder)
         drawn, curve = mix(run), _curve(run)
         Console().print(mix_table(drawn.rows))
         lost = encode(drawn.samples, encoder(run), run.settings, folder)
@@ -59,7 +62,7 @@ def _start(run: Run) -> Path | None:
 
 def join(run: Run) -> None:
     """What a rank other than the first does: it waits until the first has encoded the mix, then trains with it."""
-    end_with_parent()
+    first = Follower(run.folder)
     start, run = _start(run), phases(run)[-1]
     partial = run.store.partial("weights", run.addresses.weights)
     while run.find("weights") is None:
@@ -68,6 +71,7 @@ def join(run: Run) -> None:
             with together(partial):
                 train(run.settings, partial, pad_id=_pad_id(run), curve=curve, start=start and start / WEIGHTS)
             return
+        first.wait(f"the data of {partial}")
         time.sleep(0.5)
 
 

@@ -85,7 +85,7 @@ def arm_of(label: str) -> str:
 class Settings(Section):
     """One run: an arm at a length, resolved."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """The experiment's name: outputs and MLflow experiments are grouped by it."""
     question: str | None = None
     """What the experiment asks, in a sentence: the first line of its report."""
@@ -98,7 +98,7 @@ class Settings(Section):
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     """Pairs of arms, by label, whose difference is tested besides those from the baseline: ``[arm, against]``."""
     scale: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seeds the training: the order of samples, and the first weights of
     adapters. ``scenario.seed`` draws the data."""
     stages: list[Stage] = ["build", "train", "evaluate", "score", "report"]
@@ -149,7 +149,7 @@ class Settings(Section):
 
     @property
     def training_seed(self) -> int:
-        return self.seed + self.data_mix.seed_offset
+        return (self.seed + self.data_mix.seed_offset) % 2**32
 
     @property
     def writes_seeds(self) -> bool:

@@ -19,7 +19,6 @@ from longsafety.reporting.record import RunRecord
 from longsafety.reporting.sections import sections
 from longsafety.settings import Tracking
 from longsafety.tracking.client import (
-    CONTENT,
     experiment_id,
     find_or_create_run,
     finish,
@@ -28,6 +27,7 @@ from longsafety.tracking.client import (
     log_values,
     session,
 )
+from longsafety.tracking.sqlite import CONTENT
 from longsafety.tracking.values import chart_step, headline_metrics, inputs, params, run_metrics
 
 NOTE = "mlflow.note.content"

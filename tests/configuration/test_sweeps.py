@@ -48,7 +48,7 @@ def test_every_scenario_of_a_sweep_has_its_own_baseline() -> None:
 def test_an_untrained_arm_is_there_once_whatever_is_trained() -> None:
     runs = settled("data_mix=base,longsafety", "training.lr_peak=1e-3,2e-3", "scenario.leave_out=[],[QH,HarmfulNIAH]")
     assert len(runs) == 5 and labels(runs)[0] == "base"
-    assert labels(runs)[-1] == "longsafety training.lr_peak=2e-3 scenario.leave_out=[QH,HarmfulNIAH]"
+    assert labels(runs)[-1] == "longsafety training.lr_peak=0.002 scenario.leave_out=[QH,HarmfulNIAH]"
     assert baselines(runs, None) == dict.fromkeys(labels(runs), "base")
     trained = {name for name, count in runs[-1].scenario.tasks.items() if count.train}
     whole = {name for name, count in runs[1].scenario.tasks.items() if count.train}

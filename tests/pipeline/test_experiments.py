@@ -48,7 +48,7 @@ def test_every_experiment_runs_to_its_page(tmp_path: Path, place_at: Callable[[P
 
 def test_what_cannot_succeed_is_refused_before_the_first_training(place: Place) -> None:
     """The second length is longer than the documents of the benchmark."""
-    done = place.run("data_mix=longsafety", "length.max_tokens=256,1700", "scenario=query_harmful", "model.window=4096",
-                     "scenario.bench_fraction=0.05")  # fmt: skip
+    lengths = ["length.max_tokens=256,6000", "model.window=8192"]
+    done = place.run("data_mix=longsafety", "scenario=query_harmful", "scenario.bench_fraction=0.05", *lengths)
     assert done.returncode == 2 and "give a larger corpus" in done.stderr
     assert not place.stages("weights")
