@@ -16,7 +16,8 @@ from longsafety.files import file_hash, kept_hash, user_path
 from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 from longsafety.model import smollm2, tiny
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHTS = ("*.safetensors",)
+"""Pickles (``pytorch_model.bin``) are not read: loading one can run code."""
 CONTENT = ("*.json", "*.jinja", "*.txt", "*.model")
 """Configuration, tokenizer and chat template."""
 
@@ -107,11 +108,14 @@ def _missing(folder: Path, *, weights: bool) -> list[str]:
         missing.append("a tokenizer (tokenizer.json)")
     if weights:
         shards = {
-            shard for index in folder.glob("*.index.json") for shard in read_json(index).get("weight_map", {}).values()
+            shard
+            for index in folder.glob("*.safetensors.index.json")
+            for shard in read_json(index).get("weight_map", {}).values()
         }
         missing += sorted(shard for shard in shards if not has(shard))
         if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-            missing.append("weights (model.safetensors)")
+            pickles = ", not pickles, which can run code: save the model again with transformers"
+            missing.append(f"weights (model.safetensors{pickles if any(folder.glob('*.bin')) else ''})")
     return missing
 
 
