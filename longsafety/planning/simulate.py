@@ -10,6 +10,7 @@ blocks nor communication buffers are in it.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -91,6 +92,7 @@ def activations(settings: Settings, shape: Shape, layers: int, made: Plan, first
     batch = packed(chats(settings, made, shape.vocabulary), share=training.share_prefixes)
     if model.tune == "lora":
         network = add_lora(network, model.lora, 0)
+        network = network.to(torch.bfloat16) if half else network  # peft makes them in float32, the trainer casts them
     network.train()
     with mode:
         network.to_empty(device="cpu")
@@ -101,7 +103,7 @@ def activations(settings: Settings, shape: Shape, layers: int, made: Plan, first
     tracker = _Tracker()
     tracker.track_external(network)
     autocast = made.precision == "bf16-mixed" and not half
-    with mode, tracker, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with _collected(), mode, tracker, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         with _elsewhere() if settings.trainer.offload_activations else nullcontext():
             loss = supervised_loss(network, batch)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -129,6 +131,21 @@ def _network(shape: Shape, layers: int, kind: torch.dtype) -> Any:
             return LlamaForCausalLM(config)
     finally:
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def _collected() -> Iterator[None]:
+    """Python frees what hangs in circles at once, as if they were none: the tracker's own references make some, and in
+    a process with many objects what they hold would stay, and count."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()  # so that a collection looks at what is made from here on only
+    gc.set_threshold(100, 1, 1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 @contextmanager
