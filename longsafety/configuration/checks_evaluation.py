@@ -64,7 +64,7 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, key = settings.evaluation, "evaluation.server"
-    if evaluation.backend != "transformers" and evaluation.processes != 1:
+    if evaluation.backend != "transformers" and evaluation.processes not in (1, "auto"):
         yield (
             ("evaluation.processes", "evaluation.backend"),
             f"evaluation.processes = {evaluation.processes}: needs evaluation.backend = "

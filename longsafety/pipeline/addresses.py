@@ -88,7 +88,7 @@ RUNNERS = (
 )
 
 
-SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast"}
+SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast", "plan"}
 """Settings that no score depends on."""
 
 

@@ -18,6 +18,7 @@ from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
+from longsafety.model.shape import shape_of
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.clean import clean
@@ -27,7 +28,7 @@ from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, ta
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
 from longsafety.pipeline.status import status
 from longsafety.pipeline.workers import Workers, can_fork
-from longsafety.planning.tables import plan_tables
+from longsafety.planning.tables import plan_tables, simulated_table
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
 from longsafety.settings import Gate, Settings
@@ -282,7 +283,17 @@ def _write_seeds(jobs: Sequence[Settings]) -> int:
 
 def _show_plans(jobs: Sequence[Settings]) -> int:
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
-    for part in plan_tables([plan(settings) for settings in jobs]):
+    plans = [plan(settings) for settings in jobs]
+    for part in plan_tables(plans):
         console.print(part)
         console.print()
+    if jobs[0].plan.simulate:
+        from longsafety.planning.simulate import simulated_memory  # torch, which no other plan needs
+
+        simulated = [
+            (made, simulated_memory(settings, shape, made))
+            for settings, made in zip(jobs, plans, strict=True)
+            if made.memory is not None and (shape := shape_of(settings.model)) is not None
+        ]
+        console.print(simulated_table(simulated))
     return 0

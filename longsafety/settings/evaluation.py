@@ -146,7 +146,7 @@ class Evaluation(Section):
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What answers: the local model, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
     ``evaluation.server``."""
-    processes: PositiveInt | Literal["auto"] = 1
+    processes: PositiveInt | Literal["auto"] = "auto"
     """Processes that share the items (``backend=transformers``), each with its own GPU, or with its own copy of the
     model and a part of the CPU threads. ``auto``: one for each visible GPU; one on the CPU. The answers are the
     same."""

@@ -70,6 +70,13 @@ class Clean(Section):
     """Removes the kept stages that no run uses; otherwise they are only listed."""
 
 
+class Planning(Section):
+    """What ``stages=[plan]`` does besides its estimates from settings alone."""
+
+    simulate: bool = False
+    """Simulates a training step's memory: the step's own code on tensors without contents; takes a minute a job."""
+
+
 def arm_of(label: str) -> str:
     """What trainings that differ only in their seed have in common."""
     first, *words = label.split(" ")
@@ -124,6 +131,7 @@ class Settings(Section):
     fail_fast: bool = True
     """Whether a sweep ends at the first run that fails; ``False``: the others are made, and it is told at the end."""
     reuse: Reuse = Reuse()
+    plan: Planning = Planning()
 
     @property
     def trains(self) -> bool:
