@@ -66,7 +66,7 @@ def test_what_is_not_resumable_begins_afresh(tmp_path: Path) -> None:
         store.ensure("samples", "k", fail_after("half.txt"))
     folder, made = store.ensure("samples", "k", write("whole"))
     assert made
-    assert [path.name for path in folder.iterdir()] == ["result.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "result.txt"]
 
 
 def test_what_is_resumable_finds_what_it_had_written(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_resumable_finds_what_it_had_written(tmp_path: Path) -> None:
 
     folder, made = store.ensure("weights", "k", go_on, resumable=True)
     assert (seen, made) == (["half.txt"], True)
-    assert sorted(path.name for path in folder.iterdir()) == ["half.txt", "result.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "half.txt", "result.txt"]
     assert not folder.with_name("k.partial").exists()
 
 
