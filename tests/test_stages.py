@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import shutil
 import time
@@ -245,3 +246,17 @@ def test_a_file_that_grew_or_came_is_no_damage(tmp_path: Path) -> None:
     assert damage(folder) == ""
     (folder / MANIFEST).unlink()
     assert damage(folder) == "", "made by an earlier version"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o027, 0o640)])
+def test_files_that_a_library_wrote_for_their_owner_follow_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    def private(folder: Path) -> None:
+        write("x")(folder)
+        (folder / "result.txt").chmod(0o600)
+
+    before = os.umask(umask)
+    try:
+        folder, _ = Store(tmp_path).ensure("weights", "k", private)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {mode}
