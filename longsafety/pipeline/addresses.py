@@ -45,6 +45,7 @@ MACHINERY = (
     "launched",
     "locks",
     "machine",
+    "modes",
 )
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
