@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from rich.progress import Progress
 
+from longsafety.errors import DataError
 from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.asking.backend import Backend
 from longsafety.evaluation.asking.trials import trials_of
@@ -20,12 +22,16 @@ from longsafety.model.tokenizer import template_hash
 from longsafety.pipeline.asked import asked, fitting
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.network import check_template, network
-from longsafety.pipeline.run import FACTS, Run, write_json
+from longsafety.pipeline.run import FACTS, Run, failed_answers, write_json
 from longsafety.pipeline.samples import bench_encoder
 
 
 def answers(run: Run) -> Path:
-    """``answers.parquet``, a row an answer; and what is known of the evaluation."""
+    """``answers.parquet``, a row an answer; and what is known of the evaluation.
+
+    Answers of a server that failed are asked for again, also where the stage is complete; where they fail again, it
+    stays as it is.
+    """
 
     def make(folder: Path) -> None:
         settings, found = run.settings, asked(run)
@@ -33,7 +39,7 @@ def answers(run: Run) -> Path:
         began = time.perf_counter()
         with Progress(transient=True) as bar:
             task = bar.add_task(f"{settings.label}: evaluating", total=len(found.items))
-            collect_answers(
+            failed = collect_answers(
                 found.items,
                 backend,
                 bench_encoder(run),
@@ -49,11 +55,20 @@ def answers(run: Run) -> Path:
             "seconds": time.perf_counter() - began,
             "counts": found.counts,
             "chat_template": template_hash(tokenizer(run)),
+            "failed": failed,
             **backend.facts(),
         }
         write_json(folder / FACTS, facts)
 
-    return run.stage("answers", make, resumable=True)
+    folder = run.stage("answers", make, resumable=True)
+    if missing := failed_answers(run):
+        with FileLock(f"{folder}.lock"):
+            print(f"  asking again for {missing} answers that failed", flush=True)
+            try:
+                make(folder)
+            except DataError as error:
+                print(f"  they are still missing: {error}", flush=True)
+    return folder
 
 
 def ask_share(run: Run, folder: Path) -> None:

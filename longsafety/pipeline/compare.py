@@ -20,6 +20,7 @@ from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.reporting.facts import reuse_notes
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
+from longsafety.reporting.outcome_view import outcome_lines
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.report import write_report
 from longsafety.reporting.style import save
@@ -142,5 +143,11 @@ def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord],
     )
     with (sweep.folder / TABLE).open("w", encoding="utf-8") as file:
         Console(file=file, width=120).print(
-            table, *verdict_lines(records), *reuse_notes(records), sep="\n", markup=False, highlight=False
+            table,
+            *outcome_lines(records),
+            *verdict_lines(records),
+            *reuse_notes(records),
+            sep="\n",
+            markup=False,
+            highlight=False,
         )

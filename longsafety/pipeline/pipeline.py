@@ -6,11 +6,14 @@ is imported when it has to run, so that what is kept loads no library.
 
 from __future__ import annotations
 
-from longsafety.pipeline.run import DONE, Run
+from longsafety.pipeline.run import DONE, Run, failed_answers
 
 
 def execute(run: Run) -> None:
-    """Makes what is missing of the run's stages. Raises ConfigError or DataError before anything is trained in vain."""
+    """Makes what is missing of the run's stages; it is not done while answers of a server are missing.
+
+    Raises ConfigError or DataError before anything is trained in vain.
+    """
     if run.settings.rescores:
         score_recorded(run)
     else:
@@ -28,7 +31,8 @@ def execute(run: Run) -> None:
             score(run)
         if "export" in stages:
             export(run)
-    (run.folder / DONE).touch()
+    if not ("evaluate" in run.settings.stages and failed_answers(run)):
+        (run.folder / DONE).touch()
 
 
 def check(run: Run) -> None:
@@ -84,7 +88,7 @@ def train(run: Run) -> None:
 
 def evaluate(run: Run) -> None:
     """The model's answers to every item, and the scores of capability suites."""
-    if run.find("answers") is None:
+    if run.find("answers") is None or failed_answers(run):
         if run.settings.evaluation.backend != "openai":
             train(run)
         from longsafety.pipeline.answers import answers

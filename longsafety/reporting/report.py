@@ -20,6 +20,7 @@ from longsafety.reporting.gate_view import words_alone
 from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name, one_record_per_arm, trainings
 from longsafety.reporting.needles import needle_figure
+from longsafety.reporting.outcome_view import outcome_lines
 from longsafety.reporting.page import write_page
 from longsafety.reporting.record import Example, RunRecord
 from longsafety.reporting.redact import redact as redacted
@@ -98,7 +99,7 @@ def write_report(
         records=records,
         examples=_examples(records, redact=redact),
         redact=redact,
-        notes=[*comparison.notes, *reuse_notes(records), *item_notes(records)],
+        notes=[*comparison.notes, *reuse_notes(records), *item_notes(records), *outcome_lines(records)],
         verdicts=verdict_lines(records),
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from longsafety.settings.data import Read
+from longsafety.settings.data import Price, Read
 from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Section, expand_path
 from longsafety.vocabulary import CONTROLS, TWINS, Control, ScenarioName, TwinKind
 
@@ -41,8 +41,14 @@ class Endpoint(Section):
     """The environment variable that holds the key; ``None``: the server needs none."""
     budget_tokens: PositiveInt | None = None
     """Upper bound on a run's prompt and reply tokens; prompts beyond it are not sent."""
+    price: Price = Price()
+    budget_money: Annotated[float | None, Field(gt=0)] = None
+    """Upper bound on what a run's prompts and replies cost at ``price``; prompts beyond it are not sent."""
     retries: Annotated[int, Field(ge=0)] = 3
+    """How often a request is sent again where its failure can pass; a pause that the server asks for is no retry."""
     timeout_seconds: PositiveInt = 600
+    patience_seconds: PositiveInt = 1800
+    """Upper bound on what one request may take, with its retries and pauses."""
     concurrency: PositiveInt = 4
     """Concurrent requests."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.asking.trials import Trial
 from longsafety.evaluation.asking.truncation import Cut
 from longsafety.samples.recipe import is_made
-from longsafety.vocabulary import TWO_ROLES, right_role
+from longsafety.vocabulary import TWO_ROLES, Outcome, right_role
 
 
 class Answer(TypedDict):
@@ -27,7 +27,14 @@ class Answer(TypedDict):
     chosen: int
     """Index of the role; -1 where the reply names none."""
     status: str
-    """``ok`` or ``unparsed``."""
+    """``ok``, ``unparsed``, or ``unscored`` where there is no reply."""
+    outcome: NotRequired[Outcome]
+    """What became of the request; ``answered`` where it is missing."""
+    reason: NotRequired[str | None]
+    """Why there is no reply."""
+    prompt_tokens: NotRequired[int]
+    reply_tokens: NotRequired[int]
+    """Tokens that the server counted."""
 
 
 def answer_from_texts(
@@ -69,6 +76,20 @@ def answer_from_reply(trial: Trial, text: str) -> Answer:
         "reply": text,
         "chosen": -1 if shown is None else order[shown],
         "status": "unparsed" if shown is None else "ok",
+    }
+
+
+def no_answer(trial: Trial, outcome: Outcome, reason: str | None, text: str | None) -> Answer:
+    """The answer to a request that has no reply of the model; ``text``: what came of one, or the provider's words."""
+    return {
+        "scores": [float("nan")] * len(_roles(trial)[0]),
+        "wording_scores": None,
+        "margin": None,
+        "reply": text,
+        "chosen": -1,
+        "status": "unscored",
+        "outcome": outcome,
+        "reason": reason,
     }
 
 

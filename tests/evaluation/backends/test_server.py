@@ -105,7 +105,7 @@ def local(tiny_cache: Path, tiny_model: Model) -> TransformersBackend:
 
 @pytest.fixture
 def server(local: TransformersBackend, tiny_encoder: ChatEncoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tiny]:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01, raising=False)  # for speed only
+    monkeypatch.setattr("longsafety.chat.patience.FIRST_PAUSE", 0.01)  # for speed only
     tiny = Tiny(local, tiny_encoder)
 
     class Handler(BaseHTTPRequestHandler):
