@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -14,6 +13,7 @@ import yaml
 
 from longsafety.chat.cached import Prompt, Written
 from longsafety.samples.control import CHAT_TOKENS
+from longsafety.samples.thoughts import part_thoughts
 from longsafety.scenarios.teacher.teacher import Teacher
 from longsafety.scenarios.teacher.validate import problem
 
@@ -94,17 +94,12 @@ def texts(language: str) -> dict[str, Any]:
 
 def bare(text: str, kind: str = "") -> str:
     """A reply without thoughts, line breaks and the quotation marks around the whole; a topic without its full stop."""
-    text = " ".join(without_thoughts(text).split())
+    text = " ".join(part_thoughts(text).reply.split())
     for opening, closing in (('"', '"'), ("“", "”"), ("「", "」"), ("'", "'")):
         inner = text[1:-1]
         if len(text) > 2 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
             text = inner.strip()
     return text.rstrip(".。") if kind == "topic" else text
-
-
-def without_thoughts(text: str) -> str:
-    """A reply without what a reasoning model thinks before it."""
-    return re.sub(r"^.*</think>", "", text.strip(), flags=re.DOTALL)
 
 
 def _in_sentence(topic: str, about: Mapping[str, str]) -> str:

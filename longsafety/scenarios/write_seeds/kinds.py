@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from longsafety.samples.thoughts import part_thoughts
 from longsafety.scenarios.operational import operational
-from longsafety.scenarios.teacher.ask import bare, without_thoughts
+from longsafety.scenarios.teacher.ask import bare
 from longsafety.scenarios.teacher.validate import DECLINES, Form, form_problem, plain, problem
 from longsafety.scenarios.write_seeds.near import alike
 from longsafety.scenarios.write_seeds.rules import (
@@ -89,7 +90,9 @@ def tidy(text: str, kind: str) -> str:
     if found is None or not found.lines:
         text = bare(text, kind)
         return text.rstrip(".。") if found and found.form.ends == "phrase" else text
-    lines = [re.sub(r"^\s*(?:\(?\d{1,2}[.)、:：]|[-*•])\s*", "", line) for line in without_thoughts(text).splitlines()]
+    lines = [
+        re.sub(r"^\s*(?:\(?\d{1,2}[.)、:：]|[-*•])\s*", "", line) for line in part_thoughts(text).reply.splitlines()
+    ]
     ends = ".。" if found.form.ends == "phrase" else ""
     return "\n".join(bare(line).rstrip(ends) if ends else bare(line) for line in lines if line.strip())
 

@@ -1,0 +1,187 @@
+"""Parts what a reasoning model thinks from what it replies, in the notations that models write thoughts in.
+
+Everything that reads a model's text calls :func:`part_thoughts` first and reads ``reply`` alone: letters, generated
+answers, open replies, the refusal detector, a judge's verdict, a teacher's text. Where ``cut`` is true there is no
+reply to read, whatever stands in the thought: the outcome is *cut off in thought*.
+
+    said = part_thoughts(content, reasoning=message.reasoning_content, cut_short=finish_reason == "length")
+    if said.cut: ...  # an outcome of its own: neither safe nor unsafe, and no letter
+    read(said.reply)
+
+Notations: tags such as ``<think>`` in any case (also ``[THINK]``, ``◁think▷``, ``<|begin_of_thought|>``,
+``<|START_THINKING|>``), nested and several of them; a closing tag alone, where the prompt or the server has the opening
+one; harmony's channels, also where the tokenizer has dropped their marks; headings before a thought and its answer.
+A tag between backticks is text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Parted(NamedTuple):
+    """A model's text, parted."""
+
+    reply: str
+    """What it says to the user, without white space around it; a tag around the whole (``<answer>``) and the marks of
+    turns are left out, with what follows the end of its turn."""
+    thoughts: str | None
+    """What it thinks, several thoughts joined by blank lines; ``""``: an empty thought; ``None``: it does not think."""
+    cut: bool
+    """Whether the text ends inside a thought."""
+
+
+_NAMES = {
+    "think": "think|thinking|thoughts?|thought_process|think_(?:fast|slow|faster)|seed:think|longcat_think",
+    "reason": "reason|reasoning|reasoning_content|chain_of_thought|cot",
+    "reflect": "reflect|reflection|self_reflection",
+    "scratch": "scratchpad|scratch_pad|inner_monologue|internal_monologue|monologue",
+}
+_ANY = "|".join(_NAMES.values())
+_OPENING = (
+    rf"(?:<|＜|&lt;)\s*(?P<open>{_ANY})(?:\s[^<>]{{0,60}})?\s*(?:>|＞|&gt;)|\[(?P<open2>{_ANY})\]|◁(?P<open3>{_ANY})▷|"
+    r"<[|｜](?P<open4>begin_of_thought|start_thinking|thinking_start|think_start|think|thinking|thought)[|｜]>|"
+    r"<\|channel>\s*(?P<open5>thought|analysis)\b"
+)
+_CLOSING = (
+    rf"(?:<|＜|&lt;)\s*/\s*(?P<close>{_ANY})\s*(?:>|＞|&gt;)|\[/(?P<close2>{_ANY})\]|◁/(?P<close3>{_ANY})▷|"
+    r"<[|｜](?P<close4>end_of_thought|end_thinking|thinking_end|think_end|/think|/thinking|/thought)[|｜]>|"
+    r"(?P<close5><channel\|>)"
+)
+_TAG = re.compile(rf"(?<!`)(?:{_OPENING}|{_CLOSING})(?!`)", re.IGNORECASE)
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>[^<]{0,80})?<\|channel\|>\s*(?P<name>\w+)[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?(?:<\|message\|>|$)"
+    r"|^\s*(?P<bare>analysis|commentary|final)\s*<\|message\|>"
+)
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
+_UNMARKED = re.compile(r"^\s*(?:analysis|commentary)(?=[A-Z\"'“])|assistant\s?(?P<name>analysis|commentary|final)")
+"""Harmony's channels where decoding has dropped the special tokens: ``analysisWe need …assistantfinalD``."""
+_HEADINGS = [
+    (r"\s*here(?:'s|’s| is) my thought process:?", r"^\W{0,4}here(?:'s|’s| is) my response:?\W{0,3}"),
+    (r"\s*#+ *(?:thinking|reasoning|thought process)\b[^\n]*\n", r"^#+ *(?:final )?(?:response|answer|reply)\b:?"),
+]
+"""Granite's sentences; the headings of models that were tuned on texts with them."""
+_SHOWN = ("answer", "response", "output", "final", "final_answer", "solution", "reply")
+_AROUND = re.compile(rf"<({'|'.join(_SHOWN)})>(.*?)(?:</\1>\s*)?\Z", re.IGNORECASE | re.DOTALL)
+_GIVEN = re.compile(r"<answer>(?:(?!<answer>).)*</answer>\s*\Z", re.IGNORECASE | re.DOTALL)
+"""An answer in its tag that ends the text: it also ends a thought that nothing else does."""
+_SOLUTION = re.compile(r"<\|(begin_of_solution|start_response|begin_of_response)\|>", re.IGNORECASE)
+_LEADING = re.compile(
+    r"(?:\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|im_start\|>\s*assistant|<\|assistant\|>|<start_of_turn>\s*model|"
+    r"<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|message\|>|"
+    r"<\|(?:begin_of_solution|start_response|begin_of_response)\|>))+",
+    re.IGNORECASE,
+)
+_TURN_ENDS = re.compile(
+    r"(?<!`)(?:<\|(?:im_end|eot_id|eom_id|end|return|call|endoftext|end_of_text|end_of_turn|eot|eos|end_of_turn_token|"
+    r"end_of_solution|end_response|end_of_response|endofassistant)\|>|<｜end[^｜\n]{1,30}｜>|<end_of_turn>|<eos>|"
+    r"\[\|endofturn\|\]|\[EOS\]|</s>(?=\s*(?:\Z|<s>|\[INST\]))|(?<=.)(?<=[^`])(?:<\|(?:im_start|user|system|observation|"
+    r"start_header_id)\|>|<｜(?:user|assistant)｜>|<start_of_turn>))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What ends a turn, and what opens another one after it."""
+
+
+def part_thoughts(
+    text: str | None, *, opened: bool = False, reasoning: str | None = None, cut_short: bool = False
+) -> Parted:
+    """``text``: what the model wrote; None counts as empty.
+
+    ``opened``: the prompt has opened a thought, so a text that closes none is one. ``reasoning``: what a server gave
+    apart from the text. ``cut_short``: the tokens ran out (``finish_reason = length``), so that a text that says
+    nothing beside ``reasoning`` was cut off in thought.
+    """
+    text = text or ""
+    reply, thoughts, cut = _by_channel(text) or _by_heading(text) or _by_tag(text, opened and not reasoning)
+    reply = _said(reply, bool(thoughts))
+    if reasoning is not None and reasoning.strip():
+        thoughts = [_bare(reasoning), *thoughts]
+        cut = cut or (cut_short and not reply)
+    kept = [thought.strip() for thought in thoughts if thought.strip()]
+    return Parted("" if cut else reply, "\n\n".join(kept) if thoughts else None, cut)
+
+
+_Parts = tuple[str, list[str], bool]
+"""The reply, the thoughts, and whether the text ends inside one."""
+
+
+def _by_tag(text: str, opened: bool) -> _Parts:
+    """A thought reaches to the tag that closes it; where tags inside it leave it open, to the last that closes one."""
+    replies, thoughts = [], []
+    start, depth, family, last = 0, int(opened), "think" if opened else "", None
+    for tag in _TAG.finditer(text):
+        opens, name = _named(tag)
+        if not depth and opens:
+            replies.append(text[start : tag.start()])
+            start, depth, family, last = tag.end(), 1, name, None
+        elif not depth and (text[tag.end() :].strip() or not thoughts):  # its opening tag is not in the text
+            thoughts.append("".join(replies) + text[start : tag.start()])
+            replies, start = [], tag.end()
+        elif not depth:  # a tag too many, at the end
+            replies.append(text[start : tag.start()])
+            start = tag.end()
+        elif name == family:
+            depth += 1 if opens else -1
+            last = last if opens else tag
+            if not depth:
+                thoughts.append(text[start : tag.start()])
+                start = tag.end()
+    if not depth:
+        return "".join([*replies, text[start:]]), thoughts, False
+    if last is not None:
+        return "".join([*replies, text[last.end() :]]), [*thoughts, text[start : last.start()]], False
+    if given := _SOLUTION.search(text, start) or _GIVEN.search(text, start):
+        return "".join([*replies, text[given.start() :]]), [*thoughts, text[start : given.start()]], False
+    return "".join(replies), [*thoughts, text[start:]], True
+
+
+def _named(tag: re.Match[str]) -> tuple[bool, str]:
+    """Whether a tag opens a thought, and the family of its name: ``<thinking>`` is closed by ``</think>``, too."""
+    kind = str(tag.lastgroup)
+    name = tag[kind].lower()
+    families = (family for family, names in _NAMES.items() if re.fullmatch(names, name))
+    return kind.startswith("open"), next(families, "think")
+
+
+def _by_channel(text: str) -> _Parts | None:
+    """Harmony: the channel ``final`` is the reply, every other is thought; without ``final`` the text is cut."""
+    marks = list(_CHANNEL.finditer(text))
+    names = [(mark["name"] or mark["bare"]).lower() for mark in marks]
+    if not marks:
+        marks = list(_UNMARKED.finditer(text))
+        names = [mark["name"] or "analysis" for mark in marks]
+        if not marks or marks[0]["name"]:  # such words inside an ordinary text
+            return None
+    replies, thoughts = [text[: marks[0].start()]], []
+    for name, mark, stop in zip(names, marks, [*(mark.start() for mark in marks[1:]), len(text)], strict=True):
+        end = _CHANNEL_END.search(text, mark.end(), stop)
+        part = text[mark.end() : end.start() if end else stop]
+        (replies if name == "final" else thoughts).append(part)
+    return "".join(replies), thoughts, "final" not in names
+
+
+def _by_heading(text: str) -> _Parts | None:
+    for opening, closing in _HEADINGS:
+        if begin := re.match(opening, text, re.IGNORECASE):
+            end = re.compile(closing, re.IGNORECASE | re.MULTILINE).search(text, begin.end())
+            if end:
+                return text[end.end() :], [text[begin.end() : end.start()]], False
+            if "my" in begin[0].lower():  # the sentence of the template: there is no reply without the other one
+                return "", [text[begin.end() :]], True
+    return None
+
+
+def _bare(reasoning: str) -> str:
+    """A server's reasoning without the tags that it was found by."""
+    return _TAG.sub("", reasoning).strip()
+
+
+def _said(reply: str, thinks: bool) -> str:
+    """The reply without marks of turns, up to the end of its turn."""
+    begin = _LEADING.match(reply)
+    reply = reply[begin.end() :] if begin else reply
+    end = _TURN_ENDS.search(reply)
+    reply = (reply[: end.start()] if end else reply).strip()
+    around = _AROUND.fullmatch(reply) if thinks else None
+    return around[2].strip() if around else reply

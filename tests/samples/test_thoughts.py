@@ -1,0 +1,108 @@
+"""Thoughts and replies, parted in every notation, with texts of our own."""
+
+from __future__ import annotations
+
+import pytest
+
+from longsafety.samples.thoughts import Parted, part_thoughts
+
+PARTED = {
+    "no thought": ("B", ("B", None)),
+    "a tag": ("<think>Is it A? No.</think>B", ("B", "Is it A? No.")),
+    "white space": ("\n <think>\nA?\n</think>\n\n B \n", ("B", "A?")),
+    "an empty thought": ("<think>\n\n</think>\n\nB", ("B", "")),
+    "upper case": ("<THINK>A?</THINK>B", ("B", "A?")),
+    "mixed case": ("<Thought>A?</Thought>\n<Output>B</Output>", ("B", "A?")),
+    "another closing name": ("<thinking>A?</think>B", ("B", "A?")),
+    "reasoning": ("<reasoning>A?</reasoning>\n<answer>B</answer>", ("B", "A?")),
+    "attributes": ('<think mode="deep">A?</think>B', ("B", "A?")),
+    "brackets": ("[THINK]A?[/THINK]B", ("B", "A?")),
+    "brackets, lower case": ("[think]A?[/think]B", ("B", "A?")),
+    "triangles": ("◁think▷A?◁/think▷B", ("B", "A?")),
+    "full-width brackets": ("＜think＞A?＜/think＞B", ("B", "A?")),
+    "escaped": ("&lt;think&gt;A?&lt;/think&gt;B", ("B", "A?")),
+    "a colon in the name": ("<seed:think>A?</seed:think>B", ("B", "A?")),
+    "thought tokens": (
+        "<|begin_of_thought|>A?<|end_of_thought|>\n\n<|begin_of_solution|>B<|end_of_solution|>",
+        ("B", "A?"),
+    ),
+    "thinking tokens": (
+        "<|START_THINKING|>A?<|END_THINKING|><|START_RESPONSE|>B<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
+        ("B", "A?"),
+    ),
+    "a closing tag alone": ("Perhaps A.\n</think>\nB", ("B", "Perhaps A.")),
+    "a closing bracket alone": ("Perhaps A.[/THINK]B", ("B", "Perhaps A.")),
+    "a closing tag too many": ("<think>A?</think>B</think>", ("B", "A?")),
+    "two thoughts": ("<think>A?</think>Well. <think>C?</think>B", ("Well. B", "A?\n\nC?")),
+    "two thoughts, one with its closing tag alone": ("A?</think><think>C?</think>B", ("B", "A?\n\nC?")),
+    "a thought inside another": ("<think>A? <think>C?</think> no</think>B", ("B", "A? <think>C?</think> no")),
+    "opened twice": ("<think>\n<think>\nA?</think>B", ("B", "<think>\nA?")),
+    "another tag inside": ("<think>A? </reasoning> no</think>B", ("B", "A? </reasoning> no")),
+    "text before": ("So. <think>A?</think>B", ("So. B", "A?")),
+    "an answer that ends an open thought": ("<think>A? No.\n<answer>B</answer>", ("B", "A? No.")),
+    "harmony": (
+        "<|channel|>analysis<|message|>A?<|end|><|start|>assistant<|channel|>final<|message|>B<|return|>",
+        ("B", "A?"),
+    ),
+    "harmony, three channels": (
+        "<|channel|>analysis<|message|>A?<|end|><|start|>assistant<|channel|>commentary to=functions.x "
+        "<|constrain|>json<|message|>{}<|call|><|start|>assistant<|channel|>final<|message|>B",
+        ("B", "A?\n\n{}"),
+    ),
+    "harmony, final alone": ("<|channel|>final<|message|>B<|return|>", ("B", None)),
+    "harmony, opened by the prompt": (
+        "analysis<|message|>A?<|end|><|start|>assistant<|channel|>final<|message|>B",
+        ("B", "A?"),
+    ),
+    "harmony without its marks": ("analysisWe ask: A?assistantfinalB", ("B", "We ask: A?")),
+    "Granite's sentences": ("Here is my thought process:\nA?\n\nHere is my response:\nB", ("B", "A?")),
+    "headings": ("## Thinking\n\nA?\n\n## Final Response\n\nB", ("B", "A?")),
+    "a tag that is only named": ("The tag `<think>` opens it: B", ("The tag `<think>` opens it: B", None)),
+    "analysis, the word": ("analysis shows B", ("analysis shows B", None)),
+    "an end of turn": ("<think>A?</think>B<|im_end|>", ("B", "A?")),
+    "another turn after it": ("B<|im_end|>\n<|im_start|>user\nAnd C?", ("B", None)),
+    "a sentence end": ("B</s>", ("B", None)),
+    "struck out": ("<s>A</s> and then B", ("A</s> and then B", None)),
+    "marks of an opening": ("<|im_start|>assistant\nB<｜end▁of▁sentence｜>", ("B", None)),
+}
+
+CUT = {
+    "a tag": "<think>The answer is A. No, wait",
+    "a bracket": "[THINK]The answer is A",
+    "a second thought": "<think>A?</think>Well. <think>or",
+    "analysis": "<|channel|>analysis<|message|>The answer is A",
+    "analysis that ended": "<|channel|>analysis<|message|>The answer is A.<|end|>",
+    "a channel without its message": "<|channel|>analysis",
+    "analysis without its marks": "analysisThe answer is A",
+    "a thought token": "<|begin_of_thought|>The answer is A",
+    "Granite's sentence": "Here is my thought process:\nThe answer is A",
+    "an answer that is weighed": "<think>Should I say <answer>A</answer>? Or",
+}
+
+
+@pytest.mark.parametrize("name", PARTED)
+def test_thoughts_are_parted_from_the_reply(name: str) -> None:
+    text, (reply, thoughts) = PARTED[name]
+    assert part_thoughts(text) == Parted(reply, thoughts, cut=False)
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_thought_that_is_cut_off_is_no_reply(name: str) -> None:
+    said = part_thoughts(CUT[name])
+    assert said.cut
+    assert said.reply == ""
+    assert said.thoughts is not None
+
+
+def test_a_thought_that_the_prompt_has_opened() -> None:
+    assert part_thoughts("A?\n</think>B", opened=True) == Parted("B", "A?", cut=False)
+    assert part_thoughts("<think>A?</think>B", opened=True) == Parted("B", "<think>A?", cut=False)
+    assert part_thoughts("The answer is A", opened=True) == Parted("", "The answer is A", cut=True)
+
+
+def test_a_servers_reasoning_is_a_thought_and_none_where_it_is_empty() -> None:
+    assert part_thoughts("B", reasoning="<think>A?") == Parted("B", "A?", cut=False)
+    assert part_thoughts("<think>C?</think>B", reasoning="A?") == Parted("B", "A?\n\nC?", cut=False)
+    assert part_thoughts(None, reasoning="A?", cut_short=True) == Parted("", "A?", cut=True)
+    assert part_thoughts("", reasoning="A?", cut_short=False) == Parted("", "A?", cut=False)
+    assert part_thoughts("", reasoning="", cut_short=True) == Parted("", None, cut=False)
