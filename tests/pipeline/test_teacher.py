@@ -123,7 +123,7 @@ def test_a_page_that_is_no_completion_is_named(server: FakeServer, tmp_path: Pat
         handler.wfile.write(b"<html>Hello</html>")
 
     server.answer = page  # type: ignore[method-assign]
-    with pytest.raises(DataError, match=r"no chat completion; give the address of an OpenAI-compatible server"):
+    with pytest.raises(DataError, match=r"is a web page; give the address of an OpenAI-compatible server"):
         opened(server, tmp_path).write(PROMPTS[:1])
     server.answer = answer  # type: ignore[method-assign]
 
