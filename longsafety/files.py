@@ -81,13 +81,42 @@ def user_path(text: str | Path) -> Path:
         return Path(text)
 
 
-def visible_files(path: Path) -> list[Path]:
-    """A file itself; of a folder all files below it that are not hidden, sorted by name."""
+def visible_files(path: Path, broken: list[str] | None = None) -> list[Path]:
+    """A file itself; of a folder all files below it that are not hidden, sorted by name.
+
+    Links to folders are followed, but not into a folder that the link lies in. ``broken`` takes the names of what
+    cannot be followed or opened.
+    """
     if path.is_file():
         return [path]
-    found = (file for file in path.rglob("*") if file.is_file())
-    visible = (file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts))
-    return sorted(visible, key=lambda file: relative_name(file, path))
+    found: list[Path] = []
+    lost: list[Path] = []
+    _gather(path, frozenset(), found, lost)
+    if broken is not None:
+        broken += sorted(relative_name(file, path) for file in lost)
+    return sorted(found, key=lambda file: relative_name(file, path))
+
+
+def _gather(folder: Path, above: frozenset[Path], found: list[Path], lost: list[Path]) -> None:
+    real = folder.resolve()
+    if real in above:
+        return
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError:
+        lost.append(folder)
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        try:
+            if entry.is_dir():
+                _gather(path, above | {real}, found, lost)
+            elif entry.is_file():
+                found.append(path)
+            elif entry.is_symlink():
+                path.stat()  # a pipe or a device is no file; a link to nothing is an error
+        except OSError:
+            lost.append(path)
 
 
 def relative_name(file: Path, root: Path) -> str:
@@ -95,8 +124,12 @@ def relative_name(file: Path, root: Path) -> str:
 
     Bytes of the name that are not UTF-8 are shown as ``\\xff``, so that the name can be written anywhere.
     """
-    name = file.name if file == root else file.relative_to(root).as_posix()
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return printable(file.name if file == root else file.relative_to(root).as_posix())
+
+
+def printable(path: str | Path) -> str:
+    """The path with its bytes that are not UTF-8 as ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def file_hash(path: Path) -> str:

@@ -52,11 +52,12 @@ def length_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
             continue
         if tokens + OPTION_ROOM_TOKENS > window:
             longest = (window - OPTION_ROOM_TOKENS) // (length.factor if key == "length.max_tokens" else 1)
+            fix = f"give at most {longest} or another model" if longest > 0 else "choose another model"
             shown = length.max_tokens if key == "length.max_tokens" else tokens
             yield (
                 (key, "model.window", "length.factor"),
                 f"{key} = {shown}: {what} and {OPTION_ROOM_TOKENS} tokens for the options do not fit the "
-                f"{window}-token window of model {settings.model.name}; give at most {longest} or another model",
+                f"{window}-token window of model {settings.model.name}; {fix}",
             )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longsafety.configuration.fields import path_problems
+from longsafety.formats.decode import is_text_encoding
 from longsafety.settings import Settings
 
 
@@ -50,6 +51,13 @@ def reading_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]
     """Problems of files that are read, and of paths: the keys of the rule, and the line."""
     for key, problem in path_problems(settings):
         yield ((key,), problem)
+    encoding = settings.corpus.encoding
+    if encoding is not None and not is_text_encoding(encoding):
+        yield (
+            ("corpus.encoding",),
+            f"corpus.encoding = {encoding}: no encoding of texts that Python knows; give one such as cp1252, gb18030, "
+            "shift_jis, or null",
+        )
     if settings.read.path is not None and not ("export" in settings.stages and settings.only_builds):
         yield (
             ("read.path", "stages"),

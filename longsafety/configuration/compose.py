@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from longsafety.configuration.overrides import Reader
+from longsafety.configuration.own_files import file_problems
 from longsafety.errors import ConfigError, LongSafetyError, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -76,6 +77,8 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
     _name_config_dir(*own)
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
         reader = Reader(_groups(*own), GlobalHydra.instance().config_loader())
+        if wrong := file_problems(own, reader.chosen(arguments), _groups(*own), _options):
+            raise ConfigError(wrong)
         typed = reader.choices(arguments, multirun=multirun)
         if "experiment" in typed and len(typed["experiment"].options) > 1:
             names = ",".join(typed["experiment"].shown)
@@ -89,6 +92,12 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
         declared = [f"{key}={value}" for key, value in params.items()]
         choices = reader.choices(declared, multirun=True, declared=True) | typed
         notes = [note for choice in choices.values() for note in choice.notes]
+        notes += [
+            f"{folder / 'config.yaml'}: is not read; put its keys into {folder}/experiment/NAME.yaml and give "
+            "+experiment=NAME"
+            for folder in own
+            if (folder / "config.yaml").is_file()
+        ]
         jobs = []
         for numbers in product(*(range(len(choice.options)) for choice in choices.values())):
             picked = list(zip(choices.values(), numbers, strict=True))
@@ -122,6 +131,10 @@ def _groups(*own: Path) -> frozenset[str]:
     return frozenset(entry.name for root in (CONF, SWEEPS, *own) for entry in os.scandir(root) if entry.is_dir())
 
 
+def _options(group: str) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(group)
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Hydra and OmegaConf raise errors of many kinds, of several lines, for what a user typed or wrote into a file."""
@@ -132,6 +145,8 @@ def _one_line_errors() -> Iterator[None]:
     except Exception as error:
         text = "\n".join(filter(None, [str(error), str(error.__cause__ or "")])) or type(error).__name__
         lines = [line.strip() for line in text.splitlines() if line.strip(" ^\t")]
+        if key := getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None):
+            raise ConfigError([f"{key}: {lines[0]}; correct it where it is written"]) from None
         raise ConfigError([" ".join(line for line in lines if not line.startswith("See https://hydra.cc"))]) from None
 
 

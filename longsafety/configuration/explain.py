@@ -86,6 +86,9 @@ def _problem(group: Sequence[Any]) -> str:
         close = difflib.get_close_matches(str(detail["loc"][-1]), siblings, n=1)
         prefix = key.rpartition(".")[0]
         hint = f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else f"known: {', '.join(siblings)}"
+        if not prefix and (inside := [name for name in siblings if _holds(name, key)]):
+            at = " or ".join(f"{name}.{key}" for name in inside)
+            hint = f"did you mean {at}? In a file it stands indented below {' or '.join(inside)}"
         return f"{key} = {value!r}: unknown key; {hint}"
     kinds = {item["type"] for item in group}
     if "empty_text" in kinds:
@@ -98,6 +101,11 @@ def _problem(group: Sequence[Any]) -> str:
         return f"{key} = {value!r}: should be a section; give its keys, {key}.KEY=VALUE"
     message = " or ".join(str(item["msg"]).removeprefix("Input should be ") for item in group)
     return f"{key} = {value!r}: should be {message}; change the value"
+
+
+def _holds(section: str, key: str) -> bool:
+    kind = ROOT.of(section)
+    return bool(kind and kind.section and key in kind.section.model_fields)
 
 
 def _section(location: tuple[int | str, ...]) -> Kind | None:

@@ -68,6 +68,19 @@ class Reader:
             raise ConfigError(problems)
         return found
 
+    def chosen(self, arguments: Sequence[str]) -> list[tuple[str, str]]:
+        """The groups and options that the arguments name; what cannot be read is left out."""
+        found = []
+        for argument in arguments:
+            match = _ASSIGNMENT.fullmatch(argument)
+            if match and self._is_group(match["key"]):
+                inside = match["value"].strip().removeprefix("[").removesuffix("]")
+                call = function(inside)
+                found += [
+                    (match["key"].split("@")[0], _unquoted(name)) for name in (call[1] if call else split(inside))
+                ]
+        return found
+
     def override(self, argument: str) -> str:
         """The argument for Hydra's own flags (``--cfg job``): quoted, and not looked up."""
         match = _ASSIGNMENT.fullmatch(argument)

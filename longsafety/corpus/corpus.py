@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import re
@@ -14,17 +13,23 @@ from typing import NamedTuple
 
 from longsafety.corpus.embedded import LICENCE, embedded_fingerprint, embedded_texts
 from longsafety.errors import DataError
-from longsafety.files import files_hash, user_path
+from longsafety.files import files_hash, printable, user_path, visible_files
 from longsafety.formats.data_files import DataFile, Row, file_rows
-from longsafety.formats.rows import data_files, dataset_name, dataset_rows, is_dataset
-from longsafety.samples.language import UNSPACED
+from longsafety.formats.datasets_read import dataset_of, dataset_rows
+from longsafety.formats.decode import NotText, decode, not_a_text
+from longsafety.formats.rows import data_files
+from longsafety.samples.language import UNSPACED, UNSPACED_MARKS
 from longsafety.samples.store import Document
 from longsafety.settings import Corpus
 
 _SOURCE = "corpus.source"
 _TEXT_SUFFIXES = (".txt", ".md")
 _SUFFIXES = (*_TEXT_SUFFIXES, ".jsonl", ".parquet")
-_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\s\u200b{UNSPACED}{UNSPACED_MARKS}]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LOST = "\ufffd"
+_SHOWN = 20
+"""Bad documents that are named."""
 _GUTENBERG_START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,500}\*{3}[^\n]*\n", re.MULTILINE)
 _GUTENBERG_END = re.compile(r"^\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG", re.MULTILINE)
 _GUTENBERG = "Project Gutenberg notices stripped"
@@ -41,25 +46,30 @@ class DocumentSet:
     licence: str
     fingerprint: str
     counts: dict[str, int]
+    bad: list[str]
+    """A line for each damaged file or row that was left out."""
 
 
 class _Text(NamedTuple):
-    """A document before it is checked; ``place`` names it in messages."""
+    """A document before it is checked; ``place`` names it in messages. A damaged one has a ``problem`` and no text."""
 
     id: str
     text: str | None
     place: str
+    problem: str = ""
 
 
-def read_documents(corpus: Corpus) -> DocumentSet:
+def read_documents(corpus: Corpus, on_bad_row: str = "error", key: str = _SOURCE) -> DocumentSet:
     """All usable documents of ``corpus.source``, in the order of their files and rows.
 
     ``embedded``; a folder (read recursively, without hidden files) or file of .txt, .md, .jsonl or .parquet; a dataset
     saved with ``save_to_disk``; a folder with a dataset card; or a name on the Hugging Face hub, ``owner/name`` or
     ``owner/name@revision``. Without ``corpus.id_key`` a document is named by its file, and row if it has several.
 
-    Raises ``DataError`` for a source that is missing or empty, text that is not Unicode, a row without the needed
-    keys, two documents with one id, and if no document has ``corpus.min_words`` words.
+    A file or row is bad that is no text in Unicode or ``corpus.encoding``, lacks the needed keys, or has an id that is
+    taken. The whole source is read; then one ``DataError`` names them all, or, with ``on_bad_row="skip"``, they are
+    left out. Raises it also for a source that is missing or empty, and if no document has ``corpus.min_words`` words.
+    ``key``: the dotted key of the source, for messages.
     """
     counts: Counter[str] = Counter()
     identity = fingerprint(corpus)
@@ -68,10 +78,12 @@ def read_documents(corpus: Corpus) -> DocumentSet:
         counts.update({name: count for name, count in embedded_counts.items() if count})
         read: Iterable[_Text] = (_Text(name, text, f"embedded:{name}") for name, text in texts)
     else:
-        read = _texts(corpus, counts)
-    documents = _checked(read, corpus, counts)
+        read = _texts(corpus, counts, key)
+    bad: list[str] = []
+    documents = _checked(read, corpus, counts, bad)
+    _check_found(corpus, documents, counts, bad, on_bad_row, key)
     licence = corpus.licence or (LICENCE if corpus.source == "embedded" else "unknown")
-    return DocumentSet(documents, licence, identity, dict(counts))
+    return DocumentSet(documents, licence, identity, dict(counts), bad)
 
 
 def fingerprint(corpus: Corpus) -> str:
@@ -82,18 +94,17 @@ def fingerprint(corpus: Corpus) -> str:
     path = user_path(corpus.source)
     if corpus.source == "embedded":
         origin = embedded_fingerprint()
-    elif not path.exists():
-        origin = str(dataset_name(corpus.source, _SOURCE))
-    elif is_dataset(path):
-        origin = files_hash(sorted(file for file in path.rglob("*") if file.is_file()), path)
+    elif found := dataset_of(corpus.source, _SOURCE):
+        origin = corpus.source if found.folder is None else files_hash(visible_files(found.folder), found.folder)
+        origin = origin if found.config is None else f"{origin}:{found.config}"
     else:
         files = data_files(path, Counter(), suffixes=_SUFFIXES, key=_SOURCE)
         origin = files_hash([file.path for file in files], path)
-    parts = [corpus.text_key, corpus.id_key, corpus.split, corpus.min_words, origin]
+    parts = [corpus.text_key, corpus.id_key, corpus.split, corpus.min_words, corpus.encoding, origin]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _checked(read: Iterable[_Text], corpus: Corpus, counts: Counter[str]) -> list[Document]:
+def _checked(read: Iterable[_Text], corpus: Corpus, counts: Counter[str], bad: list[str]) -> list[Document]:
     documents: list[Document] = []
     places: dict[str, str] = {}
     texts: set[bytes] = set()
@@ -101,11 +112,10 @@ def _checked(read: Iterable[_Text], corpus: Corpus, counts: Counter[str]) -> lis
     counts["read"] = counts["kept"] = 0
     for row in read:
         counts["read"] += 1
-        if row.id in places:
-            raise DataError(
-                f"{row.place}: id {row.id!r} is taken by {places[row.id]}; make ids unique, or leave corpus.id_key out"
-            )
-        places[row.id] = row.place
+        problem = row.problem or _problem(row, places)
+        if problem:
+            bad.append(f"{row.place}: {problem}")
+            continue
         if row.text is None:
             counts["without text (null)"] += 1
             continue
@@ -115,26 +125,55 @@ def _checked(read: Iterable[_Text], corpus: Corpus, counts: Counter[str]) -> lis
         if words < corpus.min_words:
             counts["shorter than min_words"] += 1
             continue
-        try:
-            key = hashlib.sha256(text.encode()).digest()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{row.place}: character {error.start} of the text is half a surrogate pair; write the escape in full"
-            ) from None
+        key = hashlib.sha256(text.encode()).digest()
         if key in texts:
             counts["duplicate text"] += 1
             continue
         texts.add(key)
         documents.append(Document(row.id, text))
+        if _LOST in text:
+            counts[f"kept, with letters that an earlier conversion lost ({_LOST})"] += 1
     counts["kept"] = len(documents)
-    if not counts["read"]:
-        raise DataError(f"corpus.source = {corpus.source}: holds no document; give a source with at least one")
-    if not documents:
+    if counts["shorter than min_words"]:
+        counts["words of the longest document"] = longest
+    if bad:
+        counts["left out: bad"] = len(bad)
+    return documents
+
+
+def _problem(row: _Text, places: dict[str, str]) -> str:
+    if row.id in places:
+        return f"id {row.id!r} is taken by {places[row.id]}; make ids unique, or leave corpus.id_key out"
+    places[row.id] = row.place
+    if row.text is None:
+        return ""
+    if half := _SURROGATE.search(row.text):
+        return f"character {half.start()} of the text is half a surrogate pair; write the escape in full"
+    reason = not_a_text(row.text)
+    return f"the text {reason}; remove such characters" if reason else ""
+
+
+def _check_found(
+    corpus: Corpus, documents: list[Document], counts: Counter[str], bad: list[str], on_bad_row: str, key: str
+) -> None:
+    """Raises DataError where something is bad and nothing may be, and where nothing is left."""
+    longest = counts.pop("words of the longest document", 0)
+    source = corpus.source
+    if bad and (on_bad_row == "error" or not documents):
+        lines = [*bad[:_SHOWN], *([f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else [])]
+        skip = ", or set on_bad_row=skip to leave them out" if len(bad) < counts["read"] else ""
         raise DataError(
-            f"corpus.min_words = {corpus.min_words}: none of the {counts['read']} documents of {corpus.source} has as "
+            "\n".join([*lines, f"{key} = {source}: {len(bad)} of {counts['read']} documents are bad; fix them{skip}"])
+        )
+    if not counts["read"]:
+        raise DataError(f"{key} = {source}: holds no document; give a source with at least one")
+    if not documents and counts["shorter than min_words"]:
+        raise DataError(
+            f"corpus.min_words = {corpus.min_words}: none of the {counts['read']} documents of {source} has as "
             f"many words (the longest has {longest}); lower it, or give longer documents"
         )
-    return documents
+    if not documents:
+        raise DataError(f"{key} = {source}: each of its {counts['read']} documents is null; set corpus.text_key")
 
 
 def _without_gutenberg(text: str, counts: Counter[str]) -> str:
@@ -147,49 +186,48 @@ def _without_gutenberg(text: str, counts: Counter[str]) -> str:
     return text[begin : end.start() if end else len(text)].strip("\n") + "\n"
 
 
-def _texts(corpus: Corpus, counts: Counter[str]) -> Iterator[_Text]:
-    path = user_path(corpus.source)
+def _texts(corpus: Corpus, counts: Counter[str], source_key: str) -> Iterator[_Text]:
     columns = [key for key in (corpus.text_key, corpus.id_key) if key is not None]
-    if not path.exists() or is_dataset(path):
-        for row in dataset_rows(corpus.source, split=corpus.split, columns=columns, key=_SOURCE):
+    if dataset_of(corpus.source, source_key) is not None:
+        for row in dataset_rows(corpus.source, split=corpus.split, columns=columns, key=source_key):
             yield _text(row, corpus)
         return
-    for file in data_files(path, counts, suffixes=_SUFFIXES, key=_SOURCE):
+    for file in data_files(user_path(corpus.source), counts, suffixes=_SUFFIXES, key=source_key):
         if file.path.suffix.lower() in _TEXT_SUFFIXES:
-            yield _Text(file.name, _decoded(file), str(file.path))
+            yield _file_text(file, corpus.encoding)
         else:
-            for row in file_rows(file, columns):
+            for row in file_rows(file, columns, corpus.encoding):
                 yield _text(row, corpus)
 
 
-def _decoded(file: DataFile) -> str:
-    data = file.path.read_bytes()
+def _file_text(file: DataFile, encoding: str | None) -> _Text:
+    place = printable(file.path)
     try:
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        byte = data[error.start] if error.start < len(data) else 0
-        raise DataError(
-            f"{file.path}: byte {error.start} (0x{byte:02x}) is not valid {error.encoding.upper()}; convert the file "
-            "to UTF-8, for example with iconv"
-        ) from None
+        return _Text(file.name, decode(file.path.read_bytes(), encoding), place)
+    except NotText as error:
+        return _Text(file.name, None, place, f"{error}; set corpus.encoding, or convert the file to UTF-8")
+    except OSError as error:
+        return _Text(file.name, None, place, f"cannot be read ({error.strerror}); make it readable, or move it away")
 
 
 def _text(row: Row, corpus: Corpus) -> _Text:
     if row.problem:
-        raise DataError(f"{row.place}: {row.problem}")
+        return _Text(row.name, None, row.place, row.problem)
     for option, key in (("text_key", corpus.text_key), ("id_key", corpus.id_key)):
         if key is not None and key not in row.values:
             there = ", ".join(row.values) or "nothing"
-            raise DataError(f"{row.place}: no {key!r}; there are: {there}; set corpus.{option} to one of them")
+            problem = f"no {key!r}; there are: {there}; set corpus.{option} to one of them"
+            return _Text(row.name, None, row.place, problem)
     text, name = row.values[corpus.text_key], row.name
     if text is not None and not isinstance(text, str):
         kind = type(text).__name__
-        raise DataError(f"{row.place}: {corpus.text_key!r} is a value of type {kind}, not a text; set corpus.text_key")
+        problem = f"{corpus.text_key!r} is a value of type {kind}, not a text; set corpus.text_key"
+        return _Text(row.name, None, row.place, problem)
     if corpus.id_key is not None:
         value = row.values[corpus.id_key]
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise DataError(f"{row.place}: {corpus.id_key!r} is {value!r}; an id is a text or a whole number")
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            return _Text(
+                row.name, None, row.place, f"{corpus.id_key!r} is {value!r}; an id is a text or a whole number"
+            )
         name = str(value)
     return _Text(name, text, row.place)

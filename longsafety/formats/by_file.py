@@ -24,12 +24,12 @@ class FileRows:
     rows: Sequence[Row]
 
 
-def rows_by_file(source: str, counts: Counter[str]) -> Iterator[FileRows]:
+def rows_by_file(source: str, counts: Counter[str], key: str | None = None) -> Iterator[FileRows]:
     """The files of a source of :func:`longsafety.formats.rows.read_rows`, in order.
 
     Raises DataError for a source that does not exist.
     """
-    for name, rows in groupby(read_rows(source, counts=counts), key=lambda row: row.place.rpartition(":")[0]):
+    for name, rows in groupby(read_rows(source, counts=counts, key=key), lambda row: row.place.rpartition(":")[0]):
         held = list(rows)
         try:
             schema, _ = recognise(iter(held), name)

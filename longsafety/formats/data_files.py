@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from longsafety.errors import first_line
-from longsafety.files import relative_name
+from longsafety.files import printable, relative_name
+from longsafety.formats.decode import unicode_stream
 
 _PARQUET_ROWS = 64
 """Rows read at a time: one may hold a context of a megabyte."""
@@ -49,33 +53,36 @@ class DataFile:
         return cls(path, relative_name(path, source))
 
     def row(self, line: int, values: dict[str, Any]) -> Row:
-        return Row(f"{self.path}:{line}", f"{self.name}:{line}", self._part, values)
+        return Row(f"{printable(self.path)}:{line}", f"{self.name}:{line}", self._part, values)
 
     def bad(self, line: int, problem: str) -> Row:
-        return Row(f"{self.path}:{line}", f"{self.name}:{line}", self._part, problem=problem)
+        return Row(f"{printable(self.path)}:{line}", f"{self.name}:{line}", self._part, problem=problem)
 
     @property
     def _part(self) -> str:
         return _SHARD.sub("", Path(self.name).stem)
 
 
-def file_rows(file: DataFile, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def file_rows(file: DataFile, columns: Sequence[str] | None = None, encoding: str | None = None) -> Iterator[Row]:
     """The rows of a file whose suffix is one of ``SUFFIXES``, lazily.
 
-    Of a Parquet file only ``columns`` are read, if it has all of them.
+    Of a Parquet file only ``columns`` are read, if it has all of them. ``encoding``: of lines that are not UTF-8.
     """
     suffix = file.path.suffix.lower()
-    return _parquet_rows(file, columns) if suffix == ".parquet" else _READERS[suffix](file)
+    try:
+        yield from _parquet_rows(file, columns) if suffix == ".parquet" else _READERS[suffix](file, encoding)
+    except OSError as error:
+        yield file.bad(1, f"cannot be read ({error.strerror or error}); make it readable, or move it elsewhere")
 
 
 # --- JSON
 
 
-def _jsonl_rows(file: DataFile) -> Iterator[Row]:
-    with file.path.open("rb") as stream:
+def _jsonl_rows(file: DataFile, encoding: str | None) -> Iterator[Row]:
+    with unicode_stream(file.path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = _line(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line, encoding)
                 if not text.strip():
                     continue
                 values = json.loads(text.rstrip())
@@ -87,11 +94,21 @@ def _jsonl_rows(file: DataFile) -> Iterator[Row]:
                 yield _json_row(file, number, values)
 
 
-def _json_rows(file: DataFile) -> Iterator[Row]:
-    """A list of objects, an object of equally long lists, or one object a line."""
-    data = file.path.read_bytes()
+def _line(data: bytes, encoding: str | None) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        if encoding is None:
+            raise
+        return data.decode(encoding)
+
+
+def _json_rows(file: DataFile, encoding: str | None) -> Iterator[Row]:
+    """A list of objects, an object of equally long lists, or one object a line."""
+    with unicode_stream(file.path) as stream:
+        data = stream.read().removeprefix(codecs.BOM_UTF8)
+    try:
+        text = _line(data, encoding)
     except UnicodeDecodeError as error:
         yield file.bad(data.count(b"\n", 0, error.start) + 1, f"{_not_utf8(error)}; no row of the file is read")
         return
@@ -106,7 +123,7 @@ def _json_rows(file: DataFile) -> Iterator[Row]:
         yield file.bad(line, f"not JSON ({_reason(error)}); give a list of objects, or an object of lists")
         return
     if text[end:].strip():
-        yield from _jsonl_rows(file)
+        yield from _jsonl_rows(file, encoding)
     elif not isinstance(value, dict) or not value or not all(isinstance(cells, list) for cells in value.values()):
         yield file.bad(1, f"{_kind(value)}; a .json file holds a list of objects, or an object of lists")
     elif len({len(cells) for cells in value.values()}) > 1:
@@ -168,16 +185,18 @@ def _kind(value: Any) -> str:
 
 def _not_utf8(error: UnicodeDecodeError) -> str:
     byte = error.object[error.start]
-    return f"byte {error.start} (0x{byte:02x}) is not UTF-8; convert the file to UTF-8, for example with iconv"
+    shown = error.encoding if error.encoding != "utf-8" else "UTF-8"
+    return f"byte {error.start} (0x{byte:02x}) is not {shown}; convert the file to UTF-8, for example with iconv"
 
 
 # --- CSV and Parquet
 
 
-def _csv_rows(file: DataFile) -> Iterator[Row]:
+def _csv_rows(file: DataFile, encoding: str | None) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
     # Bytes that are not UTF-8 become surrogates, so that they damage their own row only.
-    with file.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    text = partial(io.TextIOWrapper, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    with unicode_stream(file.path) as binary, text(binary) as stream:
         reader = csv.reader(stream, strict=True)
         header: list[str] | None = None
         while True:
@@ -191,6 +210,8 @@ def _csv_rows(file: DataFile) -> Iterator[Row]:
                 continue
             if not cells:
                 continue
+            if encoding is not None:
+                cells = [_again(cell, encoding) for cell in cells]
             if any(_SURROGATE.search(cell) for cell in cells):
                 yield file.bad(line, "not UTF-8; convert the file to UTF-8, for example with iconv")
             elif header is None:
@@ -207,6 +228,16 @@ def _csv_rows(file: DataFile) -> Iterator[Row]:
                 yield file.row(line, dict(zip(header, cells, strict=True)))
             if header is None:
                 return  # the names of the columns are unknown
+
+
+def _again(cell: str, encoding: str) -> str:
+    """A cell with bytes that are not UTF-8, in the encoding that the user named; as it is where that does not fit."""
+    if not _SURROGATE.search(cell):
+        return cell
+    try:
+        return cell.encode("utf-8", "surrogateescape").decode(encoding)
+    except UnicodeError:
+        return cell
 
 
 def _parquet_rows(file: DataFile, columns: Sequence[str] | None) -> Iterator[Row]:

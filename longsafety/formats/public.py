@@ -46,6 +46,7 @@ def read_public(
     on_bad_row: Literal["error", "skip"] = "error",
     split: str | None = None,
     docs: str | Path | None = None,
+    key: str = "read",
 ) -> PublicSet:
     """All of a public set, from any source of :func:`longsafety.formats.rows.read_rows`.
 
@@ -55,29 +56,30 @@ def read_public(
 
     A bad row is a damaged line, a field of a wrong type or value, or an id that is taken. With ``on_bad_row="error"``
     the whole source is read and then one ``DataError`` names them all; with ``"skip"`` the good rows are returned.
-    Raises ``DataError`` also for a source that is missing, empty, of no known schema, or without a good row.
+    Raises ``DataError`` also for a source that is missing, empty, of no known schema, or without a good row. ``key``:
+    the section of the settings that names the source, for messages (``read``, ``evaluation.items``).
     """
     if schema != "auto" and schema not in SCHEMAS:
-        raise DataError(f"schema = {schema}: no such schema; give auto or one of {', '.join(SCHEMAS)}")
+        raise DataError(f"{key}.format = {schema}: no such schema; give auto or one of {', '.join(SCHEMAS)}")
     files: Counter[str] = Counter()
-    rows = read_rows(path, split=split, counts=files)
+    rows = read_rows(path, split=split, counts=files, key=f"{key}.path")
     if schema == "auto":
-        found, rows = recognise(rows, str(path))
+        found, rows = recognise(rows, f"{key}.path = {path}", f"{key}.format")
     else:
         found = SCHEMAS[schema]
     if found.contexts:
         beside = docs or docs_beside(user_path(path))
         if beside:
-            rows = chain(rows, read_rows(beside, counts=files))
+            rows = chain(rows, read_rows(beside, counts=files, key=f"{key}.documents"))
     elif docs is not None:
-        raise DataError(f"docs = {docs}: {found.name} keeps its contexts in its rows; leave it out")
+        raise DataError(f"{key}.documents = {docs}: {found.name} keeps its contexts in its rows; leave it out")
     reading = Reading(found)
     for row in rows:
         reading.add(row)
     samples, requests = reading.finished()
     counts, bad = {**reading.counts, **files}, reading.bad
     if not counts["rows read"]:
-        raise DataError(f"{path}: no row; give a source with at least one")
+        raise DataError(f"{key}.path = {path}: no row; give a source with at least one")
     if bad and (on_bad_row == "error" or len(bad) >= counts["rows read"]):
         raise DataError(_bad_rows(bad, counts["rows read"], found.name))
     return PublicSet(found.name, found.yields, found.licence, samples, requests, counts, bad)
@@ -181,8 +183,11 @@ def _taken(identity: str, place: str, places: dict[str, str]) -> list[str]:
     return [] if first == place else [f"id = {shown}: taken by {first}; ids are unique, rename one"]
 
 
-def recognise(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]]:
-    """The schema that most of the first rows fit best, and all the rows. Raises DataError where there is none."""
+def recognise(rows: Iterator[Row], source: str, key: str = "format") -> tuple[Schema, Iterator[Row]]:
+    """The schema that most of the first rows fit best, and all the rows. Raises DataError where there is none.
+
+    ``key``: the setting that names the schema.
+    """
     read: list[Row] = []
     votes: Counter[str] = Counter()
     columns: dict[str, None] = {}
@@ -203,14 +208,14 @@ def recognise(rows: Iterator[Row], source: str) -> tuple[Schema, Iterator[Row]]:
     ranked = votes.most_common(2)
     if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
         fitting = " and ".join(name for name, count in votes.items() if count == ranked[0][1])
-        raise DataError(f"{source}: the columns {', '.join(columns)} fit {fitting}; set schema to one of them")
+        raise DataError(f"{source}: the columns {', '.join(columns)} fit {fitting}; set {key} to one of them")
     if not ranked and columns:
         known = "; ".join(
             f"{schema.name} ({' or '.join(', '.join(layout) for layout in schema.columns)})"
             for schema in SCHEMAS.values()
         )
         raise DataError(
-            f"{source}: the columns {', '.join(columns)} fit no schema; rename them, or set schema. Known: {known}"
+            f"{source}: the columns {', '.join(columns)} fit no schema; rename them to those of one. Known: {known}"
         )
     if not ranked:
         damaged = [f"{row.place}: {row.problem}" for row in read if row.problem]

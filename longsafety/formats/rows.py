@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-from longsafety.errors import DataError, first_line
+from longsafety.errors import DataError
 from longsafety.files import files_hash, user_path, visible_files
 from longsafety.formats.data_files import SUFFIXES, DataFile, Row, file_rows
-from longsafety.hub import HubName, check_dataset, hub_name
+from longsafety.formats.datasets_read import dataset_of, dataset_rows, named, split_key
 
 OTHER_FILES = "files of other types"
+_COMPANIONS = (
+    *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "metadata.json", "metadata.jsonl"),
+    *("config.json", "croissant.json", "schema.json", "manifest.json", "manifest.jsonl", "info.json", "package.json"),
+    *("package-lock.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "settings.json"),
+    *("special_tokens_map.json", "metadata.csv", "metadata.parquet"),
+)
+"""Files that say something of the data beside them, and hold no rows."""
+_SHOWN = 5
 
 
 def read_rows(
@@ -23,28 +28,32 @@ def read_rows(
 ) -> Iterator[Row]:
     """The rows of a source, lazily, in the order of its files (or splits) and lines.
 
-    A file of ``SUFFIXES``; a folder of them (recursively, without hidden files; other files are added to ``counts``); a
-    folder saved by ``datasets`` or with a dataset card; or a hub dataset, ``owner/name`` or ``owner/name@revision``.
-    Without ``split`` all splits of a dataset are read. ``key`` is the dotted key of the source, for messages.
-    Raises ``DataError`` for a source or split that does not exist.
+    A file of ``SUFFIXES``; a folder of them (recursively, without hidden files; other files, broken links and what only
+    describes the data are added to ``counts``); a folder saved by ``datasets`` or with a dataset card; or a hub
+    dataset, ``owner/name`` or ``owner/name@revision``, both with ``:CONFIG`` where they have several. Without ``split``
+    all splits of a dataset are read. ``key`` is the dotted key of the source, for messages. Raises ``DataError`` for a
+    source, configuration or split that does not exist.
     """
-    path = user_path(source)
-    if not path.exists() or is_dataset(path):
+    if dataset_of(source, key) is not None:
         yield from dataset_rows(source, split=split, key=key)
         return
     if split is not None:
-        raise DataError(f"{_split_key(key)} = {split}: {source} is no dataset with splits; leave the split out")
-    for file in data_files(path, counts, key=key):
+        raise DataError(f"{split_key(key)} = {split}: {source} is no dataset with splits; leave the split out")
+    for file in data_files(user_path(source), counts, key=key):
         yield from file_rows(file)
 
 
 def rows_fingerprint(source: str | None) -> str:
     """Hash of a source's content, or of a hub dataset's name (cheap: no heavy import)."""
-    path = user_path(source or "")
-    if not source or not path.exists():
-        return sha256(f"hub\0{source}".encode()).hexdigest()[:16]
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return files_hash(files, path)[:16]
+    try:
+        found = dataset_of(source) if source else None
+    except DataError:  # named by the stage that reads it
+        found = None
+    folder = found.folder if found else user_path(source or "")
+    if not source or folder is None or not folder.exists():
+        return sha256(f"hub\0{source}".encode(errors="surrogateescape")).hexdigest()[:16]
+    content = files_hash(visible_files(folder), folder)[:16]
+    return content if found is None or found.config is None else f"{content}:{found.config}"
 
 
 def data_files(
@@ -54,93 +63,26 @@ def data_files(
 
     Raises DataError if there is none.
     """
-    found = visible_files(source)
+    broken: list[str] = []
+    found = visible_files(source, broken)
     files = [DataFile.below(source, file) for file in found if file.suffix.lower() in suffixes]
-    if not files:
+    rows = files if source.is_file() else [file for file in files if file.path.name.lower() not in _COMPANIONS]
+    if not rows:
+        held = f"among its {len(found)} file(s)" if not files else f"but {_listed([file.name for file in files])}"
+        lost = f"; broken links: {_listed(broken)}" if broken else ""
         raise DataError(
-            f"{_named(source, key)}: no {', '.join(suffixes)} file among its {len(found)} file(s); "
-            "give files of these types, or a Hugging Face dataset"
+            f"{named(source, key)}: no {', '.join(suffixes)} file {held}{lost}; give files of these types, or a "
+            "Hugging Face dataset"
         )
     if len(found) > len(files):
         counts[OTHER_FILES] += len(found) - len(files)
-    return files
+    if described := [file.name for file in files if file not in rows]:
+        counts[f"files that describe the data, not read as rows: {_listed(described)}"] += len(described)
+    if broken:
+        counts[f"broken links and closed folders, not read: {_listed(broken)}"] += len(broken)
+    return rows
 
 
-# --- datasets
-
-
-def is_dataset(path: Path) -> bool:
-    """Whether a folder was saved by ``datasets``, or has a dataset card."""
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file() or _has_card(path)
-
-
-def dataset_name(source: str | Path, key: str | None = None) -> HubName:
-    """The hub name of a source that is no existing path. Raises DataError if it cannot be one."""
-    name = hub_name(str(source))
-    if name is None or Path(source).suffix.lower() in (*SUFFIXES, ".txt", ".md"):
-        raise DataError(f"{_named(source, key)}: no such file or folder; give one, or a Hugging Face dataset's name")
-    return name
-
-
-def dataset_rows(
-    source: str | Path, *, split: str | None = None, columns: Sequence[str] | None = None, key: str | None = None
-) -> Iterator[Row]:
-    """The rows of a dataset on disk or on the hub; only ``columns``, if it has all of them.
-
-    A dataset that was saved without its splits is read whole, whatever ``split`` is. Raises DataError.
-    """
-    path = user_path(source)
-    name = None if path.exists() else dataset_name(source, key)
-    if name is not None:
-        try:
-            check_dataset(name)
-        except DataError as error:
-            raise DataError(
-                f"{_named(source, key)}: no such file or folder, and no dataset of the hub: {error}; check the path, "
-                "or the name and the network, or set HF_HUB_OFFLINE=1 for a dataset in the local cache"
-            ) from error
-    import datasets
-
-    with TemporaryDirectory() as cache:  # datasets' own cache knows a folder by its path alone
-        try:
-            if name is not None:
-                loaded: Any = datasets.load_dataset(name.name, revision=name.revision, split=split)
-            elif _has_card(path):
-                loaded = datasets.load_dataset(str(path), split=split, cache_dir=cache)
-            else:
-                loaded = datasets.load_from_disk(str(path))
-        except Exception as error:  # the libraries raise a dozen unrelated types here
-            raise DataError(
-                f"{_named(source, key)}: {first_line(error, typed=True)}; check the name, its files and the split"
-            ) from error
-        splits = loaded if isinstance(loaded, dict) else {split or str(loaded.split or "train"): loaded}
-        if split is not None and split not in splits:
-            raise DataError(
-                f"{_split_key(key)} = {split}: {source} has {', '.join(sorted(splits))}; choose one of these"
-            )
-        for part, dataset in splits.items():
-            if split not in (None, part):
-                continue
-            if columns and {*columns} <= {*dataset.column_names}:
-                dataset = dataset.select_columns(list(columns))
-            for number, values in enumerate(dataset, start=1):
-                yield Row(f"{source} ({part}):{number}", f"{part}:{number}", part, values)
-
-
-def _has_card(path: Path) -> bool:
-    """Whether a folder is laid out as on the hub: its card's header declares the data files or their features."""
-    card = path / "README.md"
-    if not card.is_file():
-        return False
-    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
-    return len(parts) == 3 and not parts[0].strip() and bool(re.search(r"^(configs|dataset_info):", parts[1], re.M))
-
-
-def _named(source: str | Path, key: str | None) -> str:
-    return f"{key} = {source}" if key else str(source)
-
-
-def _split_key(key: str | None) -> str:
-    """The key of the split that stands beside the key of a source."""
-    section = (key or "").rpartition(".")[0]
-    return f"{section}.split" if section else "split"
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from longsafety.corpus.corpus import read_documents
-from longsafety.errors import DataError
+from longsafety.errors import DataError, print_left_out
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.run import Run, once, read_json, write_json
 from longsafety.pipeline.seeds import CONTEXT_SEEDS, COUNTS, SEEDS, seeds
@@ -62,7 +62,8 @@ def corpus(run: Run) -> Path:
     def make(folder: Path) -> None:
         items = seeds(run)
         ChatTemplate(tokenizer(run), control(run))  # what the template refuses is told before anything is made
-        read = read_documents(run.settings.corpus)
+        read = read_documents(run.settings.corpus, run.settings.on_bad_row)
+        print_left_out(read.bad)
         # A document with such a token could close the user's turn and speak in another's place.
         special = control(run)
         documents = [item for item in read.documents if special.found(item.text) is None]

@@ -64,7 +64,7 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
     """
     settings, source, key = run.settings, run.settings.data_mix.sources[name], f"data_mix.sources.{name}"
     assert source.path is not None
-    read = read_public(source.path, schema=source.format, on_bad_row=settings.on_bad_row)
+    read = read_public(source.path, schema=source.format, on_bad_row=settings.on_bad_row, key=key)
     print_left_out(read.bad)
     if read.kind != "chats":
         raise DataError(

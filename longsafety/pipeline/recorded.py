@@ -35,5 +35,5 @@ def _known_options(run: Run) -> dict[str, list[str]] | None:
     items = run.settings.evaluation.items
     if items.path is None:
         return None
-    samples = read_public(items.path, schema=items.format, split=items.split).samples
+    samples = read_public(items.path, schema=items.format, split=items.split, key="evaluation.items").samples
     return {item.id: [wordings[0] for wordings in item.choices] for item in samples if item.kind == "harmful"}

@@ -9,8 +9,18 @@ LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
 """The languages of the shipped seed items, options and phrases."""
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Chinese characters (Unicode's CJK ideographs with all extensions), for use inside a regular expression's ``[…]``."""
-UNSPACED = rf"\u3040-\u30ff{HAN}"
-"""Characters of the scripts without spaces between words: Chinese, and Japanese kana. Each counts as one word."""
+UNSPACED = (
+    rf"\u3040-\u30ff\u31f0-\u31ff{HAN}"
+    r"\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e50-\u0e59"  # Thai
+    r"\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0ed0-\u0edf"  # Lao
+    r"\u0f00-\u0f17\u0f20-\u0f33\u0f40-\u0f6c"  # Tibetan
+    r"\u1000-\u102a\u103f-\u1055\uaa60-\uaa7a"  # Burmese
+    r"\u1780-\u17b3\u17e0-\u17e9"  # Khmer
+)
+"""Letters and digits of the scripts without spaces between words: Chinese, Japanese kana, Thai, Lao, Tibetan, Burmese
+and Khmer. Each counts as one word; the marks above and below it do not."""
+UNSPACED_MARKS = r"\u0e00-\u109f\u1780-\u17ff\uaa60-\uaa7f"
+"""The blocks of those scripts that have marks, with them."""
 _HAN = re.compile(f"[{HAN}]")
 _EXCERPT = 2000
 """Characters of a document that are looked at."""

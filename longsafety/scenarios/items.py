@@ -66,7 +66,12 @@ def read_items(
             "stages=[build,export] export.format=longsafety_bench and give that folder"
         )
     found = read_public(
-        str(source.path), schema=source.format, on_bad_row=on_bad_row, split=source.split, docs=source.documents
+        str(source.path),
+        schema=source.format,
+        on_bad_row=on_bad_row,
+        split=source.split,
+        docs=source.documents,
+        key="evaluation.items",
     )
     if found.kind == "chats":
         raise DataError(

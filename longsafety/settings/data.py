@@ -28,13 +28,17 @@ class Corpus(Section):
     """Where the documents of the contexts come from."""
 
     source: Annotated[str, LocalPath(words=("embedded",), or_name=True)] = "embedded"
-    """``embedded``, a folder or file (.txt .md .jsonl .parquet), or a Hugging Face dataset (path or hub name)."""
+    """``embedded``, a folder or file (.txt .md .jsonl .parquet), or a Hugging Face dataset (path or hub name; of
+    several configurations one is named, ``owner/name:CONFIG``)."""
     text_key: str = "text"
     """The column or JSON key that holds a document's text."""
     id_key: str | None = None
     """The column or JSON key that names a document; without it, file name and row number do."""
     split: str = "train"
     """The split of a Hugging Face dataset."""
+    encoding: str | None = None
+    """The encoding of files that are not in Unicode (``cp1252``, ``gb18030``, ``shift_jis``); ``None``: such files are
+    refused."""
     licence: str | None = None
     """The documents' licence, written into every dataset card; ``None`` is written as "unknown"."""
     min_words: PositiveInt = 50

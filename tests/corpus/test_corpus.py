@@ -189,7 +189,7 @@ def test_all_documents_are_too_short(tmp_path: Path) -> None:
 
 def test_invalid_utf8_names_the_file_and_the_byte(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"0123456789\xff rest")
-    with pytest.raises(DataError, match=r"a\.txt: byte 10 \(0xff\) is not valid UTF-8; convert"):
+    with pytest.raises(DataError, match=r"a\.txt: is not UTF-8: byte 10 \(0xff\) is not valid.*; set corpus\.encoding"):
         read_documents(corpus(tmp_path / "a.txt"))
     (tmp_path / "b.jsonl").write_bytes(b'{"text": "ok"}\n{"text": "\xe9t\xe9"}\n')
     with pytest.raises(DataError, match=r"b\.jsonl:2: byte 10 \(0xe9\) is not UTF-8; convert"):

@@ -238,7 +238,7 @@ def test_contexts_that_do_not_match(tmp_path: Path) -> None:
 
 
 def test_contexts_belong_to_thu_coai_alone(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"docs = .*: chat keeps its contexts in its rows; leave it out"):
+    with pytest.raises(DataError, match=r"read\.documents = .*: chat keeps its contexts in its rows; leave it out"):
         read_public(write(tmp_path / "a.jsonl", ROWS["chat"]), docs=tmp_path / "a.jsonl")
     with pytest.raises(DataError, match=r"rows of contexts only; give a source"):
         read_public(write(tmp_path / "a.jsonl", {"id": 1, "context": "c"}))
@@ -405,10 +405,12 @@ def test_columns_that_fit_no_schema_or_two(tmp_path: Path) -> None:
     ):
         read_public(file)
     write(file, {"goal": "a", "target": "b", "prompt": "c", "intents": ["d"]})
-    with pytest.raises(DataError, match=r"goal, target, prompt, intents fit do_not_answer and advbench; set schema"):
+    with pytest.raises(
+        DataError, match=r"goal, target, prompt, intents fit do_not_answer and advbench; set read\.format"
+    ):
         read_public(file)
     assert read_public(file, schema="advbench").requests[0]["request"] == "a"
-    with pytest.raises(DataError, match=r"schema = advbanch: no such schema; give auto or one of longsafety_17k,"):
+    with pytest.raises(DataError, match=r"read\.format = advbanch: no such schema; give auto or one of longsafety"):
         read_public(file, schema="advbanch")
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.formats import rows as module
+from longsafety.formats import datasets_read as module
 from longsafety.formats.data_files import Row
 from longsafety.formats.rows import read_rows
 from longsafety.hub import HubName
@@ -201,13 +201,15 @@ def test_a_hub_dataset_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> Non
     loaded = datasets.DatasetDict(train=datasets.Dataset.from_list([{"a": 1}]))
     monkeypatch.setattr(module, "check_dataset", asked.append)
 
-    def load(name: str, revision: str, split: str | None) -> datasets.DatasetDict:
-        asked.append((name, revision))
+    def load(name: str, config: str | None, revision: str, split: str | None) -> datasets.DatasetDict:
+        asked.append((name, config, revision))
         return loaded
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert read("some/set@v1")[0].place == "some/set@v1 (train):1"
-    assert asked == [HubName("some/set", "v1"), ("some/set", "v1")]
+    assert read("some/set@v1:20220301.en")[0].values == {"a": 1}
+    hub = HubName("some/set", "v1")
+    assert asked == [hub, ("some/set", None, "v1"), hub, ("some/set", "20220301.en", "v1")]
 
 
 def test_an_unreachable_hub_is_reported_with_the_key_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

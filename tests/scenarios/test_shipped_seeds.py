@@ -104,6 +104,14 @@ def test_shipped_seeds_bring_every_field(shipped: list[Seed]) -> None:
     assert {seed.licence for seed in shipped} == {"Apache-2.0"}
 
 
+def test_requests_to_train_on_bring_two_answers_in_different_words(shipped: list[Seed]) -> None:
+    """Families of the benchmark's tasks have one: their requests train a small share of the samples."""
+    for seed in (one for one in shipped if one.split != "bench" and one.request and one.task not in BENCH_FIELDS):
+        for answers in ((seed.safe_answer, *seed.safe_answers), (seed.benign_answer, *seed.benign_answers)):
+            assert len(answers) >= 2, seed.id
+            assert len(set(answers)) == len(answers), seed.id
+
+
 def test_benchmark_items_bring_two_wordings_of_each_role(shipped: list[Seed]) -> None:
     """As a user's are checked: the roles of each task that takes the item, and no two options that read the same."""
     for seed in shipped:

@@ -27,14 +27,20 @@ _TEXTS = (
 
 
 def own_seeds(
-    source: str, language: str, tasks: Collection[str], roles: Roles, counts: Counter[str], bad: list[str]
+    source: str,
+    language: str,
+    tasks: Collection[str],
+    roles: Roles,
+    counts: Counter[str],
+    bad: list[str],
+    key: str = "scenario.seeds",
 ) -> list[Seed]:
     """The seed items of a user's source. Rows in another language than ``language`` are left out and counted.
 
     ``bad`` gets a line for each row that is wrong. Raises DataError for a source that does not exist, that holds no
     requests, or that is in another language altogether.
     """
-    files = list(rows_by_file(source, counts))
+    files = list(rows_by_file(source, counts, key))
     others: Counter[str] = Counter()
     for file in files:
         check_holds_requests(file)
@@ -47,7 +53,7 @@ def own_seeds(
         found = ", ".join(f"{number} in {other}" for other, number in others.items())
         spoken = next((other for other in others if other in LANGUAGES), None)
         fix = f"set scenario.language={spoken}" if spoken else "translate them: options and answers are in en or zh"
-        raise DataError(f"scenario.seeds = {source}: no row is in scenario.language = {language} ({found}); {fix}")
+        raise DataError(f"{key} = {source}: no row is in scenario.language = {language} ({found}); {fix}")
     like = reads_like([seed.request for seed in seeds if seed.request]) if language == "en" else ""
     if like not in ("", "en"):
         counts[f"seed rows that together read like {like}: asked as they are, beside options in en"] = len(seeds)

@@ -68,14 +68,14 @@ def read_sources(wanted: settings.WriteSeeds, language: str, on_bad_row: str) ->
     )
     for kind, path in texts:
         if path is not None:
-            read.found.extend(_passages(kind, path, share, language, wanted.passages_per_document, read))
+            read.found.extend(_passages(kind, path, share, language, on_bad_row, wanted.passages_per_document, read))
     return read
 
 
 def _rows(kind: SourceKind, path: str, share: float, language: str, on_bad_row: str, read: Sources) -> Iterator[Source]:
     bad: list[str] = []
     counts: Counter[str] = Counter()
-    seeds = own_seeds(path, language, {""}, {}, counts, bad)
+    seeds = own_seeds(path, language, {""}, {}, counts, bad, f"write_seeds.{kind}")
     if bad and on_bad_row == "error":
         listed = "\n".join([*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])])
         raise DataError(
@@ -94,8 +94,11 @@ def _rows(kind: SourceKind, path: str, share: float, language: str, on_bad_row: 
         yield Source(kind, f"{kind}/{seed.id}", text, split, seed.category, seed.licence, seed)
 
 
-def _passages(kind: SourceKind, path: str, share: float, language: str, most: int, read: Sources) -> Iterator[Source]:
-    documents = read_documents(settings.Corpus(source=path, min_words=1))
+def _passages(
+    kind: SourceKind, path: str, share: float, language: str, on_bad_row: str, most: int, read: Sources
+) -> Iterator[Source]:
+    documents = read_documents(settings.Corpus(source=path, min_words=1), on_bad_row, f"write_seeds.{kind}")
+    read.bad.extend(documents.bad)
     read.counts.update({f"{kind}: {name}": count for name, count in documents.counts.items() if count})
     for document in documents.documents:
         if english_or_chinese(document.text) != language:

@@ -1,0 +1,107 @@
+"""Unicode is known by its mark or by evidence; every other encoding is refused with a guess, or read as it is named."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from longsafety.formats.decode import NotText, decode, is_text_encoding
+from longsafety.formats.rows import read_rows
+
+TEXTS = {
+    "English": "The harbour lies still, and the café's parasol stands open.\nA man walks by.\n",
+    "German": "Über dem Hafen stehen müde Gäste an der Tür.\r\nEr grüßt sie.\r\n",
+    "Chinese": "港口很安静，咖啡馆的伞开着。\n第二行，他说了一句话。\n",
+    "Taiwanese": "港口很安靜，咖啡館的傘開著。\n第二行，他說了一句話。\n",
+    "Japanese": "港は静かで、カフェの傘が開いている。\n二行目です。\n",
+    "Korean": "항구는 조용하고 카페의 우산이 열려 있다.\n두 번째 줄.\n",
+    "Russian": "Гавань тиха, и зонт кафе открыт.\nВторая строка.\n",
+    "Arabic": "الميناء هادئ والمظلة مفتوحة.\nسطر ثان.\n",
+    "Thai": "ท่าเรือเงียบสงบ ร่มของร้านกาแฟเปิดอยู่\nบรรทัดที่สอง\n",
+    "emoji": "One 🙂 and another 🚢.\n",
+}
+UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+OTHERS = ("latin-1", "cp1252", "cp1251", "koi8-r", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso2022_jp")
+OTHERS += ("cp874", "cp1256", "mac_roman", "cp437")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("encoding", UNICODE)
+def test_unicode_is_read_with_and_without_a_mark(name: str, encoding: str) -> None:
+    assert decode(TEXTS[name].encode(encoding)) == TEXTS[name]
+
+
+@pytest.mark.parametrize("encoding", OTHERS)
+def test_no_other_encoding_is_guessed_and_each_is_read_once_it_is_named(encoding: str) -> None:
+    tried = 0
+    for text in TEXTS.values():
+        try:
+            data = text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        if data.isascii() and encoding != "iso2022_jp":
+            continue
+        tried += 1
+        with pytest.raises(NotText, match=r"(is not|not like) UTF-8"):
+            decode(data)
+        assert decode(data, encoding) == text
+    assert tried
+
+
+def test_a_refusal_shows_how_the_text_would_read() -> None:
+    with pytest.raises(
+        NotText, match=r"byte 35 \(0xe9\) is not valid; it would read as cp1252 “and the café's parasol”"
+    ):
+        decode(TEXTS["English"].encode("cp1252"))
+    with pytest.raises(NotText, match="as gb18030 “港口很安静"):
+        decode((TEXTS["Chinese"] * 5).encode("gb18030"))
+    with pytest.raises(NotText, match="as iso2022_jp “港は静かで"):
+        decode(TEXTS["Japanese"].encode("iso2022_jp"))
+
+
+def test_what_is_no_text_is_refused() -> None:
+    noise = random.Random(0)
+    binaries = [noise.randbytes(noise.randint(40, 3000)) for _ in range(300)]
+    texts = [b"One \0 in a text.", b"PK\x03\x04\x14\x00\x08", b"\x7fELF\x02\x01\x01" + bytes(9), b"\x01\x02\x03\x04"]
+    for data in [*binaries, *texts, b"\xff\xfeodd", TEXTS["Russian"].encode("utf-16-le")[:-1] + b"\xd8\xd8"]:
+        with pytest.raises(NotText):
+            decode(data)
+        with pytest.raises(NotText):
+            decode(data, "ascii")
+
+
+def test_ordinary_oddities_are_text() -> None:
+    for text in ("", "a\fb", "colour \x1b[31m in a log", "x", "\n"):
+        assert decode(text.encode()) == text
+    assert decode(b"from DOS\x1a") == "from DOS"
+    with pytest.raises(NotText, match="and not cp1252 either"):
+        decode("“quoted”".encode("cp1252") + b"\x81\xff", "cp1252")
+    with pytest.raises(NotText, match=r"and not latin-1 either: holds the control character U\+0093"):
+        decode("“quoted”".encode("cp1252"), "latin-1")
+
+
+@pytest.mark.parametrize("encoding", [*UNICODE, "cp1252"])
+def test_rows_in_any_unicode(tmp_path: Path, encoding: str) -> None:
+    rows = [{"request": "Who was at the café?"}, {"request": "Where?"}]
+    (tmp_path / "a.jsonl").write_bytes(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(encoding)
+    )
+    (tmp_path / "b.json").write_bytes(json.dumps(rows, ensure_ascii=False).encode(encoding))
+    (tmp_path / "c.csv").write_bytes(("request\r\n" + "\r\n".join(row["request"] for row in rows)).encode(encoding))
+    found = list(read_rows(tmp_path, counts=Counter()))
+    good = [row.values for row in found if not row.problem]
+    if encoding == "cp1252":  # the rows that are not UTF-8 are bad, and each is named
+        assert good == [rows[1], rows[1]] and all("not UTF-8" in row.problem for row in found if row.problem)
+    else:
+        assert good == rows * 3
+
+
+def test_names_of_encodings() -> None:
+    for name in ("cp1252", "GB18030", "shift-jis", "latin1"):
+        assert is_text_encoding(name)
+    for name in ("rot13", "zip", "base64", "nothing", "", "a\0b"):
+        assert not is_text_encoding(name)
