@@ -58,7 +58,7 @@ answers_schema = pa.schema(
         pa.field("detector", pa.bool_()),
         pa.field("reason", pa.string()),
         pa.field("status", pa.string(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("outcome", pa.string()),
         pa.field("prompt_tokens", pa.int64()),
         pa.field("reply_tokens", pa.int64()),
     ]
@@ -76,7 +76,7 @@ _SINCE = {
     "verdict_by": pa.nulls(1, pa.string()),
     "detector": pa.nulls(1, pa.bool_()),
     "reason": pa.nulls(1, pa.string()),
-    "outcome": pa.array(["answered"]),
+    "outcome": pa.nulls(1, pa.string()),
     "prompt_tokens": pa.nulls(1, pa.int64()),
     "reply_tokens": pa.nulls(1, pa.int64()),
 }
@@ -199,10 +199,9 @@ def without_reply(answers: pd.DataFrame) -> pd.Series[Any]:
 
 
 def write_answers(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Writes rows with the keys of ``answers_schema``; a missing key is null, a missing outcome ``answered``."""
-    rows = [{"outcome": "answered", **row} for row in rows]
+    """Writes rows with the keys of ``answers_schema``; a missing key is null."""
     with whole_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, schema=answers_schema), partial)
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=answers_schema), partial)
 
 
 def read_answers(path: Path) -> pd.DataFrame:
@@ -239,6 +238,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     answers: pd.DataFrame = table.to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
     )
+    answers["outcome"] = answers["outcome"].fillna("answered")  # what a model in this process says has no other
     for name, wrong, rule in _broken_rules(answers):
         if wrong.any():
             row = int(np.argmax(wrong))
