@@ -29,8 +29,8 @@ from longsafety.pipeline.samples import bench_encoder
 def answers(run: Run) -> Path:
     """``answers.parquet``, a row an answer; and what is known of the evaluation.
 
-    Answers of a server that failed are asked for again, also where the stage is complete; where they fail again, it
-    stays as it is.
+    Where an earlier command completed the stage, answers of a server that failed are asked for again; where the server
+    fails as a whole, they stay as they are.
     """
 
     def make(folder: Path) -> None:
@@ -60,8 +60,9 @@ def answers(run: Run) -> Path:
         }
         write_json(folder / FACTS, facts)
 
+    missing = failed_answers(run)  # of an earlier command
     folder = run.stage("answers", make, resumable=True)
-    if missing := failed_answers(run):
+    if missing:
         with FileLock(f"{folder}.lock"):
             print(f"  asking again for {missing} answers that failed", flush=True)
             try:
