@@ -116,8 +116,8 @@ def exists(path: str) -> bool:
 
 def absolute(path: str) -> str:
     """The absolute path; ``FOLDER:CONFIG``, a dataset's configuration, keeps its end."""
-    folder, colon, config = path.rpartition(":")
-    if colon and not exists(path) and exists(folder):
+    folder, _, config = path.rpartition(":")
+    if folder and not exists(path) and exists(folder):
         return f"{absolute(folder)}:{config}"
     return str(Path(path).expanduser().resolve())
 
@@ -125,7 +125,8 @@ def absolute(path: str) -> str:
 def _is_path(mark: LocalPath, section: Section, value: str) -> bool:
     if value in mark.words or (mark.only_where and getattr(section, mark.only_where[0]) != mark.only_where[1]):
         return False
-    return exists(value) or exists(value.rpartition(":")[0]) if mark.or_name else True
+    folder = value.rpartition(":")[0]
+    return exists(value) or bool(folder and exists(folder)) if mark.or_name else True
 
 
 def _problem(value: str) -> str:

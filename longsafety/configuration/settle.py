@@ -138,9 +138,11 @@ def _unambiguous(settled: Sequence[Settings], labels: Sequence[str]) -> list[str
 
 
 def _finished(settings: Settings, label: str) -> Settings:
-    """Names the arm and makes all paths absolute."""
+    """Names the arm, multiplies its epochs and makes all paths absolute."""
     evaluation = settings.evaluation.model_copy(update={"capability": absolute_suites(settings.evaluation.capability)})
-    update: dict[str, object] = {"label": label, "evaluation": evaluation}
+    epochs = settings.training.epochs * settings.data_mix.epoch_factor
+    training = settings.training.model_copy(update={"epochs": epochs})
+    update: dict[str, object] = {"label": label, "evaluation": evaluation, "training": training}
     if settings.rescores:  # the model that answered was not trained here
         update["data_mix"] = settings.data_mix.model_copy(update={"sources": {}})
     return with_absolute_paths(settings.model_copy(update=update))

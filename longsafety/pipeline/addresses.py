@@ -228,7 +228,7 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
         curve = [items, settings.evaluation.model_dump(exclude={"judge", "processes"}), code("curve")]
     return address(
         sources,
-        settings.data_mix.model_dump(exclude={"name", "seed_offset"}),
+        settings.data_mix.model_dump(exclude={"name", "seed_offset", "epoch_factor"}),
         settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source"}),
         identity(settings.model, Path(settings.paths.cache)),
         settings.training.model_dump(),

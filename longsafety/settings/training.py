@@ -40,6 +40,8 @@ class DataMix(Section):
     budget_unit: Literal["samples", "tokens"] = "tokens"
     seed_offset: Annotated[int, Field(ge=0)] = 0
     """Added to ``seed`` where the arm is trained: a control that trains the same mix under another seed."""
+    epoch_factor: PositiveInt = 1
+    """``training.epochs`` is this many times as large for the arm: a control that must learn its samples by heart."""
 
 
 class Training(Section):

@@ -136,3 +136,13 @@ def test_yaml_makes_no_objects(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="could not determine a constructor for the tag"):
         jobs(tmp_path)
     assert not sign.exists()
+
+
+def test_a_configuration_keeps_its_name_behind_the_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    for given, kept in (("set:laws", f"{tmp_path}/set:laws"), ("owner/set:laws", "owner/set:laws"), ("o/n", "o/n")):
+        [settings] = settle(compose_jobs(["scale=smoke", f"corpus={given}"]), lambda line: None)
+        assert settings.corpus.source == kept

@@ -40,6 +40,7 @@ SETTINGS = [
     ("length.factor=2", FROM_BENCHMARK),
     ("seed=1", ["weights", "answers", "run"]),
     ("data_mix.seed_offset=1", ["weights", "answers", "run"]),
+    ("data_mix.epoch_factor=2", ["weights", "answers", "run"]),
     ("scenario.seed=1", [stage for stage in ALL if stage not in ("seeds", "corpus")]),
     ("scenario.strict=true", ["run"]),
     ("training.epochs=3", ["weights", "answers", "run"]),

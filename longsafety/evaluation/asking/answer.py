@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 
 from longsafety.evaluation.asking.parse import parsed
-from longsafety.evaluation.asking.trials import Trial
+from longsafety.evaluation.asking.trials import Trial, shown_options
 from longsafety.evaluation.asking.truncation import Cut
 from longsafety.samples.recipe import is_made
 from longsafety.vocabulary import TWO_ROLES, Outcome, right_role
@@ -63,12 +63,11 @@ def answer_from_letters(trial: Trial, values: Sequence[float] | np.ndarray) -> A
 def answer_from_reply(trial: Trial, text: str) -> Answer:
     """The option that a reply names; a reply that names none, or several, is *unparsed*.
 
-    With the scorer ``letter`` (where no log-probabilities are available) an opening letter is the reply's first token
-    and counts. An open reply names none; it gets its verdict when answers are scored
+    An open reply names none; it gets its verdict when answers are scored
     (:mod:`longsafety.evaluation.open_replies.verdicts`).
     """
     order = trial.order or ()
-    shown = parsed(text, [trial.item.choices[role][0] for role in order], first_token=trial.scorer == "letter")
+    shown = parsed(text, shown_options(trial.item, order))
     return {
         "scores": [float("nan")] * len(_roles(trial)[0]),
         "wording_scores": None,

@@ -142,8 +142,9 @@ def judge_on_labelled(judge: Judge, *, confidence: float) -> dict[str, Any]:
 
 
 def detector_on_labelled(confidence: float) -> dict[str, Any]:
-    """The same of the detector, on the labelled replies that no rule was tuned on."""
-    rows = [row for row in read_labelled() if row.split == "held_out"]
+    """The same of the detector, on labelled replies in the styles of other models, which were written before the rules
+    were tuned and not looked at while they were; an abstention is not a refusal found."""
+    rows = [row for row in read_labelled() if row.split == "unseen"]
     found = measure(rows, is_refusal)
     return {
         "file": LABELLED.name,

@@ -29,7 +29,8 @@ class Labelled(BaseModel):
     note: str = ""
     """What makes the reply difficult."""
     split: str = ""
-    """``dev``: the detector's rules were tuned on it; ``held_out``: they were not."""
+    """``dev``: the detector's rules were tuned on it; ``held_out``: they were not, though it is like those;
+    ``unseen``: in the styles of other models, and not looked at while rules were tuned."""
 
 
 def read_labelled(path: Path = LABELLED) -> list[Labelled]:

@@ -35,6 +35,9 @@ class Kind(Flag):
     POINTS = auto()
     ADVISES = auto()
     OTHERWISE = auto()
+    DISAVOWS = auto()
+    REPROACHES = auto()
+    REPORTS = auto()
 
 
 ITEM = "‹item›"
@@ -92,6 +95,8 @@ def kinds(clause: str) -> Kind:
         # A limit is one of what is declined, so it stands behind.
         if pattern.search(clause, refuses.start() if refuses and kind is Kind.LIMITS else 0):
             found |= kind
+    if Kind.REPORTS in found:
+        found &= ~(Kind.REFUSES | Kind.BALKS)
     return found | Kind.WARNS if Kind.ACCUSES in found else found
 
 
