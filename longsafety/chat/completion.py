@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from longsafety.chat.text import clean, one_line
 from longsafety.vocabulary import NO_REPLY, Outcome
 
-FLOOR = -100.0
-"""Log-probability, in nats, that stands for "impossible": servers say -inf, -9999 or the least number they have."""
+_IMPOSSIBLE = -1000.0
+"""Log-probability, in nats, at or below which servers mean "impossible" (-inf, -9999, the least number they have)."""
 _FILTERED = {"content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "spii", "recitation",
              "image_safety", "sensitive", "guardrail_intervened", "guardrails"}  # fmt: skip
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
@@ -223,15 +223,15 @@ def first_tokens(logprobs: Any) -> tuple[tuple[str, float], ...]:
 
 
 def _logprob(value: Any) -> float | None:
-    """The number between ``FLOOR`` and 0, or ``None`` where it is none: null, NaN, text, a probability above 1."""
+    """The number, at most 0; ``None`` where it says nothing: null, NaN, text, "impossible", a probability above 1."""
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > _ROUNDING:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _IMPOSSIBLE < value <= _ROUNDING:
         return None
-    return float(min(max(value, FLOOR), 0.0))
+    return float(min(value, 0.0))
 
 
 def _spelled(token: str) -> str:

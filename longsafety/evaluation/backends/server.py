@@ -16,6 +16,7 @@ from longsafety.chat.spending import Budget
 from longsafety.errors import DataError
 from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply, no_answer
 from longsafety.evaluation.asking.backend import Answered
+from longsafety.evaluation.asking.letters import letter_scores
 from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.samples.encode import ChatEncoder
 from longsafety.settings import Evaluation, Server
@@ -74,15 +75,19 @@ class ServerBackend:
 
     def _answer(self, trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> Answer:
         messages = encoder.messages(*trial.item.prompt(shown_question(trial)))
-        top, whole = self.settings.top_logprobs, {"max_tokens": max_reply_tokens(trial.scorer, evaluation)}
-        found = None
+        top = self.settings.top_logprobs
+        answer, spent = None, []
         if trial.scorer == "letter" and top is not None and not self.server.form.leaves_out("logprobs"):
             found = self._asked(messages, max_tokens=1, logprobs=True, top_logprobs=top)
-            if not found.top and found.outcome == "cut_off":
-                found = None  # a token without its alternatives says less than a reply
-        found = found or self._asked(messages, **whole)
-        answer = self._read(trial, found)
-        return {**answer, "prompt_tokens": found.prompt_tokens, "reply_tokens": found.reply_tokens}
+            answer = _from_first_token(trial, found)
+            spent.append(found)
+        if answer is None:
+            found = self._asked(messages, max_tokens=max_reply_tokens(trial.scorer, evaluation))
+            answer = _from_reply(trial, found)
+            spent.append(found)
+        answer["prompt_tokens"] = sum(one.prompt_tokens for one in spent)
+        answer["reply_tokens"] = sum(one.reply_tokens for one in spent)
+        return answer
 
     def _asked(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Completion:
         self.budget.check()
@@ -93,26 +98,19 @@ class ServerBackend:
         self.budget.add(found.prompt_tokens, found.reply_tokens)
         return found
 
-    def _read(self, trial: Trial, found: Completion) -> Answer:
-        if not found.replied:
-            return no_answer(trial, found.outcome, found.reason, found.text or None)
-        if trial.scorer == "letter" and found.top:
-            return _answer_from_top(trial, found.top, found.text)
-        return {**answer_from_reply(trial, found.text), "outcome": found.outcome}
 
-
-def _answer_from_top(trial: Trial, top: Sequence[tuple[str, float]], text: str) -> Answer:
-    """Reads the letters' log-probabilities off the likeliest first tokens (``top``) of the reply.
-
-    A letter that is not among them counts by its token with a space. If that is missing too, the letter has at most
-    the log-probability of the last of them, and takes it. Where no letter is among them, the reply ``text`` is read.
-    """
+def _from_first_token(trial: Trial, found: Completion) -> Answer | None:
+    """By the letters' log-probabilities; without usable ones by the reply if it is whole, else ``None``."""
     assert trial.order is not None
-    last = min(value for _, value in top)
-    exact = dict(top)
-    found = {token.strip(): value for token, value in reversed(top)} | exact
-    shown = LETTERS[: len(trial.order)]
-    if not any(letter in found for letter in shown):
-        return answer_from_reply(trial, text)
-    answer = answer_from_letters(trial, [found.get(letter, last) for letter in shown])
-    return {**answer, "reply": text}
+    if not found.replied:
+        return _from_reply(trial, found)
+    scores = letter_scores(found.top, LETTERS[: len(trial.order)])
+    if scores.values is not None:
+        return {**answer_from_letters(trial, scores.values), "reply": found.text}
+    return _from_reply(trial, found) if found.outcome == "answered" and found.text.strip() else None
+
+
+def _from_reply(trial: Trial, found: Completion) -> Answer:
+    if not found.replied:
+        return no_answer(trial, found.outcome, found.reason, found.text or None)
+    return {**answer_from_reply(trial, found.text), "outcome": found.outcome}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,17 +155,17 @@ def test_the_answers_are_those_of_the_model_itself(
     assert 1 < server.most <= 3
 
 
-def test_a_letter_that_is_not_among_the_likeliest_has_at_most_the_last_ones_chance(
+def test_tokens_of_a_letter_are_added_and_one_without_has_at_most_the_last_ones_chance(
     server: Tiny, tiny_encoder: ChatEncoder, tmp_path: Path
 ) -> None:
-    top = [("Sure", -0.5), (" B", -0.7), ("B", -1.0), (" D", -3.0), ("x", -4.0)]
-    tokens = [{"token": token, "logprob": value, "bytes": None} for token, value in top]
+    top = [("Sure", 0.5), (" B", 0.2), ("B", 0.1), (" D", 0.05), ("x", 0.01)]
+    tokens = [{"token": token, "logprob": math.log(value), "bytes": None} for token, value in top]
     content = [{"token": "Sure", "logprob": -0.5, "bytes": None, "top_logprobs": tokens}]
     server.mend = lambda body, said: said | {"logprobs": {"content": content}}
     found = put(opened(server), tiny_encoder, tmp_path, Evaluation(scorers=["letter"]))
     harmful = found[found["kind"] == "harmful"].iloc[0]  # its options stand safest first
-    assert list(harmful["scores"]) == [-3.0, -4.0, -1.0, -4.0]
-    assert harmful["margin"] == 2.0
+    assert np.exp(list(harmful["scores"])) == pytest.approx([0.05, 0.01, 0.3, 0.01])
+    assert harmful["margin"] == pytest.approx(math.log(6))
     assert harmful["chosen"] == 2
     server.mend = lambda body, said: said | {"logprobs": {"content": [content[0] | {"top_logprobs": tokens[:1]}]}}
     found = put(opened(server), tiny_encoder, tmp_path / "none", Evaluation(scorers=["letter"]))
