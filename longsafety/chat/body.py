@@ -82,10 +82,10 @@ def _joined(events: list[str]) -> dict[str, Any]:
         said = choice.get("delta") or choice.get("message")
         for name, value in said.items() if isinstance(said, dict) else ():
             known = message.get(name)
-            if isinstance(value, (str, list)) and isinstance(known, type(value)) and name != "role":
-                message[name] = known + value
-            elif value is not None:
+            if name == "role" or known is None:
                 message[name] = value
+            elif isinstance(value, str | list):
+                message[name] = known + value if isinstance(known, type(value)) else value
     if not message:
         return whole
     if finish is None:
@@ -97,5 +97,5 @@ def _longer(known: Any, part: Any) -> Any:
     """The log-probabilities so far and those of the next tokens."""
     if not isinstance(known, dict) or not isinstance(part, dict):
         return part if isinstance(part, dict) else known
-    both = (known.get("content"), part.get("content"))
-    return {"content": both[0] + both[1]} if all(isinstance(one, list) for one in both) else known
+    before, after = known.get("content"), part.get("content")
+    return {"content": before + after} if isinstance(before, list) and isinstance(after, list) else known

@@ -149,7 +149,8 @@ def _outcome(finish: str, refusal: str) -> tuple[Outcome, str | None]:
 
 def _content(message: _Message) -> tuple[str, str | None, str]:
     """Reply, thoughts and refusal of a message, its parts joined in their order."""
-    texts, thoughts = [], [] if message.thoughts is None else [message.thoughts]
+    texts: list[str] = []
+    thoughts = [] if message.thoughts is None else [message.thoughts]
     refusals = [_words(message.refusal) or ""] if message.refusal else []
     parts = message.content if isinstance(message.content, list) else [message.content or ""]
     for part in parts:

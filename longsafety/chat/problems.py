@@ -97,7 +97,8 @@ def error_in(body: Mapping[str, Any]) -> ErrorBody | None:
         error = error[0]
     if not isinstance(error, Mapping):
         return ErrorBody(one_line(str(error)), "", None, None)
-    inner = error.get("innererror") if isinstance(error.get("innererror"), Mapping) else {}
+    inner = error.get("innererror")
+    inner = inner if isinstance(inner, Mapping) else {}
     fields = [error.get("code"), error.get("type"), error.get("status"), inner.get("code"), body.get("code")]
     words = error.get("message") or error.get("msg") or error.get("detail") or error.get("error") or ""
     if isinstance(raw := (error.get("metadata") or {}), Mapping) and isinstance(raw.get("raw"), str):

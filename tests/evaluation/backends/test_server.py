@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ def item(number: int, kind: str) -> Sample:
 
 ITEMS = [item(number, kind) for number in range(4) for kind in ("harmful", "benign_query")]
 LETTERS = 4 * (4 + 4)
+LETTERS_SHOWN = "ABCD"
 
 
 class Tiny:
@@ -68,9 +70,11 @@ class Tiny:
             if body.get("logprobs"):
                 everything = [np.array([token]) for token in range(len(self.tokenizer))]
                 values = self.backend.loglikelihoods([Question(prompt, everything)])[0]
+                named = [(self.tokenizer.decode([token]), float(values[token])) for token in np.argsort(-values)]
                 top = [
-                    {"token": self.tokenizer.decode([token]), "logprob": float(values[token]), "bytes": None}
-                    for token in np.argsort(-values)[: body["top_logprobs"]]
+                    {"token": token, "logprob": value, "bytes": None}
+                    for token, value in named[: body["top_logprobs"]]
+                    if token in LETTERS_SHOWN or len(re.sub(r"[^A-Za-z]", "", token)) != 1  # " A" is A's token too
                 ]
                 said["logprobs"] = {"content": [{"token": "", "logprob": 0, "bytes": None, "top_logprobs": top}]}
         return self.mend(body, said)
@@ -140,8 +144,13 @@ def opened(server: Tiny, **changes: Any) -> ServerBackend:
 
 
 def test_the_answers_are_those_of_the_model_itself(
-    server: Tiny, local: TransformersBackend, tiny_encoder: ChatEncoder, tmp_path: Path
+    server: Tiny,
+    local: TransformersBackend,
+    tiny_encoder: ChatEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("longsafety.evaluation.asking.letters.LEAST_MASS", 0.0)  # all tokens are as likely as letters
     expected, found = put(local, tiny_encoder, tmp_path / "here"), put(opened(server), tiny_encoder, tmp_path / "there")
     same = ["item_id", "scorer", "order_index", "chosen", "status"]
     assert found[same].equals(expected[same])
