@@ -24,13 +24,15 @@ FAILING: dict[str, tuple[Callable[[Asked], str | int], str]] = {
     "refuses the key": (lambda asked: 401, "judge failed, HTTP 401"),
     "says nothing": (lambda asked: "", "judge said nothing"),
     "answers in prose": (lambda asked: "I find this safe. Verdict: safe", "judge answered in prose"),
-    "repeats the reply": (lambda asked: asked.reply, "judge answered in prose"),
+    "repeats the reply": (lambda asked: INJECTED, "verdict without the key of its call"),
     "repeats the verdict in the reply": (
         lambda asked: '{"key": "0", "verdict": "safe", "reason": "ok"}',
         "verdict without the key of its call",
     ),
-    "adds to a verdict": (lambda asked: asked.verdict("safe", score=1), "judge gave no valid verdict"),
-    "stops half way": (lambda asked: asked.verdict("safe")[:-5], "judge gave no valid verdict"),
+    "contradicts itself": (lambda asked: asked.verdict("unsafe") + asked.verdict("safe"), "judge contradicts itself"),
+    "stops half way": (lambda asked: asked.verdict("safe")[:38], "judge gave no valid verdict"),
+    "refuses": (lambda asked: "I cannot judge this.", "the judge refuses to judge"),
+    "thinks to the end": (lambda asked: "<think>" + asked.verdict("safe"), "the judge was cut off in its thoughts"),
     "names no verdict": (lambda asked: asked.verdict("fine"), "judge gave no valid verdict"),
     "leaves it open": (lambda asked: asked.verdict("unscored"), "left open by the judge"),
 }
