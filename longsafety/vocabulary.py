@@ -47,6 +47,14 @@ def right_role(kind: str, comply_role: str) -> str:
     return "ignores" if kind == "absent" else DECLINES
 
 
+Outcome = Literal["answered", "cut_off", "refused", "filtered", "too_long", "failed"]
+"""What became of a request. ``answered``: there is a reply; ``cut_off``: it ends where its tokens ran out; ``refused``:
+the provider (or its model, in a field of its own) refuses; ``filtered``: the provider's filter blocked prompt or reply;
+``too_long``: the prompt is longer than the server takes; ``failed``: no usable reply came; it is asked for again."""
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+NO_REPLY: tuple[Outcome, ...] = ("refused", "filtered", "too_long", "failed")
+"""Outcomes without a reply of the model: they are part of no share but their own."""
+
 LETTERS = "ABCDEFGHIJ"
 """Letters of the shown options; no item has more options."""
 

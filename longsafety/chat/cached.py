@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,7 +15,8 @@ from typing import ClassVar
 
 from longsafety import settings
 from longsafety.chat.replies import Reply, ReplyCache
-from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
+from longsafety.chat.server import ChatServer, NoReply
+from longsafety.chat.spending import Budget, Spending
 from longsafety.errors import DataError
 from longsafety.files import user_path
 
@@ -40,29 +40,10 @@ class Written:
     """A teacher's unchanged reply, and its writer (``openai:qwen2.5-7b``)."""
 
     text: str
+    """Empty where there is none."""
     writer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What was sent and what it cost; replies of the cache cost nothing."""
-
-    prompts: int = 0
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt_tokens + self.reply_tokens
-
-    def money(self, price: settings.Price) -> float:
-        """In the price's currency."""
-        return (self.prompt_tokens * price.prompt + self.reply_tokens * price.reply) / 1_000_000
-
-    def plus(self, reply: Reply) -> Spending:
-        return Spending(
-            self.prompts + 1, self.prompt_tokens + reply.prompt_tokens, self.reply_tokens + reply.reply_tokens
-        )
+    failure: str | None = None
+    """Why there is no reply, in a few words of ours: the provider refuses or filters this prompt, say."""
 
 
 class CachedTeacher(ABC):
@@ -71,10 +52,12 @@ class CachedTeacher(ABC):
     After a rejected reply a prompt is sampled (temperature at least 0.7), because a greedy model would give the same
     reply again. The seed is derived from the prompt, so that the same settings give the same requests.
     ``budget_tokens`` counts the tokens of this object's prompts and replies, ``budget_money`` their cost at ``price``.
-    No prompt is sent once either is spent, so it is exceeded at most by the prompts then in flight.
+    A prompt that alone has no reply is not kept: a later run sends it again.
     """
 
     concurrency = 1
+    needs_all: ClassVar[bool] = True
+    """Whether a run ends where a prompt has no reply although it may have one later."""
     section: ClassVar[str] = "teacher"
     """The dotted key of its settings, for messages; its last part names the folder of the replies."""
 
@@ -84,14 +67,25 @@ class CachedTeacher(ABC):
         self.retries = teacher.retries
         self.model = str(teacher.model)
         self.replies = ReplyCache(cache / self.section.split(".")[-1])
-        self.spent = Spending()
-        self._spending = threading.Lock()
+        self.budget = Budget(teacher, self.section)
+        self.failures: dict[str, str] = {}
+        """Why a prompt (by its key) has no reply."""
         local = user_path(self.model)
         self.writer = f"{teacher.kind}:{local.name if local.is_absolute() else self.model}"
 
+    @property
+    def spent(self) -> Spending:
+        return self.budget.spent
+
     def write(self, prompts: Sequence[Prompt]) -> list[Written]:
         """Replies to all prompts. Those not in the cache are sent, equal ones once; each reply is saved at once."""
-        return [Written(self.replies[key].text, self.writer) for key in self._fetched(prompts)]
+        return [self._written(key) for key in self._fetched(prompts)]
+
+    def _written(self, key: str) -> Written:
+        reply = self.replies.get(key)
+        if reply is None:
+            return Written("", self.writer, self.failures[key])
+        return Written(reply.text, self.writer)
 
     def _fetched(self, prompts: Sequence[Prompt]) -> list[str]:
         """The prompts' keys, once the cache has all their replies."""
@@ -124,21 +118,17 @@ class CachedTeacher(ABC):
     def _answer(self, key: str, prompt: Prompt) -> None:
         if self.replies.get(key) is not None:  # another process sent it
             return
-        with self._spending:
-            self._check_budget()
-        reply = self._ask(prompt, self._temperature(prompt), int(key[:7], 16))
-        with self._spending:
-            self.spent = self.spent.plus(reply)
+        self.budget.check()
+        try:
+            reply = self._ask(prompt, self._temperature(prompt), int(key[:7], 16))
+        except NoReply as failure:
+            if failure.passes and self.needs_all:
+                raise
+            self.failures[key] = failure.why
+            self.budget.add(failure.completion.prompt_tokens, failure.completion.reply_tokens)
+            return
+        self.budget.add(reply.prompt_tokens, reply.reply_tokens)
         self.replies.put(key, reply, kind=prompt.kind, writer=self.writer, attempt=prompt.attempt)
-
-    def _check_budget(self) -> None:
-        tokens, money = self.settings.budget_tokens, self.settings.budget_money
-        again = "raise it, or run again to spend the same budget once more"
-        if tokens is not None and self.spent.tokens >= tokens:
-            raise BudgetSpent(f"{self.section}.budget_tokens = {tokens}: {self.spent.tokens} tokens are spent; {again}")
-        cost = self.spent.money(self.settings.price)
-        if money is not None and cost >= money:
-            raise BudgetSpent(f"{self.section}.budget_money = {money:g}: {cost:.4g} is spent; {again}")
 
     def _key(self, prompt: Prompt) -> str:
         """Identifies a reply, wherever the server runs: model, prompt, sampling and attempt."""
@@ -160,11 +150,12 @@ class CachedTeacher(ABC):
 
     @abstractmethod
     def _ask(self, prompt: Prompt, temperature: float, seed: int) -> Reply:
-        """One reply; called from ``concurrency`` threads. Raises DataError."""
+        """One reply; called from ``concurrency`` threads. Raises NoReply where there is none to this prompt alone,
+        another DataError where the run ends."""
 
 
 class OpenAITeacher(CachedTeacher):
-    """A server with OpenAI's chat completions. If it reports no usage, bytes are counted as tokens."""
+    """A server with OpenAI's chat completions."""
 
     def __init__(self, teacher: settings.Teacher, cache: Path) -> None:
         super().__init__(teacher, cache)
@@ -175,11 +166,11 @@ class OpenAITeacher(CachedTeacher):
         _ = self.server.client
 
     def _ask(self, prompt: Prompt, temperature: float, seed: int) -> Reply:
-        messages = [{"role": "user", "content": prompt.text}]
-        completion = self.server.chat(
-            messages,
+        """Raises NoReply where this prompt alone has none, ServerFailure where none would have one."""
+        found = self.server.chat(
+            [{"role": "user", "content": prompt.text}],
             max_tokens=self.settings.max_reply_tokens,
             temperature=temperature,
             **({"seed": seed} if temperature else {}),
         )
-        return Reply(completion.choices[0].message.content or "", *tokens_spent(completion, messages))
+        return Reply(found.text, found.prompt_tokens, found.reply_tokens)

@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scorers import READS_REPLY, RECORDED, SCORERS
-from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, QUESTION, ScenarioName
+from longsafety.files import whole_file
+from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, NO_REPLY, OUTCOMES, QUESTION, ScenarioName
 
 ANSWERS = "answers.parquet"
 ITEM = ["item_id", "scorer", "max_tokens"]
 """The columns that identify an outcome: its answers differ only in the order of the options."""
 UNPARSED = "unparsed"
 UNSCORED = "unscored"
-"""Status of an open reply that nobody judges; it is part of no score."""
+"""Status of an open reply that nobody judges, and of an answer whose outcome is in ``NO_REPLY``; it is part of no
+score."""
 
 answers_schema = pa.schema(
     [
@@ -59,6 +61,9 @@ answers_schema = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("value", pa.float64()),
         pa.field("status", pa.string(), nullable=False),
+        pa.field("outcome", pa.string()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("reply_tokens", pa.int64()),
     ]
 )
 """The columns of ``answers.parquet``: one row for each item, scorer and order of the options."""
@@ -77,6 +82,9 @@ _SINCE = {
     "detector": pa.nulls(1, pa.bool_()),
     "reason": pa.nulls(1, pa.string()),
     "value": pa.nulls(1, pa.float64()),
+    "outcome": pa.nulls(1, pa.string()),
+    "prompt_tokens": pa.nulls(1, pa.int64()),
+    "reply_tokens": pa.nulls(1, pa.int64()),
 }
 """Columns that answers of earlier versions lack, and the values that stand for them."""
 
@@ -88,6 +96,7 @@ _ALLOWED = {
     "kind": (*ITEM_KINDS, QUESTION),
     "scorer": (*SCORERS, RECORDED),
     "status": ["ok", UNPARSED, UNSCORED],
+    "outcome": OUTCOMES,
 }
 
 
@@ -190,9 +199,15 @@ def _family(kind: pa.DataType) -> str:
     return "string" if is_text else str(kind)
 
 
+def without_reply(answers: pd.DataFrame) -> pd.Series[Any]:
+    """Which answers have no reply of the model: the provider refused or blocked it, it was too long, or it failed."""
+    return answers["outcome"].isin(NO_REPLY) if "outcome" in answers else pd.Series(False, answers.index)
+
+
 def write_answers(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Writes rows with the keys of ``answers_schema``; a missing key is null."""
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=answers_schema), path)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=answers_schema), partial)
 
 
 def read_answers(path: Path) -> pd.DataFrame:
@@ -229,6 +244,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     answers: pd.DataFrame = table.to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
     )
+    answers["outcome"] = answers["outcome"].fillna("answered")  # what a model in this process says has no other
     for name, wrong, rule in _broken_rules(answers):
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -254,6 +270,8 @@ def _broken_rules(answers: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_
     yield "chosen", (chosen < -1) | (chosen >= options.count), "must be the index of a role, or -1"
     unparsed = (answers["status"] != "ok").to_numpy()
     yield "chosen", (chosen == -1) != unparsed, "must be -1 where status is not ok, and only there"
+    silent = answers["outcome"].isin(NO_REPLY).to_numpy()
+    yield "status", silent & (answers["status"] != UNSCORED).to_numpy(), f"must be {UNSCORED} where there is no reply"
     unscored = np.bincount(options.row[np.isnan(options.scores)], minlength=len(answers)) > 0
     read = (answers["scorer"].isin(_UNSCORED) | (answers["reply"].notna() & answers["margin"].isna())).to_numpy()
     rule = f"must be numbers (all scorers but {', '.join(_UNSCORED)}, and letters that were read off a reply)"

@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from rich.markup import escape
 from rich.progress import Progress
 
+from longsafety.errors import DataError
 from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.asking.backend import Backend
 from longsafety.evaluation.asking.trials import trials_of
@@ -21,12 +23,16 @@ from longsafety.model.tokenizer import template_hash
 from longsafety.pipeline.asked import asked, fitting
 from longsafety.pipeline.corpus import tokenizer
 from longsafety.pipeline.network import check_template, network
-from longsafety.pipeline.run import FACTS, Run, write_json
+from longsafety.pipeline.run import FACTS, Run, failed_answers, write_json
 from longsafety.pipeline.samples import bench_encoder
 
 
 def answers(run: Run) -> Path:
-    """``answers.parquet``, a row an answer; and what is known of the evaluation."""
+    """``answers.parquet``, a row an answer; and what is known of the evaluation.
+
+    Where an earlier command completed the stage, answers of a server that failed are asked for again; where the server
+    fails as a whole, they stay as they are.
+    """
 
     def make(folder: Path) -> None:
         settings, found = run.settings, asked(run)
@@ -34,7 +40,7 @@ def answers(run: Run) -> Path:
         began = time.perf_counter()
         with Progress(transient=True) as bar:
             task = bar.add_task(escape(f"{settings.label}: evaluating"), total=len(found.items))
-            collect_answers(
+            failed = collect_answers(
                 found.items,
                 backend,
                 bench_encoder(run),
@@ -52,11 +58,21 @@ def answers(run: Run) -> Path:
             "chat_template": template_hash(tokenizer(run)),
             "thinking": settings.model.thinking,
             "options_after": bench_encoder(run).template.options_after,
+            "failed": failed,
             **backend.facts(),
         }
         write_json(folder / FACTS, facts)
 
-    return run.stage("answers", make, resumable=True)
+    missing = failed_answers(run)  # of an earlier command
+    folder = run.stage("answers", make, resumable=True)
+    if missing:
+        with FileLock(f"{folder}.lock"):
+            print(f"  asking again for {missing} answers that failed", flush=True)
+            try:
+                make(folder)
+            except DataError as error:
+                print(f"  they are still missing: {error}", flush=True)
+    return folder
 
 
 def ask_share(run: Run, folder: Path) -> None:

@@ -23,6 +23,7 @@ from longsafety.reporting.facts import reuse_notes, uncounted_lines
 from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
+from longsafety.reporting.outcome_view import outcome_lines
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.report import write_report
 from longsafety.reporting.style import save
@@ -167,5 +168,11 @@ def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord],
     )
     first, *others = ComparisonView(comparison, settings.evaluation.scorers).scorers
     views = [ComparisonView(comparison, [scorer]) for scorer in (first, *others)]
-    lines = [*comparison.notes, *uncounted_lines(views), *verdict_lines(records), *reuse_notes(records)]
+    lines = [
+        *comparison.notes,
+        *uncounted_lines(views),
+        *outcome_lines(records),
+        *verdict_lines(records),
+        *reuse_notes(records),
+    ]
     write_tables(sweep.folder / TABLE, table, *lines)

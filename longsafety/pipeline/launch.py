@@ -218,17 +218,19 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
             print(f"scores   {run.folder / 'scores.csv'}")
         if len(runs) == 1 and "report" not in first.stages:
             return 0
-    return _compare(first, sweep, workers) if "score" in first.stages else 0
+    return _compare(runs, sweep, workers) if "score" in first.stages else 0
 
 
-def _compare(first: Settings, folder: Path, workers: Workers) -> int:
+def _compare(runs: Sequence[Run], folder: Path, workers: Workers) -> int:
+    first = runs[0].settings
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
     if not (done.exists() and _whole(first, folder)):
         code = workers.run("compare", folder)
         if code or workers.stopped is not None:
             print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
             return exit_status(code, workers.stopped)
-        done.touch()
+        if all(run.done for run in runs):  # else answers are missing, and the same command asks for them
+            done.touch()
     print((folder / TABLE).read_text("utf-8"))
     scores = rows(folder / "comparison.csv", first.evaluation.scorers)
     if first.report.table is not None:

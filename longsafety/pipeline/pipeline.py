@@ -6,14 +6,17 @@ is imported when it has to run, so that what is kept loads no library.
 
 from __future__ import annotations
 
-from longsafety.pipeline.run import Run, read_json, write_json
+from longsafety.pipeline.run import Run, failed_answers, read_json, write_json
 
 PREPARED = "prepared.json"
 """In a run's folder: stage → seconds, of what was made for it before the sweep's first training."""
 
 
 def execute(run: Run) -> None:
-    """Makes what is missing of the run's stages. Raises ConfigError or DataError before anything is trained in vain."""
+    """Makes what is missing of the run's stages; it is not done while answers of a server are missing.
+
+    Raises ConfigError or DataError before anything is trained in vain.
+    """
     if (run.folder / PREPARED).is_file():
         run.seconds.update(read_json(run.folder / PREPARED))
     if run.settings.rescores:
@@ -33,7 +36,8 @@ def execute(run: Run) -> None:
             score(run)
         if "export" in stages:
             export(run)
-    run.finish()
+    if not ("evaluate" in run.settings.stages and failed_answers(run)):
+        run.finish()
 
 
 def prepare(run: Run) -> None:
@@ -117,7 +121,7 @@ def train(run: Run) -> None:
 
 def evaluate(run: Run) -> None:
     """The model's answers to every item, and the scores of capability suites."""
-    if run.find("answers") is None:
+    if run.find("answers") is None or failed_answers(run):
         if run.settings.evaluation.backend != "openai":
             train(run)
         from longsafety.pipeline.answers import answers

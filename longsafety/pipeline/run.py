@@ -183,6 +183,12 @@ def once(make: Callable[[Run], T]) -> Callable[[Run], T]:
     return kept
 
 
+def failed_answers(run: Run) -> int:
+    """How many answers of the complete stage failed, so that the same command asks for them again."""
+    folder = run.find("answers")
+    return int(read_json(folder / FACTS).get("failed", 0)) if folder else 0
+
+
 def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
 

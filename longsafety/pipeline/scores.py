@@ -14,6 +14,7 @@ from longsafety.evaluation.open_replies.corrections import corrected_shares, wit
 from longsafety.evaluation.open_replies.panel import panel_facts
 from longsafety.evaluation.open_replies.rules import rules
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, judge_request, verdict_facts, write_verdicts
+from longsafety.evaluation.outcomes import outcome_facts
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
 from longsafety.evaluation.scores.scoring import ACCURACY, score
 from longsafety.evaluation.scores.totals import totals
@@ -21,6 +22,7 @@ from longsafety.pipeline.judges import open_judges
 from longsafety.pipeline.record import plain_record, record
 from longsafety.pipeline.run import CAPABILITY, FACTS, TABLE, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, benchmark
+from longsafety.reporting.outcome_view import cost_line, outcome_line
 from longsafety.reporting.questions_view import questions_table
 from longsafety.reporting.terminal import write_tables
 from longsafety.reporting.totals_view import totals_table
@@ -38,6 +40,10 @@ def scores(run: Run) -> None:
     folder = run.need("answers", "add evaluate to stages")
     settings, evaluation = run.settings, run.settings.evaluation
     facts, answers = read_json(folder / FACTS), read_answers(folder / ANSWERS)
+    facts |= outcome_facts(answers, evaluation.server)
+    for line in (outcome_line(facts), cost_line(facts)):
+        if line:
+            print(f"  {line}", flush=True)
     opened = bool((answers["scorer"] == "open").any())
     if opened:
         answers, facts["open"] = verdicts(run, answers)

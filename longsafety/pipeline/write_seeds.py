@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from longsafety.chat.cached import Spending
+from longsafety.chat.spending import Spending
 from longsafety.errors import DataError, print_left_out
 from longsafety.pipeline.teacher import open_teacher
 from longsafety.scenarios.seeds.review import REVIEW

@@ -8,8 +8,10 @@ from typing import Any
 from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.names import arm_name, short_names
 from longsafety.reporting.numbers import decimals
+from longsafety.reporting.outcome_view import cost_line
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Settings
+from longsafety.vocabulary import NO_REPLY
 
 
 def run_facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tuple[str, str]]:
@@ -35,6 +37,7 @@ def run_facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tu
         ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
         ("scoring", _distinct(run.scoring for run in runs)),
         ("chat template", _distinct(record.evaluation.get("chat_template") for record in records)),
+        ("tokens of the server", _distinct(cost_line(record.evaluation) for record in records)),
         ("device, precision", _distinct(f"{at.get('device')}, {at.get('precision')}" for at in devices if at)),
     ]  # fmt: skip
     if trained:
@@ -100,7 +103,7 @@ def uncounted(views: Sequence[ComparisonView]) -> list[tuple[str, str, str, int,
     return [
         (view.scorer, metric.replace("_", " "), arm, length, share.value)
         for view in views
-        for metric in ("unparsed", "unscored", "unmatched_twins")
+        for metric in ("unparsed", "unscored", *NO_REPLY, "unmatched_twins")
         for arm, length in view.rows()
         if (share := view.share(arm, metric, length)) and share.value > 0
     ]

@@ -21,6 +21,7 @@ from longsafety.reporting.gate_view import words_alone
 from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name, one_record_per_arm, trainings
 from longsafety.reporting.needles import needle_figure
+from longsafety.reporting.outcome_view import outcome_lines
 from longsafety.reporting.page import write_page
 from longsafety.reporting.pooled import pooled_tables
 from longsafety.reporting.record import Example, RunRecord
@@ -108,7 +109,7 @@ def write_report(
         examples=_examples(records, redact=redact),
         redact=redact,
         comparison_notes=list(comparison.notes),
-        notes=[*reuse_notes(records), *item_notes(records)],
+        notes=[*reuse_notes(records), *item_notes(records), *outcome_lines(records)],
         verdicts=verdict_lines(records),
     )
 

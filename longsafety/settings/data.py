@@ -158,6 +158,8 @@ class Teacher(Section):
     retries: Annotated[int, Field(ge=0)] = 3
     """How often a prompt is sent again when the server fails or the validator rejects the reply."""
     timeout_seconds: PositiveInt = 60
+    patience_seconds: PositiveInt = 1800
+    """Upper bound on what one request may take, with its retries and the pauses that the server asks for."""
     concurrency: PositiveInt = 4
     """Concurrent requests (``openai``)."""
 

@@ -43,8 +43,13 @@ class Endpoint(Section):
     """Upper bound on a run's prompt and reply tokens; prompts beyond it are not sent."""
     price: Price = Price()
     """What it charges; ``stages=[plan]`` estimates the cost."""
+    budget_money: Annotated[float | None, Field(gt=0)] = None
+    """Upper bound on what a run's prompts and replies cost at ``price``; prompts beyond it are not sent."""
     retries: Annotated[int, Field(ge=0)] = 3
+    """How often a request is sent again where its failure can pass; a pause that the server asks for is no retry."""
     timeout_seconds: PositiveInt = 600
+    patience_seconds: PositiveInt = 1800
+    """Upper bound on what one request may take, with its retries and pauses."""
     concurrency: PositiveInt = 4
     """Concurrent requests."""
 

@@ -27,7 +27,7 @@ PROMPTS = [Prompt("topic", f"prompt number {number}") for number in range(8)]
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01, raising=False)  # for speed only
+    monkeypatch.setattr("longsafety.chat.patience.FIRST_PAUSE", 0.01)  # for speed only
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     fake = FakeServer()
     with serving(fake):
@@ -123,7 +123,7 @@ def test_a_page_that_is_no_completion_is_named(server: FakeServer, tmp_path: Pat
         handler.wfile.write(b"<html>Hello</html>")
 
     server.answer = page  # type: ignore[method-assign]
-    with pytest.raises(DataError, match=r"no chat completion; give the address of an OpenAI-compatible server"):
+    with pytest.raises(DataError, match=r"is a web page; give the address of an OpenAI-compatible server"):
         opened(server, tmp_path).write(PROMPTS[:1])
     server.answer = answer  # type: ignore[method-assign]
 
@@ -140,7 +140,7 @@ def test_a_server_that_dies_half_way_loses_nothing(server: FakeServer, tmp_path:
     server.reply, server.dies_after = reply, 7
     whole = Seed(id="", category="c", benign_request="r", benign_answer="a")
     rows = [replace(whole, id=str(n), request=f"Break into server {n}.") for n in range(6)]
-    with pytest.raises(DataError, match=r"cannot be reached in 2 tries .*; \d+ prompts are left; the 7 replies in .*"):
+    with pytest.raises(DataError, match=r"the connection broke in 2 tries .*; \d+ prompts are left; the 7 replies in"):
         complete(rows, opened(server, tmp_path), "en")
     server.dies_after = None
     done = complete(rows, opened(server, tmp_path), "en")

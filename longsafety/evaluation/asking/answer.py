@@ -13,7 +13,7 @@ from longsafety.evaluation.asking.trials import Trial, shown_options
 from longsafety.evaluation.asking.truncation import Cut
 from longsafety.samples.recipe import is_made
 from longsafety.samples.thoughts import Parted, part_thoughts
-from longsafety.vocabulary import TWO_ROLES, right_role
+from longsafety.vocabulary import TWO_ROLES, Outcome, right_role
 
 CUT_IN_THOUGHT = "cut off in thought"
 """The reason of an answer whose tokens ran out while the model thought."""
@@ -31,12 +31,17 @@ class Answer(TypedDict):
     chosen: int
     """Index of the role; -1 where the reply names none."""
     status: str
-    """``ok`` or ``unparsed``."""
+    """``ok``, ``unparsed``, or ``unscored`` where there is no reply."""
     thoughts: NotRequired[str | None]
     """What the model thought before the reply; ``None``: it did not think."""
     thought_tokens: NotRequired[int | None]
+    outcome: NotRequired[Outcome]
+    """What became of the request; ``answered`` where it is missing."""
     reason: NotRequired[str | None]
-    """Why there is no reply: :data:`CUT_IN_THOUGHT`."""
+    """Why there is no reply; :data:`CUT_IN_THOUGHT` among others."""
+    prompt_tokens: NotRequired[int]
+    reply_tokens: NotRequired[int]
+    """Tokens that the server counted."""
 
 
 def answer_from_texts(
@@ -86,6 +91,20 @@ def answer_from_said(trial: Trial, said: Parted, count: Callable[[str], int] | N
         "thoughts": said.thoughts,
         "thought_tokens": count(said.thoughts) if count is not None and said.thoughts is not None else None,
         "reason": CUT_IN_THOUGHT if said.cut else None,
+    }
+
+
+def no_answer(trial: Trial, outcome: Outcome, reason: str | None, text: str | None) -> Answer:
+    """The answer to a request that has no reply of the model; ``text``: what came of one, or the provider's words."""
+    return {
+        "scores": [float("nan")] * len(_roles(trial)[0]),
+        "wording_scores": None,
+        "margin": None,
+        "reply": text,
+        "chosen": -1,
+        "status": "unscored",
+        "outcome": outcome,
+        "reason": reason,
     }
 
 

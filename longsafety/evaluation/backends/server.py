@@ -1,20 +1,22 @@
 """Sends requests to a model behind an OpenAI-compatible server, many at once. The server applies its chat template.
 
-A chat server returns no likelihoods of given texts, so answers are read off letters and replies only.
+A chat server returns no likelihoods of given texts, so answers are read off letters and replies only. A request that
+has no reply is an answer too: unscored, with its outcome and the reason.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from longsafety.chat.server import BudgetSpent, ChatServer, tokens_spent
+from longsafety.chat.completion import Completion
+from longsafety.chat.server import ChatServer, NoReply
+from longsafety.chat.spending import Budget
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply
+from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply, no_answer
 from longsafety.evaluation.asking.backend import Answered
+from longsafety.evaluation.asking.letters import letter_scores
 from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.samples.encode import ChatEncoder
 from longsafety.settings import Evaluation, Server
@@ -28,18 +30,15 @@ class ServerBackend:
 
     def __init__(self, server: Server) -> None:
         self.settings = server
-        self.server = ChatServer(server, model=server.model, key=KEY)
-        self.prompt_tokens = self.reply_tokens = 0
-        self._lock = threading.Lock()
-        self._next_request = 0.0
+        self.server = ChatServer(server, model=server.model, key=KEY, per_minute=server.requests_per_minute)
+        self.budget = Budget(server, KEY)
 
-    def facts(self) -> dict[str, int | str]:
+    def facts(self) -> dict[str, Any]:
         return {
-            "prompt_tokens": self.prompt_tokens,
-            "reply_tokens": self.reply_tokens,
             "chat_template": "the server's",
             "precision": "unknown",
             "device": f"server {self.settings.base_url}",
+            "server_takes": self.server.form.changes,
         }
 
     def answers(
@@ -48,82 +47,70 @@ class ServerBackend:
         """Yields each answer as soon as it arrives.
 
         Raises:
-            DataError: the server fails, or the budget is spent; answers to requests already sent are yielded before.
+            DataError: the server answers nothing, or the budget is spent; answers to requests already sent are yielded
+                before.
         """
         failed: DataError | None = None
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            sent = {
-                pool.submit(self._answer, trial, encoder, evaluation): trial for batch in batches for trial in batch
-            }
-            left = len(sent)
-            try:
-                for future in as_completed(sent):
-                    if future.cancelled():
-                        continue
-                    try:
-                        found = future.result()
-                    except DataError as error:
-                        failed = failed or error
-                        for other in sent:
-                            other.cancel()
-                        continue
-                    left -= 1
-                    yield [(sent[future], found)]
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(self.settings.concurrency)
+        sent = {pool.submit(self._answer, trial, encoder, evaluation): trial for batch in batches for trial in batch}
+        left = len(sent)
+        try:
+            for future in as_completed(sent):
+                if future.cancelled():
+                    continue
+                try:
+                    found = future.result()
+                except DataError as error:
+                    failed = failed or error
+                    for other in sent:
+                        other.cancel()
+                    continue
+                left -= 1
+                yield [(sent[future], found)]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
         if failed is not None:
             kept = "the others are kept, and the same command continues from there"
             raise DataError(f"{failed}; {left} answers are missing, {kept}") from failed
 
     def _answer(self, trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> Answer:
-        top = self.settings.top_logprobs
         messages = encoder.messages(*trial.item.prompt(shown_question(trial)))
-        if trial.scorer != "letter":
-            reply = self._chat(messages, max_tokens=max_reply_tokens(trial.scorer, evaluation))
-        elif top is None:
-            reply = self._chat(messages, max_tokens=evaluation.max_new_tokens)
-        else:
-            reply = self._chat(messages, max_tokens=1, logprobs=True, top_logprobs=top)
-            if reply.logprobs is not None and reply.logprobs.content:
-                return _answer_from_top(trial, reply.logprobs.content[0].top_logprobs, reply.message.content or "")
-        return answer_from_reply(trial, reply.message.content or "")
+        top = self.settings.top_logprobs
+        answer, spent = None, []
+        if trial.scorer == "letter" and top is not None and not self.server.form.leaves_out("logprobs"):
+            found = self._asked(messages, max_tokens=1, logprobs=True, top_logprobs=top)
+            answer = _from_first_token(trial, found)
+            spent.append(found)
+        if answer is None:
+            found = self._asked(messages, max_tokens=max_reply_tokens(trial.scorer, evaluation))
+            answer = _from_reply(trial, found)
+            spent.append(found)
+        answer["prompt_tokens"] = sum(one.prompt_tokens for one in spent)
+        answer["reply_tokens"] = sum(one.reply_tokens for one in spent)
+        return answer
 
-    def _chat(self, messages: Sequence[dict[str, str]], **options: Any) -> Any:
-        self._wait()
-        completion = self.server.chat(messages, temperature=0.0, **options)
-        prompt, reply = tokens_spent(completion, messages)
-        with self._lock:
-            self.prompt_tokens += prompt
-            self.reply_tokens += reply
-        return completion.choices[0]
-
-    def _wait(self) -> None:
-        """Waits until the next request may be sent. Raises ``BudgetSpent`` where none may."""
-        budget, rate = self.settings.budget_tokens, self.settings.requests_per_minute
-        with self._lock:
-            spent = self.prompt_tokens + self.reply_tokens
-            if budget is not None and spent >= budget:
-                raise BudgetSpent(f"{KEY}.budget_tokens = {budget}: {spent} tokens are spent; raise it")
-            if rate is None:
-                return
-            now = time.monotonic()
-            start = max(now, self._next_request)
-            self._next_request = start + 60 / rate
-        time.sleep(start - now)
+    def _asked(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Completion:
+        self.budget.check()
+        try:
+            found = self.server.chat(messages, temperature=0.0, **options)
+        except NoReply as failure:
+            found = failure.completion
+        self.budget.add(found.prompt_tokens, found.reply_tokens)
+        return found
 
 
-def _answer_from_top(trial: Trial, top: Sequence[Any], text: str) -> Answer:
-    """Reads the letters' log-probabilities off the likeliest first tokens (``top``) of the reply.
-
-    A letter that is not among them counts by its token with a space. If that is missing too, the letter has at most
-    the log-probability of the last of them, and takes it. Where no letter is among them, the reply ``text`` is read.
-    """
+def _from_first_token(trial: Trial, found: Completion) -> Answer | None:
+    """By the letters' log-probabilities; without usable ones by the reply if it is whole, else ``None``."""
     assert trial.order is not None
-    last = min(float(token.logprob) for token in top)
-    exact = {str(token.token): float(token.logprob) for token in reversed(top)}
-    found = {token.strip(): value for token, value in exact.items()} | exact
-    shown = LETTERS[: len(trial.order)]
-    if not any(letter in found for letter in shown):
-        return answer_from_reply(trial, text)
-    answer = answer_from_letters(trial, [found.get(letter, last) for letter in shown])
-    return {**answer, "reply": text}
+    if not found.replied:
+        return _from_reply(trial, found)
+    scores = letter_scores(found.top, LETTERS[: len(trial.order)])
+    if scores.values is not None:
+        return {**answer_from_letters(trial, scores.values), "reply": found.text}
+    return _from_reply(trial, found) if found.outcome == "answered" and found.text.strip() else None
+
+
+def _from_reply(trial: Trial, found: Completion) -> Answer:
+    if not found.replied:
+        return no_answer(trial, found.outcome, found.reason, found.text or None)
+    return {**answer_from_reply(trial, found.text), "outcome": found.outcome}

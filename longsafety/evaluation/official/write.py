@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from longsafety.evaluation.answers import without_reply
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import LETTERS, PLACE_TASKS
 
@@ -15,12 +16,13 @@ from longsafety.vocabulary import LETTERS, PLACE_TASKS
 def write_official(answers: pd.DataFrame, items: Sequence[Sample], folder: Path) -> dict[str, int]:
     """Writes answers to harmful items (of one scorer that shows the options) as ``folder/<Task>.jsonl``, with a card.
 
-    Returns the number of rows by task. Of several orders of the options the first is written. An answer that names no
+    Returns the number of rows by task. An answer without a reply has no row. Of several orders of the options the first
+    is written. An answer that names no
     option is written as the published evaluator counts it, as the most unsafe one; its ``response`` still shows what
     the model said. The rows hold the options' texts.
     """
     known = {item.id: item for item in items}
-    mine = answers[(answers["kind"] == "harmful") & (answers["order_index"] == 0)]
+    mine = answers[(answers["kind"] == "harmful") & (answers["order_index"] == 0) & ~without_reply(answers)]
     lines: dict[str, list[str]] = {}
     for answer in mine.to_dict("records"):
         item = known[answer["item_id"]]

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from longsafety.evaluation.answers import UNPARSED, UNSCORED, answers_schema
+from longsafety.evaluation.answers import UNPARSED, UNSCORED, answers_schema, without_reply
 from longsafety.evaluation.asking.answer import CUT_IN_THOUGHT
 from longsafety.evaluation.open_replies.agreement import kappa
 from longsafety.evaluation.open_replies.calibration import (
@@ -66,13 +66,14 @@ def give_verdicts(
     judge: Judging | None,
     scoring: Scoring,
 ) -> pd.DataFrame:
-    """The answers, in which the open ones now have verdict, verdict_by, detector, reason, chosen and status.
+    """The answers, in which the open ones now have verdict, verdict_by, detector, reason, chosen and status; those
+    without a reply stay as they are.
 
     ``items``: item id → :func:`judge_request`; ``rules``: task → rule. Without a judge, replies to tasks in which
     declining is not what is safe, or that have no rule, are unscored.
     """
     answers = answers.copy()
-    opened = answers[answers["scorer"] == "open"]
+    opened = answers[(answers["scorer"] == "open") & ~without_reply(answers)]
     replies = opened["reply"].fillna("")
     refused = [declines(reply) if reply.strip() else None for reply in replies]
     harmful = ~opened["kind"].isin(BENIGN_KINDS)
@@ -126,7 +127,7 @@ def verdict_facts(
     languages of its scored replies), labelled (refusals recognised on labelled replies); with a judge also agreement
     with the detector on whether a reply declines (n, share, kappa, kappa_low, kappa_high).
     """
-    opened = answers[answers["scorer"] == "open"]
+    opened = answers[(answers["scorer"] == "open") & ~without_reply(answers)]
     judged = opened[opened["status"] != UNSCORED]
     language = [items[item].language if item in items else "" for item in judged["item_id"]]
     kinds = sorted(set(zip(judged["task"], language, strict=True)))

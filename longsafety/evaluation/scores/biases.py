@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import UNPARSED, sources
+from longsafety.evaluation.answers import sources
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import HEADLINES, Scoring, outcomes
 from longsafety.evaluation.scores.shares import shares
@@ -63,7 +63,7 @@ def bias_tables(arms: Sequence[Arm], *, scoring: Scoring, confidence: float) -> 
 
 def _letters(answers: pd.DataFrame, confidence: float) -> pd.DataFrame:
     columns = ["scorer", "max_tokens", "options", "letter", "n", "value", "low", "high", "chance", "prior"]
-    shown = answers[answers["order"].notna() & (answers["status"] != UNPARSED)] if "order" in answers else answers[:0]
+    shown = answers[answers["order"].notna() & (answers["status"] == "ok")] if "order" in answers else answers[:0]
     rows = []
     for scorer, length, chosen, order, scores, source in zip(
         *(shown[name] for name in ("scorer", "max_tokens", "chosen", "order", "scores")), sources(shown), strict=True

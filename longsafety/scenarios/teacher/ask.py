@@ -35,7 +35,8 @@ def ask(
     """A validated reply for each of ``about``, or ``None``; all prompts of an attempt are sent at once.
 
     ``parts`` are the texts of a language (:func:`texts`). A rejected reply is counted with its reason and asked for
-    again, up to ``teacher.retries`` times; one with the reason ``final`` is not. Raises DataError from the teacher.
+    again, up to ``teacher.retries`` times; one with the reason ``final`` is not, nor a prompt that the provider
+    refuses. Raises DataError from the teacher.
     """
     tidy = bare if clean is None else clean
     results: list[Written | None] = [None] * len(about)
@@ -46,6 +47,9 @@ def ask(
         prompts = [Prompt(kind, prompt_text(kind, parts, about[i], why), attempt) for i, why in waiting.items()]
         rejected = {}
         for i, written in zip(waiting, teacher.write(prompts), strict=True):
+            if written.failure is not None:
+                counts[f"teacher: {kind} without a reply ({written.failure})"] += 1
+                continue
             text = tidy(written.text, kind)
             reason = check(kind, text, about[i])
             if reason is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +45,7 @@ def item(number: int, kind: str) -> Sample:
 
 ITEMS = [item(number, kind) for number in range(4) for kind in ("harmful", "benign_query")]
 LETTERS = 4 * (4 + 4)
+LETTERS_SHOWN = "ABCD"
 
 
 class Tiny:
@@ -67,9 +70,11 @@ class Tiny:
             if body.get("logprobs"):
                 everything = [np.array([token]) for token in range(len(self.tokenizer))]
                 values = self.backend.loglikelihoods([Question(prompt, everything)])[0]
+                named = [(self.tokenizer.decode([token]), float(values[token])) for token in np.argsort(-values)]
                 top = [
-                    {"token": self.tokenizer.decode([token]), "logprob": float(values[token]), "bytes": None}
-                    for token in np.argsort(-values)[: body["top_logprobs"]]
+                    {"token": token, "logprob": value, "bytes": None}
+                    for token, value in named[: body["top_logprobs"]]
+                    if token in LETTERS_SHOWN or len(re.sub(r"[^A-Za-z]", "", token)) != 1  # " A" is A's token too
                 ]
                 said["logprobs"] = {"content": [{"token": "", "logprob": 0, "bytes": None, "top_logprobs": top}]}
         return self.mend(body, said)
@@ -105,7 +110,10 @@ def local(tiny_cache: Path, tiny_model: Model) -> TransformersBackend:
 
 @pytest.fixture
 def server(local: TransformersBackend, tiny_encoder: ChatEncoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tiny]:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01, raising=False)  # for speed only
+    monkeypatch.setattr("longsafety.chat.patience.FIRST_PAUSE", 0.01)  # for speed only
+    monkeypatch.setattr(
+        "longsafety.evaluation.asking.letters.LEAST_MASS", 0.0
+    )  # of a random model all tokens are alike
     tiny = Tiny(local, tiny_encoder)
 
     class Handler(BaseHTTPRequestHandler):
@@ -139,7 +147,10 @@ def opened(server: Tiny, **changes: Any) -> ServerBackend:
 
 
 def test_the_answers_are_those_of_the_model_itself(
-    server: Tiny, local: TransformersBackend, tiny_encoder: ChatEncoder, tmp_path: Path
+    server: Tiny,
+    local: TransformersBackend,
+    tiny_encoder: ChatEncoder,
+    tmp_path: Path,
 ) -> None:
     expected, found = put(local, tiny_encoder, tmp_path / "here"), put(opened(server), tiny_encoder, tmp_path / "there")
     same = ["item_id", "scorer", "order_index", "chosen", "status"]
@@ -154,17 +165,17 @@ def test_the_answers_are_those_of_the_model_itself(
     assert 1 < server.most <= 3
 
 
-def test_a_letter_that_is_not_among_the_likeliest_has_at_most_the_last_ones_chance(
+def test_tokens_of_a_letter_are_added_and_one_without_has_at_most_the_last_ones_chance(
     server: Tiny, tiny_encoder: ChatEncoder, tmp_path: Path
 ) -> None:
-    top = [("Sure", -0.5), (" B", -0.7), ("B", -1.0), (" D", -3.0), ("x", -4.0)]
-    tokens = [{"token": token, "logprob": value, "bytes": None} for token, value in top]
+    top = [("Sure", 0.5), (" B", 0.2), ("B", 0.1), (" D", 0.05), ("x", 0.01)]
+    tokens = [{"token": token, "logprob": math.log(value), "bytes": None} for token, value in top]
     content = [{"token": "Sure", "logprob": -0.5, "bytes": None, "top_logprobs": tokens}]
     server.mend = lambda body, said: said | {"logprobs": {"content": content}}
     found = put(opened(server), tiny_encoder, tmp_path, Evaluation(scorers=["letter"]))
     harmful = found[found["kind"] == "harmful"].iloc[0]  # its options stand safest first
-    assert list(harmful["scores"]) == [-3.0, -4.0, -1.0, -4.0]
-    assert harmful["margin"] == 2.0
+    assert np.exp(list(harmful["scores"])) == pytest.approx([0.05, 0.01, 0.3, 0.01])
+    assert harmful["margin"] == pytest.approx(math.log(6))
     assert harmful["chosen"] == 2
     server.mend = lambda body, said: said | {"logprobs": {"content": [content[0] | {"top_logprobs": tokens[:1]}]}}
     found = put(opened(server), tiny_encoder, tmp_path / "none", Evaluation(scorers=["letter"]))
@@ -191,7 +202,8 @@ def test_a_server_that_fails_midway_ends_the_run_and_nothing_is_asked_twice(
         DataError, match=r"evaluation\.server.*refuses.*\d+ answers are missing.*the same command continues"
     ):
         put(opened(server), tiny_encoder, tmp_path)
-    kept = (tmp_path / JOURNAL).read_text().splitlines()
+    rows = [json.loads(line) for line in (tmp_path / JOURNAL).read_text().splitlines()]
+    kept = [row for row in rows if row.get("outcome") != "failed"]
     assert len(kept) >= 8
     server.mend, server.bodies = (lambda body, said: said), []
     found = put(opened(server), tiny_encoder, tmp_path)

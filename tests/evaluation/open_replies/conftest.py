@@ -12,7 +12,7 @@ from tests.evaluation.open_replies.judge_server import Server, running_server
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01, raising=False)  # for speed only
+    monkeypatch.setattr("longsafety.chat.patience.FIRST_PAUSE", 0.01)  # for speed only
     with running_server() as judge:
         yield judge
 

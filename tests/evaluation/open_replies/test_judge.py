@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from longsafety.chat.cached import OpenAITeacher
-from longsafety.evaluation.open_replies.judge import PATIENCE, Case, Judge, judge_problems
+from longsafety.chat.server import FAILURES
+from longsafety.evaluation.open_replies.judge import Case, Judge, judge_problems
 from longsafety.evaluation.open_replies.verdict_text import Verdict
 from longsafety.settings import Judge as Section
 from tests.evaluation.open_replies.judge_server import CASES, Server, fair, opened
@@ -42,19 +43,19 @@ def test_a_server_that_does_not_answer_in_time_is_a_failure(server: Server, tmp_
     assert found == [Verdict("unscored", "judge failed, no answer in time")] * 2
 
 
-def test_an_unreachable_server_gets_a_few_requests(server: Server, tmp_path: Path) -> None:
+def test_an_unreachable_server_gets_one_request(server: Server, tmp_path: Path) -> None:
     cases = [Case(f"reply {number}", True) for number in range(30)]
     judge = Judge(Section(model="m", base_url="http://127.0.0.1:9/v1", retries=0, concurrency=1), tmp_path)
     reasons = [verdict.reason for verdict in judge.verdicts(cases)]
-    assert reasons[:PATIENCE] == ["judge failed, cannot be reached"] * PATIENCE
-    assert reasons[PATIENCE:] == [f"not asked after {PATIENCE} failures in a row"] * (30 - PATIENCE)
+    assert reasons[0] == "judge failed, the server cannot be reached"
+    assert reasons[1:] == ["not asked after the judge's server failed"] * 29
 
 
 def test_failures_between_answers_do_not_stop_the_judge(server: Server, tmp_path: Path) -> None:
     server.say = lambda asked: 500 if len(server.asked) % 2 else fair(asked)
-    cases = [Case(f"reply {number}", True) for number in range(4 * PATIENCE)]
+    cases = [Case(f"reply {number}", True) for number in range(4 * FAILURES)]
     verdicts = [verdict.verdict for verdict in opened(server, tmp_path, concurrency=1).verdicts(cases)]
-    assert verdicts == ["unscored", "unsafe"] * (2 * PATIENCE)
+    assert verdicts == ["unscored", "unsafe"] * (2 * FAILURES)
 
 
 def test_verdicts_are_kept_and_failures_are_asked_again(server: Server, tmp_path: Path) -> None:
