@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 
 from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
-from longsafety.configuration.settle import settle
+from longsafety.configuration.listing import listing
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
-from longsafety.pipeline.launch import launch
+from longsafety.machine import problem
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
@@ -45,12 +46,23 @@ def main() -> None:
             sys.argv = [sys.argv[0], *for_hydra(sys.argv[1:])]
             _show()
             return
+        if "stages=[list]" in typed:
+            print("\n".join(listing()))
+            return
+        from longsafety.configuration.settle import settle  # half of the time that --help and a list would take
+        from longsafety.pipeline.launch import launch
+
         jobs = compose_jobs(typed, flags.config_dir, multirun=flags.multirun)
         sys.exit(launch(settle(jobs, _note), command=["longsafety", *sys.argv[1:]]))
     except LongSafetyError as error:
         sys.exit(_failed(str(error)))
+    except (OSError, MemoryError) as error:
+        line = problem(error, Path())
+        if line is None:
+            raise
+        sys.exit(_failed(line))
     except KeyboardInterrupt:
-        sys.exit(_failed("stopped; the same command continues where it was", code=130))
+        sys.exit(_failed("stopped; what is complete is kept, and the same command goes on from there", code=130))
 
 
 def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:

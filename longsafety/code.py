@@ -80,9 +80,10 @@ class Code:
         return sorted(files), sorted(libraries)
 
     def digest(self) -> str:
-        """Over all source files as they are: whether the code on disk is still the one that was read."""
+        """Over all source and data files as they are: whether those on disk are still the ones that were read."""
         digest = hashlib.sha256()
-        for file in sorted(self.root.rglob("*.py")):
+        shown = (*_NOT_DATA[1:], ".tmp", ".swp")
+        for file in sorted(path for path in self.root.rglob("*") if path.is_file() and path.suffix not in shown):
             digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode() + file.read_bytes())
         return digest.hexdigest()[:12]
 

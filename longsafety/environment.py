@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import logging
 import os
 import platform
+import socket
 import sys
+import tempfile
 import warnings
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 DECISIVE = (
     "longsafety",
@@ -60,9 +65,34 @@ WORKER_VARIABLES = {
 """Variables that libraries read when they are loaded: a worker is started with them. The user's own take precedence."""
 
 
+_OF_PYTHON = ("PYTHONWARNINGS", "PYTHONOPTIMIZE")
+"""A user's wishes for programs of his own: under ``error`` or ``2`` libraries cannot even be imported."""
+
+
 def worker_environment() -> dict[str, str]:
-    """The environment of a worker process."""
-    return {**WORKER_VARIABLES, **os.environ}
+    """The environment of a worker process: without what libraries stumble over."""
+    found = {name: value for name, value in {**WORKER_VARIABLES, **os.environ}.items() if name not in _OF_PYTHON}
+    if not found.get("OMP_NUM_THREADS", "1").strip().isdigit():
+        del found["OMP_NUM_THREADS"]
+    try:
+        getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without an entry in passwd, for which torch asks
+        found["LOGNAME"] = f"uid{os.getuid()}"
+    home = Path(found.get("HOME") or "/nonexistent")
+    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):  # libraries keep compiled code and fonts there
+        own = Path(tempfile.gettempdir()) / f"longsafety-home-{os.getuid()}"
+        with suppress(OSError):
+            own.mkdir(mode=0o700, exist_ok=True)
+            if own.stat().st_uid == os.getuid():
+                found["HOME"] = str(own)
+    return found
+
+
+def loopback() -> dict[str, str]:
+    """Variables by which ranks of one machine talk over its loopback device: its name need not be known to any name
+    server, and nobody outside can connect."""
+    devices = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    return {"GLOO_SOCKET_IFNAME": devices[0], "MASTER_ADDR": "127.0.0.1"} if devices else {}
 
 
 def quiet() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors import SafetensorError
 
 from longsafety.errors import DataError
+from longsafety.locks import locked
 
 
 @contextmanager
@@ -34,17 +36,31 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty sibling folder to fill. It takes the place of ``folder``, which must be absent or empty."""
-    partial = _partial(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """An empty folder to fill, which becomes ``folder``; that must be absent or empty (:func:`is_empty`).
+
+    It is filled beside an absent folder and renamed. An existing one may be a mount, or the folder that a shell stands
+    in, and is kept: it is filled below it, and its entries are moved up at the end.
+    """
+    kept = folder.is_dir()
+    if kept and not is_empty(folder):
+        raise OSError(errno.ENOTEMPTY, "is not empty", str(folder))
+    partial = _partial(folder / folder.name if kept else folder)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     partial.mkdir()
     try:
         yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
+        if not kept:
+            partial.rename(folder)
+            return
+        for entry in list(partial.iterdir()):
+            entry.rename(folder / entry.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder has nothing in it but what a new file system has, and what a killed process began."""
+    return all(entry.name == "lost+found" or _PARTIAL.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
@@ -57,7 +73,7 @@ def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with locked(folder.with_name(f".{folder.name}.lock"), str(folder)):
             if not folder.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)  # left by a killed process: we hold its lock
                 partial.mkdir()
@@ -138,12 +154,31 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def kept_hash(path: Path, kept: Path) -> str:
+    """Like :func:`file_hash`, kept in the folder ``kept`` for as long as the file is as it was: no program can change a
+    file and leave its inode, size and both times as they were."""
+    about = path.resolve().stat()
+    state = [str(path.resolve()), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+    file = kept / hashlib.sha256(repr(state).encode()).hexdigest()
+    try:
+        return file.read_text("ascii")
+    except OSError:
+        found = file_hash(path)
+        with suppress(OSError):  # a cache that cannot be written keeps nothing
+            kept.mkdir(parents=True, exist_ok=True)
+            write_text(file, found)
+        return found
+
+
 def files_hash(files: Iterable[Path], root: Path) -> str:
     """SHA-256 of names below ``root`` and contents, in the given order; 64 hex digits."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{relative_name(file, root)}\0{file_hash(file)}\n".encode())
     return digest.hexdigest()
+
+
+_PARTIAL = re.compile(r"\.[0-9a-f]{12}\.\d+\.partial")
 
 
 def _partial(path: Path) -> Path:

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from longsafety.errors import DataError
+from longsafety.locks import locked
 
 
 def address(*parts: Any) -> str:
@@ -34,6 +34,35 @@ def folder_name(label: str, limit: int = 80) -> str:
     return name.encode()[: limit - len(end)].decode("utf-8", "ignore") + end
 
 
+MANIFEST = ".files.json"
+"""In a complete folder: its files and their sizes."""
+
+
+def note_files(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Notes the sizes of a folder's files, or of those named, by which :func:`damage` knows that they are whole."""
+    files = (path for path in folder.rglob("*") if path.is_file()) if names is None else map(folder.joinpath, names)
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    (folder / MANIFEST).write_text(json.dumps(sizes, sort_keys=True), "utf-8")
+
+
+def damage(folder: Path) -> str:
+    """What a complete folder lacks: a file that was deleted or cut off since. Empty where nothing is known to be."""
+    try:
+        sizes: dict[str, int] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return f"{MANIFEST} cannot be read"
+    for name, size in sizes.items():
+        try:
+            held = (folder / name).stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if held < size:
+            return f"{name} has {held:,} bytes of {size:,}"
+    return ""
+
+
 class Store:
     """The stage folders below one outputs folder."""
 
@@ -53,20 +82,25 @@ class Store:
         """The complete folder, made now where it is missing; and whether it was made now.
 
         ``make`` writes into a partial folder, which is renamed when it returns. Of a killed attempt a ``resumable``
-        stage finds what it had written; any other begins afresh. A lock keeps two processes from making the same.
+        stage finds what it had written; any other begins afresh. What was damaged since is made again. A lock keeps two
+        processes from making the same.
         """
         final = self.folder(stage, key)
-        if final.is_dir():
+        if final.is_dir() and not damage(final):
             return final, False
         final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{final}.lock"):
+        with locked(final.with_name(f"{key}.lock"), f"{stage} {key}"):
             if final.is_dir():
-                return final, False
+                if not (problem := damage(final)):
+                    return final, False
+                print(f"longsafety: {final}: {problem}; it is made again", file=sys.stderr, flush=True)
+                shutil.rmtree(final)
             partial = self.partial(stage, key)
             if partial.exists() and not resumable:
                 shutil.rmtree(partial)
             partial.mkdir(exist_ok=True)
             make(partial)
+            note_files(partial)
             partial.replace(final)
         return final, True
 

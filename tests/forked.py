@@ -7,9 +7,11 @@ That they also start from nothing is shown by the tests that kill them, by ``tes
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning  # noqa: F401  these four are what takes long
@@ -18,12 +20,15 @@ import mlflow.tracking  # noqa: F401
 import peft  # noqa: F401
 
 from longsafety.__main__ import main
+from longsafety.interrupts import HEARD, listen
 from longsafety.pipeline import worker
 from longsafety.pipeline.workers import Workers
+from longsafety.ranks import end_with_parent
 
 
 def command(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
     """``python -m longsafety`` with its output in files ``stdout`` and ``stderr`` of ``folder``; ends the process."""
+    os.setsid()  # a group of its own, that can be ended with its workers
     os.environ.clear()
     os.environ.update(environment)
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -39,10 +44,18 @@ def command(arguments: Sequence[str], environment: Mapping[str, str], folder: st
 def _forked_worker(workers: Workers, what: str, *folders: Path) -> int:
     """Stands for the start of a worker's process: a fork, whose status is returned."""
     sys.stdout.flush()
-    child = os.fork()
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    parent, child = os.getpid(), os.fork()
     if not child:
+        end_with_parent(parent)
+        listen()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         _end_with(lambda: worker.main([what, *map(str, folders)]))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    workers._relay.send, workers._relay.busy = partial(os.kill, child), True
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    workers._relay.busy = False
+    return status
 
 
 def _end_with(run: Callable[[], int | None]) -> None:
@@ -52,6 +65,8 @@ def _end_with(run: Callable[[], int | None]) -> None:
         status = run()
     except SystemExit as error:
         status = error.code
+    except KeyboardInterrupt:
+        status = 130
     except BaseException:
         traceback.print_exc()
     finally:

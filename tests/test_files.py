@@ -45,6 +45,29 @@ def test_a_folder_takes_the_place_of_an_absent_or_empty_one(tmp_path: Path) -> N
     assert (tmp_path / "empty" / "a").read_text() == "a"
 
 
+def test_a_folder_that_cannot_be_replaced_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount refuses to be removed or renamed; so does, for a shell that stands in it, the current folder."""
+    place = tmp_path / "volume"
+    (place / "lost+found").mkdir(parents=True)
+    (place / ".0123456789ab.7.partial").mkdir()  # of a killed process
+    monkeypatch.chdir(place)
+    inode = place.stat().st_ino
+    with whole_folder(place) as partial:
+        assert partial.parent == place  # on the same file system
+        (partial / "sub").mkdir()
+        (partial / "sub" / "a").write_text("a")
+        (partial / "README.md").write_text("b")
+    assert place.stat().st_ino == inode and Path("sub/a").read_text() == "a" and Path("README.md").is_file()
+    with pytest.raises(OSError, match="not empty"), whole_folder(place):
+        pass
+    broken = tmp_path / "other"
+    broken.mkdir()
+    with pytest.raises(RuntimeError), whole_folder(broken) as partial:
+        (partial / "a").write_text("a")
+        raise RuntimeError
+    assert list(broken.iterdir()) == []
+
+
 def test_visible_files_are_sorted_by_name_below_the_folder(tmp_path: Path) -> None:
     for name in ("b", "a/z", "a.txt", ".hidden", ".folder/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from longsafety import ranks
-from longsafety.ranks import first_rank, together
+from longsafety.errors import DataError
+from longsafety.ranks import Follower, first_rank, leading, together
 
 NAMES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
@@ -58,3 +60,33 @@ def test_threads_are_afterwards_what_they_were(tmp_path: Path) -> None:
     with together(tmp_path):
         torch.set_num_threads(before + 1)
     assert torch.get_num_threads() == before
+
+
+def test_a_rank_ends_with_the_first_that_failed_and_not_for_an_earlier_failure(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="seeds"), leading(tmp_path):
+        raise ValueError("seeds")
+    follower = Follower(tmp_path)
+    follower.wait("data")
+    with pytest.raises(KeyboardInterrupt), leading(tmp_path):
+        raise KeyboardInterrupt
+    with pytest.raises(DataError, match="the first rank has failed"):
+        follower.wait("data")
+
+
+def test_a_rank_waits_for_a_first_one_that_shows_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ranks, "_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(ranks, "_TOLD_SECONDS", -1)
+    follower = Follower(tmp_path)
+    with leading(tmp_path):
+        monkeypatch.setattr(ranks, "_FIRST_SECONDS", 0)
+        before = (tmp_path / "alive").stat().st_mtime_ns
+        while (tmp_path / "alive").stat().st_mtime_ns == before:
+            time.sleep(0.01)
+        follower.wait("the rows")
+    assert "waiting for the first rank, which makes the rows" in capsys.readouterr().err
+    monkeypatch.setattr(ranks, "_SILENT_SECONDS", -1)
+    with pytest.raises(DataError, match="no sign of the first rank"):
+        follower.wait("the rows")
+        follower.wait("the rows")

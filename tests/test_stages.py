@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from longsafety.errors import DataError
-from longsafety.stages import Store, address, folder_name, writable
+from longsafety.stages import MANIFEST, Store, address, damage, folder_name, writable
 
 
 class Stop(Exception):
@@ -203,3 +204,44 @@ def test_a_label_as_a_folder_name() -> None:
     long = [folder_name(f"base corpus.source=/{'data/' * 60}{end}") for end in "ab"] + [folder_name("海" * 200)]
     assert len(set(long)) == 3 and all(len(name.encode()) <= 80 for name in long)
     assert folder_name("a/b") != folder_name("a-b") and folder_name("..") not in ("..", "")
+
+
+# --- damaged since ---------------------------------------------------------------------------------------------------
+
+
+def grown(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "tokens.bin").write_bytes(b"x" * 100)
+    (folder / "facts.json").write_text("{}")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut off": (
+        lambda folder: (folder / "sub" / "tokens.bin").write_bytes(b"x"),
+        r"sub/tokens\.bin has 1 bytes of 100",
+    ),
+    "deleted": (lambda folder: (folder / "facts.json").unlink(), r"facts\.json is missing"),
+    "a folder deleted": (lambda folder: shutil.rmtree(folder / "sub"), r"sub/tokens\.bin is missing"),
+    "the note cut off": (lambda folder: (folder / MANIFEST).write_text("{"), r"\.files\.json cannot be read"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_what_was_damaged_is_named_and_made_again(how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, (harm, problem) = Store(tmp_path), DAMAGE[how]
+    folder, _ = store.ensure("corpus", "k", grown)
+    assert damage(folder) == ""
+    harm(folder)
+    assert store.ensure("corpus", "k", grown) == (folder, True)
+    assert re.search(rf"^longsafety: {folder}: {problem}; it is made again$", capsys.readouterr().err)
+    assert (folder / "sub" / "tokens.bin").stat().st_size == 100
+    assert store.ensure("corpus", "k", grown) == (folder, False)
+
+
+def test_a_file_that_grew_or_came_is_no_damage(tmp_path: Path) -> None:
+    folder, _ = Store(tmp_path).ensure("answers", "k", grown)
+    (folder / "facts.json").write_text("{ }")
+    (folder / "notes.txt").write_text("mine")
+    assert damage(folder) == ""
+    (folder / MANIFEST).unlink()
+    assert damage(folder) == "", "made by an earlier version"

@@ -33,11 +33,18 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-    if "plan" in settings.stages and len(settings.stages) > 1:
+    for stage, what in (("plan", "only estimates"), ("status", "only tells"), ("clean", "only clears up")):
+        if stage in settings.stages and len(settings.stages) > 1:
+            yield (
+                ("stages",),
+                f"stages = [{','.join(settings.stages)}]: {stage} {what}, and must be the only stage; set "
+                f"stages=[{stage}] first, then give the command without it",
+            )
+    if settings.report.runs and settings.stages != ["report"]:
         yield (
-            ("stages",),
-            f"stages = [{','.join(settings.stages)}]: plan only estimates, and must be the only stage; set "
-            "stages=[plan] first, then give the command without it",
+            ("report.runs", "stages"),
+            f"report.runs = [{', '.join(settings.report.runs)}]: finished sweeps are only compared, and stages = "
+            f"[{','.join(settings.stages)}]; set stages=[report]",
         )
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:

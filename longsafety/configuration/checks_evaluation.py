@@ -109,6 +109,12 @@ def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, key = settings.evaluation, "evaluation.judge"
+    if evaluation.guards and "open" not in evaluation.scorers:
+        yield (
+            ("evaluation.guards", "evaluation.scorers"),
+            f"evaluation.guards = [{', '.join(guard.model for guard in evaluation.guards)}]: there is nothing to "
+            "judge; add open to evaluation.scorers",
+        )
     if "open" not in evaluation.scorers:
         if evaluation.judge is not None:
             yield (
@@ -121,7 +127,7 @@ def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ((problem.split(" ", 1)[0],), problem)
     asked = evaluation.select.tasks or [name for name, counts in settings.scenario.tasks.items() if counts.bench]
     built = evaluation.scorers[0] == "open" and evaluation.items.path is None
-    known = rules(settings.scenario.task_files) if built and evaluation.judge is None else {}
+    known = rules(settings.scenario.task_files) if built and evaluation.judge is None and not evaluation.guards else {}
     if known and not any(known[name].detector_decides for name in asked if name in known):
         yield (
             ("evaluation.scorers", key),

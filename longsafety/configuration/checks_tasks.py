@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from longsafety.errors import DataError
 from longsafety.scenarios.seed_problems import seed_problems
@@ -13,6 +14,7 @@ from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.scenarios.tasks.registry import option_roles, tasks
 from longsafety.scenarios.teacher.complete import complete
 from longsafety.settings import Scenario, Settings
+from longsafety.vocabulary import ScenarioName
 
 
 def task_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -31,6 +33,12 @@ def task_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                 f"scenario.tasks.{name} = {scenario.tasks[name].model_dump()}: no such task; choose from "
                 f"{', '.join(known)}, or name the Python file of your own task in scenario.task_files",
             ))  # fmt: skip
+    named = {*known, *get_args(ScenarioName)}
+    if unknown := [name for name in scenario.leave_out if name not in named]:
+        found.append((
+            ("scenario.leave_out",),
+            f"scenario.leave_out = {unknown}: no such task or scenario; choose from QH, PH, FH, {', '.join(known)}",
+        ))  # fmt: skip
     yield from found
     if not found and not settings.rescores:
         yield from _seeds(settings)

@@ -5,6 +5,7 @@ Hydra stops here: what leaves this module are plain dictionaries.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -53,9 +55,14 @@ class Roots(SearchPathPlugin):
 
 
 def register_roots(*own: Path) -> None:
-    """Registers the config roots with Hydra."""
+    """Registers the config roots, and ``${at_scale:VALUE,{SCALE:OTHER}}``: a value, or another at a scale."""
+    OmegaConf.register_new_resolver("at_scale", _at_scale, replace=True)
     Roots.paths = (SWEEPS, *own)
     Plugins.instance().register(Roots)
+
+
+def _at_scale(value: Any, others: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    return others.get(_root_.scale, value)
 
 
 def for_hydra(arguments: Sequence[str]) -> list[str]:
@@ -99,14 +106,32 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
             if (folder / "config.yaml").is_file()
         ]
         jobs = []
+        composer = _Composer()
         for numbers in product(*(range(len(choice.options)) for choice in choices.values())):
             picked = list(zip(choices.values(), numbers, strict=True))
             options = [choice.options[number] for choice, number in picked]
             with _one_line_errors():
-                config = master if options == fixed else compose("config", options)
+                config = composer.compose(options)
             varied = {choice.key: choice.shown[number] for choice, number in picked if len(choice.options) > 1}
             jobs.append(Job(_plain(config), varied, notes))
         return jobs
+
+
+class _Composer:
+    """Composes jobs of one command: files are read once for each choice of groups, and values are set in a copy."""
+
+    def __init__(self) -> None:
+        self._of_groups: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, options: Sequence[str]) -> DictConfig:
+        values = [option for option in options if option.startswith("++")]
+        groups = tuple(option for option in options if not option.startswith("++"))
+        if groups not in self._of_groups:
+            self._of_groups[groups] = compose("config", list(groups))
+        config = copy.deepcopy(self._of_groups[groups])
+        for override in OverridesParser.create().parse_overrides(values):
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+        return config
 
 
 def _config_dir(config_dir: str) -> Path:

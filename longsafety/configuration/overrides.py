@@ -109,6 +109,7 @@ class Reader:
             return self._parsed(argument, argument, value)
         sign, key, value = match["sign"], match["key"], match["value"]
         if key.startswith("hydra"):
+            _refuse_unread(key, value)
             return self._parsed(argument, argument, value)
         if self._is_group(key):
             return self._group(sign, key, value)
@@ -158,7 +159,8 @@ class Reader:
             return Choice(key, [override], [value])
         values = self._values(shown, override)
         options = [f"{start}={item}" for item in values]
-        return Choice(key, options, [_unquoted(item) for item in values])
+        shown_values = [item.replace("'", "") if item.startswith("[") else _unquoted(item) for item in values]
+        return Choice(key, options, shown_values)
 
     def _values(self, shown: str, override: str) -> list[str]:
         """The values of a sweep."""
@@ -182,6 +184,28 @@ class Reader:
 
 
 _ASSIGNMENT = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.DOTALL | re.ASCII)
+
+
+_PLACES = ("hydra.run", "hydra.sweep.", "hydra.output_subdir", "hydra.runtime")
+_READ = ("hydra.mode", "hydra.sweeper.params", "hydra.searchpath")
+
+
+def _refuse_unread(key: str, value: str) -> None:
+    """Refuses what Hydra would read and this command does not: jobs are composed by Hydra and run by us."""
+    if key.startswith(_READ):
+        return
+    rule, fix = "Hydra starts and logs no job here", "leave it out"
+    if key.startswith(_PLACES):
+        rule, fix = "results lie below paths.outputs, at addresses of their own", f"set paths.outputs={value}"
+    elif key == "hydra/launcher" or key.startswith("hydra.launcher"):
+        fix = (
+            "leave it out; the jobs of a sweep run one after another, and the same command in another place shares them"
+        )
+    elif key == "hydra/sweeper" or key.startswith("hydra.sweeper"):
+        rule, fix = "a sweep is the product of its values", "give them as KEY=A,B"
+    elif key == "hydra.job.chdir":
+        rule = "a run stays in the folder where it was started"
+    raise ConfigError([f"{key} = {value}: is not read: {rule}; {fix}"])
 
 
 def _long(key: str, value: str) -> str:

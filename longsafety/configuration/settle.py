@@ -12,11 +12,9 @@ from longsafety.configuration.explain import check
 from longsafety.configuration.fields import with_absolute_paths
 from longsafety.errors import ConfigError
 from longsafety.evaluation.suites.names import absolute_suites
-from longsafety.settings import Settings, arm_of
+from longsafety.scenarios.tasks.registry import tasks
+from longsafety.settings import LENGTH_KEYS, Settings, arm_of, mix_of, only_trains
 from longsafety.stages import folder_name
-
-_LENGTH_KEYS = ("length", "length.max_tokens", "length.factor")
-"""Swept keys that make no other arm: the same model is evaluated at another length."""
 
 
 def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None) -> list[Settings]:
@@ -34,24 +32,26 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
             settled.append(settings)
     if problems:
         raise ConfigError(list(problems))
-    settled = [_limited(settings) for settings in settled]
+    _refuse_twice(settled)
+    settled = [_trained_on(_limited(settings)) for settings in _without_repeats(settled)]
     settled, lines = _without_unfit_tasks(settled)
     left = dict.fromkeys(line for settings in settled for line in combination_problems(settings)) if lines else {}
     if left:
         raise ConfigError([f"{line} ({lines[0].partition(';')[0]})" for line in left])
     for line in dict.fromkeys([*(line for job in jobs for line in job.notes), *lines]):
         note(line)
-    labels = [_label(settings, without=_LENGTH_KEYS) for settings in settled]
+    labels = [_label(settings, without=LENGTH_KEYS) for settings in settled]
     settled = _one_training_each(settled, labels)
     labels = _unambiguous(settled, labels)
-    _check_compared(settled[0], list(dict.fromkeys(map(arm_of, labels))), note)
     settled = [_finished(settings, label) for settings, label in zip(settled, labels, strict=True)]
+    _check_compared(settled, note)
     return _with_own_export_folders(settled)
 
 
-def _check_compared(settings: Settings, arms: Sequence[str], note: Callable[[str], None]) -> None:
-    """Refuses a baseline that is no arm of the command, and tells contrasts that lack one."""
-    if settings.baseline is not None and settings.baseline not in arms:
+def _check_compared(settled: Sequence[Settings], note: Callable[[str], None]) -> None:
+    """Refuses a baseline that is no arm or mix of the command, and tells contrasts that lack one."""
+    settings, arms = settled[0], list(dict.fromkeys(arm_of(job.label) for job in settled))
+    if settings.baseline is not None and settings.baseline not in {*arms, *map(mix_of, settled)}:
         raise ConfigError([
             f"baseline = {settings.baseline}: no arm of this command; choose one of {', '.join(arms)}"
         ])  # fmt: skip
@@ -61,6 +61,48 @@ def _check_compared(settings: Settings, arms: Sequence[str], note: Callable[[str
                 f"contrasts: {' against '.join(pair)} is left out, because this command has no arm "
                 f"{' and no arm '.join(missing)}; its arms are {', '.join(arms)}"
             )
+
+
+def _refuse_twice(settled: Sequence[Settings]) -> None:
+    """Refuses a sweep that names one value twice, in whatever spelling: its runs would be one."""
+    first: dict[str, Settings] = {}
+    twice: dict[str, None] = {}
+    for settings in settled:
+        same = first.setdefault(settings.model_dump_json(exclude={"varied", "label"}), settings)
+        if same is not settings:
+            pairs = ((key, same.varied.get(key), value) for key, value in settings.varied.items())
+            spelled = [f"{key} = {one} and {other}" for key, one, other in pairs if one != other]
+            names = spelled or [f"{key} = {value}" for key, value in settings.varied.items()]
+            twice[f"{', '.join(names)}: twice in this sweep; give each value once"] = None
+    if twice:
+        raise ConfigError(list(twice))
+
+
+def _without_repeats(settled: Sequence[Settings]) -> list[Settings]:
+    """An untrained arm once, however often what only trains is swept."""
+    found: dict[object, Settings] = {}
+    for number, settings in enumerate(settled):
+        key: object = number
+        if not settings.data_mix.sources and not settings.only_builds:
+            kept = {name: value for name, value in settings.varied.items() if name in ("data_mix", "seed")}
+            kept |= {name: value for name, value in settings.varied.items() if not only_trains(name)}
+            if kept != settings.varied:
+                settings, key = settings.model_copy(update={"varied": kept}), tuple(kept.items())
+        found.setdefault(key, settings)
+    return list(found.values())
+
+
+def _trained_on(settings: Settings) -> Settings:
+    """Without training samples of the tasks that are left out."""
+    scenario = settings.scenario
+    if not scenario.leave_out:
+        return settings
+    known = tasks(scenario.task_files)
+    counts = {
+        name: count.model_copy(update={"train": 0}) if {name, known[name].scenario} & {*scenario.leave_out} else count
+        for name, count in scenario.tasks.items()
+    }
+    return settings.model_copy(update={"scenario": scenario.model_copy(update={"tasks": counts})})
 
 
 def _limited(settings: Settings) -> Settings:

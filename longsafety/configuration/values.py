@@ -86,6 +86,8 @@ def typed(value: str, kind: Kind) -> str:
     if call := function(value):
         name, arguments = call
         return f"{name}({','.join(_argument(name, argument, kind) for argument in arguments)})"
+    if kind.element is not None and stripped[:1] == "[" and len(lists := split(stripped)) > 1:
+        return ",".join(typed(part, kind) for part in lists)  # a sweep over lists
     if kind.element is not None and stripped[:1] == "[" and stripped[-1:] == "]":
         return f"[{','.join(typed(part, kind.element) for part in split(stripped[1:-1]))}]"
     if (kind.section or kind.value) and stripped[:1] == "{" and stripped[-1:] == "}":

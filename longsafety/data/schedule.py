@@ -96,6 +96,8 @@ class Schedule:
             else:
                 shuffled = list(groups)
                 draw.shuffle(shuffled)
+                if training.order == "rising":
+                    shuffled.sort(key=lambda group: max(lengths[index] for index in group))
                 order += [index for group in shuffled for index in group]
         steps_members = _chunks(order + left, training.batch_size)
         weights = [_weights(members, num_answers, training.loss_reduction) for members in steps_members]

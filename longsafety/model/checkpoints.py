@@ -14,12 +14,14 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from longsafety import interrupts
 from longsafety.errors import DataError, first_line
+from longsafety.model.finite import check_finite
+from longsafety.ranks import first_rank
 from longsafety.settings import Settings
 
 FOLDER = "checkpoints"
 _KEPT = 2
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Found(NamedTuple):
@@ -32,55 +34,45 @@ class Found(NamedTuple):
 class Checkpoints(L.Callback):
     """Writes a checkpoint every ``every_steps`` optimiser steps and keeps the last two.
 
-    On SIGTERM and SIGUSR1 (which Slurm sends before a job's time limit) it writes one at the end of the step and stops
-    the training; ``stopped`` then holds the signal's number.
+    After a signal (:mod:`longsafety.interrupts`; Slurm sends SIGUSR1 before a job's time limit) it writes one at the
+    end of the step and stops the training; ``stopped`` then holds the signal's number. Weights that are not finite
+    raise DataError.
     """
 
     def __init__(self, folder: Path, every_steps: int, start_step: int) -> None:
         self.folder, self.every_steps, self.step = folder, every_steps, start_step
         self.stopped: int | None = None
-        self._received: int | None = None
-        self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
-
-    def _note(self, number: int, _: Any) -> None:
-        self._received = number
+        interrupts.listen()  # Lightning has put handlers of its own in place, which broadcast in the middle of a step
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == self.step:
             return
         self.step = trainer.global_step
         # A signal reaches the ranks at different moments: all stop at the step in which one has received it.
-        stops = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+        stops = trainer.strategy.reduce_boolean_decision(interrupts.received() is not None, all=False)
         if stops or self.step % self.every_steps == 0:
+            check_finite(trainer, pl_module, self.step)
             self._write(trainer)
         if stops:
-            self.stopped = self._received or int(signal.SIGTERM)
+            self.stopped = interrupts.received() or int(signal.SIGTERM)
             trainer.should_stop = True
 
     def _write(self, trainer: Any) -> None:
         final = self.folder / f"step-{self.step:08d}.ckpt"
         partial = final.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        try:
+            trainer.save_checkpoint(partial)
+        except BaseException:
+            remove(partial)  # on a full disk its room is wanted
+            raise
         if trainer.is_global_zero:
             remove(final)
             partial.rename(final)
             for old in _written(self.folder)[_KEPT:]:
                 remove(old)
         trainer.strategy.barrier()
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._restore()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
 
 
 class LoadedOnProcessor(TorchCheckpointIO):
@@ -92,10 +84,20 @@ class LoadedOnProcessor(TorchCheckpointIO):
 
 
 def requeue() -> None:
-    """Requeues the job where Slurm runs it."""
+    """Requeues the job where Slurm runs it; says why where Slurm does not."""
     job = os.environ.get("SLURM_JOB_ID")
-    if job is not None:
-        subprocess.run(["scontrol", "requeue", job], check=True)
+    if job is None:
+        return
+    try:
+        asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        problem = asked.stderr.strip() or f"status {asked.returncode}" if asked.returncode else ""
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        print(
+            f"longsafety: scontrol requeue {job}: {problem}; the job is not requeued, submit it again and it goes on",
+            file=sys.stderr,
+        )
 
 
 def described(settings: Settings) -> dict[str, Any]:
@@ -114,6 +116,8 @@ def newest(folder: Path, settings: Settings) -> Found | None:
 
     Raises DataError if there are checkpoints and none can be read, or if it belongs to another model.
     """
+    for left in folder.glob("step-*.partial") if first_rank() else ():
+        remove(left)
     written, problems = _written(folder), []
     for path in written:
         try:

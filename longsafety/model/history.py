@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
+from longsafety.model.finite import check_loss
 from longsafety.model.trained import read_rows
 from longsafety.ranks import first_rank
 
@@ -48,6 +49,7 @@ class History(L.Callback):
             "tokens": self.tokens,
         }
         self.last_loss, self.loss = row["loss"], 0.0
+        check_loss(row["loss"], self.step, module.settings.training.lr_peak)
         if trainer.is_global_zero:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -69,6 +69,7 @@ def read_network(
             dtype=torch.float32,
             attn_implementation=attention,
             output_loading_info=True,
+            use_safetensors=True,
             **common,
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:

@@ -20,8 +20,8 @@ from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
 from longsafety.model.device import chosen_precision
 from longsafety.model.frozen import cast_frozen
-from longsafety.model.kernels import chosen_attention
-from longsafety.model.load import load_model
+from longsafety.model.kernels import chosen_attention, loaded_attention
+from longsafety.model.load import load_model, read_network
 from longsafety.model.lora import add_lora
 from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.optimizer import optimizer
@@ -75,11 +75,14 @@ CHECKPOINTING: dict[str, dict[str, Any] | None] = {
 
 
 class CausalTuner(L.LightningModule):
-    """Fine-tunes a causal language model, in full or with LoRA."""
+    """Fine-tunes a causal language model, in full or with LoRA.
 
-    def __init__(self, settings: Settings, *, num_steps: int) -> None:
+    ``start``: a folder of trained weights or adapters, which are tuned further.
+    """
+
+    def __init__(self, settings: Settings, *, num_steps: int, start: Path | None = None) -> None:
         super().__init__()
-        self.settings, self.num_steps = settings, num_steps
+        self.settings, self.num_steps, self.start = settings, num_steps, start
         self.attention = chosen_attention(settings)
         self.network: Any = None
         self.strict_loading = settings.model.tune == "full"
@@ -88,7 +91,10 @@ class CausalTuner(L.LightningModule):
         if self.network is not None:
             return
         model = self.settings.model
-        network = load_model(model, Path(self.settings.paths.cache), seed=BASE_SEED, rope=self.settings.length.rope)
+        if self.start is not None and model.tune == "full":
+            network = read_network(self.start, loaded_attention(model.attention))
+        else:
+            network = load_model(model, Path(self.settings.paths.cache), seed=BASE_SEED, rope=self.settings.length.rope)
         self.network = self.prepared(network)
 
     def prepared(self, network: Any) -> Any:
@@ -109,7 +115,7 @@ class CausalTuner(L.LightningModule):
         if recomputed is not None:
             network.gradient_checkpointing_enable(recomputed)
         if model.tune == "lora":
-            network = add_lora(network, model.lora, self.settings.training_seed)
+            network = add_lora(network, model.lora, self.settings.training_seed, start=self.start)
         if self._casts_frozen:
             cast_frozen(network, torch.bfloat16)
         return network.train()

@@ -12,11 +12,12 @@ from typing import Any
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError, first_line
-from longsafety.files import file_hash, user_path
+from longsafety.files import file_hash, kept_hash, user_path
 from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 from longsafety.model import smollm2, tiny
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHTS = ("*.safetensors",)
+"""Pickles (``pytorch_model.bin``) are not read: loading one can run code."""
 CONTENT = ("*.json", "*.jinja", "*.txt", "*.model")
 """Configuration, tokenizer and chat template."""
 
@@ -36,7 +37,7 @@ def identity(model: settings.Model, cache: Path) -> str:
     if folder is None:
         return f"{model.source}@{_commit(model)}"
     _check_complete(folder)
-    return f"folder:{_folder_digest(folder)}"
+    return f"folder:{_folder_digest(folder, cache)}"
 
 
 def source_folder(model: settings.Model, cache: Path, *, weights: bool) -> Path:
@@ -107,22 +108,25 @@ def _missing(folder: Path, *, weights: bool) -> list[str]:
         missing.append("a tokenizer (tokenizer.json)")
     if weights:
         shards = {
-            shard for index in folder.glob("*.index.json") for shard in read_json(index).get("weight_map", {}).values()
+            shard
+            for index in folder.glob("*.safetensors.index.json")
+            for shard in read_json(index).get("weight_map", {}).values()
         }
         missing += sorted(shard for shard in shards if not has(shard))
         if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
-            missing.append("weights (model.safetensors)")
+            pickles = ", not pickles, which can run code: save the model again with transformers"
+            missing.append(f"weights (model.safetensors{pickles if any(folder.glob('*.bin')) else ''})")
     return missing
 
 
-def _folder_digest(folder: Path) -> str:
-    """Hash of names and contents; of weights, which may be large, the size and the time of the last change."""
-    entries: list[tuple[str, str | int, str | int]] = []
+def _folder_digest(folder: Path, cache: Path) -> str:
+    """Hash of names and contents; that of weights, which may be large, is kept in the cache."""
+    entries: list[tuple[str, str]] = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and any(path.match(pattern) for pattern in WEIGHTS):
-            entries.append((path.name, path.stat().st_size, path.stat().st_mtime_ns))
+            entries.append((path.name, kept_hash(path, cache / "hashes")))
         elif path.is_file() and any(path.match(pattern) for pattern in CONTENT):
-            entries.append((path.name, path.stat().st_size, file_hash(path)))
+            entries.append((path.name, file_hash(path)))
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ import lightning as L
 import torch
 
 from longsafety.errors import ConfigError
+from longsafety.model.finite import check_finite
 from longsafety.settings import Trainer
 
 _CPU_BUCKET = 5_000_000
@@ -130,6 +131,7 @@ class Saving(L.Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.global_step == self.num_steps:
+            check_finite(trainer, pl_module, self.num_steps)
             save(trainer, pl_module.network, self.folder)
 
 

@@ -11,16 +11,17 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from longsafety import settings
-from longsafety.errors import DataError, first_line
+from longsafety.errors import ConfigError, DataError, first_line
 from longsafety.model import tiny
 from longsafety.model.source import read_json, source_folder
-from longsafety.samples.template import dated
+from longsafety.samples.template import dated, switched
 
 
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
     """The model's fast tokenizer, with a chat template and a pad token (the end token where it has none).
 
-    A template that writes the date of today is told one fixed date (:func:`longsafety.samples.template.dated`).
+    A template that writes the date of today is told one fixed date (:func:`longsafety.samples.template.dated`), and
+    whether to think, where ``model.thinking`` says so.
     """
     folder = tiny.tokenizer_folder(cache) if model.source == "tiny" else source_folder(model, cache, weights=False)
     check_architecture(folder)
@@ -41,11 +42,43 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
         if tokenizer.eos_token is None:
             raise DataError(f"{folder}: its tokenizer has no end token; name an eos_token in tokenizer_config.json")
         tokenizer.pad_token = tokenizer.eos_token
+
+    def told(template: str) -> str:
+        return switched(dated(template), model.thinking)
+
     template = tokenizer.chat_template
     tokenizer.chat_template = (
-        dated(template) if isinstance(template, str) else {name: dated(text) for name, text in template.items()}
+        told(template) if isinstance(template, str) else {name: told(text) for name, text in template.items()}
     )
     return tokenizer
+
+
+def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest: int) -> None:
+    """Refuses a model that cannot read its tokenizer's tokens, or ``longest`` tokens, before anything is built.
+
+    Raises DataError for a tokenizer with more tokens than the embeddings have rows, ConfigError for lengths above the
+    positions in config.json where nothing scales them.
+    """
+    if model.source == "tiny":
+        return
+    folder = source_folder(model, cache, weights=False)
+    config = read_json(folder / "config.json")
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    assert isinstance(text, dict)
+    rows, positions = text.get("vocab_size"), text.get("max_position_embeddings")
+    if isinstance(rows, int) and (needed := max(load_tokenizer(model, cache).get_vocab().values()) + 1) > rows:
+        raise DataError(
+            f"{folder}: its tokenizer has {needed:,} tokens and its embeddings have {rows:,} rows (vocab_size in "
+            "config.json); resize the embeddings (model.resize_token_embeddings), or restore the tokenizer"
+        )
+    if isinstance(positions, int) and rope.kind == "none" and longest > positions:
+        raise ConfigError(
+            [
+                f"length = {longest:,} tokens: {folder / 'config.json'} names {positions:,} positions "
+                f"(max_position_embeddings), and length.rope.kind = none; take a length of at most {positions:,}, or "
+                "extend the window with length.rope.kind=yarn"
+            ]
+        )
 
 
 def template_hash(tokenizer: Any) -> str:

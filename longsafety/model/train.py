@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning as L
 
+from longsafety import interrupts
 from longsafety.data.fit import Fitted
 from longsafety.data.module import MixModule
 from longsafety.data.schedule import Schedule
@@ -56,10 +57,11 @@ def prepared(folder: Path) -> bool:
 
 
 def train(
-    settings: Settings, folder: Path, *, pad_id: int, curve: TrainingCurve | None = None
+    settings: Settings, folder: Path, *, pad_id: int, curve: TrainingCurve | None = None, start: Path | None = None
 ) -> dict[str, int | float | str]:
     """Trains on the token rows in ``folder``; resumes from its last checkpoint if there is one.
 
+    ``start``: trained weights or adapters to begin with instead of the base model's.
     The first rank writes ``weights/`` and returns the summary; the other ranks return an empty one.
     """
     training, trainer_settings = settings.training, settings.trainer
@@ -75,13 +77,13 @@ def train(
         chats, answers, training, ranks=count, seed=settings.training_seed, longest=settings.length.training_tokens
     )
     found = newest(folder / CHECKPOINTS, settings)
-    start = found.step if found else 0
-    module = CausalTuner(settings, num_steps=len(schedule.steps))
-    data = MixModule(rows, schedule, training, pad_id=pad_id, start_step=start, sharing=sharing)
-    history = History(folder / HISTORY, start)
-    checkpoints = Checkpoints(folder / CHECKPOINTS, training.checkpoint_every_steps, start)
+    done = found.step if found else 0
+    module = CausalTuner(settings, num_steps=len(schedule.steps), start=start)
+    data = MixModule(rows, schedule, training, pad_id=pad_id, start_step=done, sharing=sharing)
+    history = History(folder / HISTORY, done)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, training.checkpoint_every_steps, done)
     if curve is not None:
-        curve.begin(folder, start, len(schedule.steps), history)
+        curve.begin(folder, done, len(schedule.steps), history)
     trainer = L.Trainer(
         accelerator=trainer_settings.accelerator,
         devices=trainer_settings.devices,
@@ -112,13 +114,12 @@ def train(
     base_folder(settings.model, Path(settings.paths.cache), seed=BASE_SEED, rope=settings.length.rope)
     pack_tokens = schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens
     reuse = pack_tokens <= _SHORT_PACK and settings.model.gradient_checkpointing == "none"
-    with whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):
+    with interrupts.held(), whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):
         trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
         if checkpoints.stopped == signal.SIGUSR1 and trainer.is_global_zero:
             requeue()
-        raise KeyboardInterrupt
-    if trainer.interrupted:
+        interrupts.raise_received()  # a signal in the last step interrupts what follows the training
         raise KeyboardInterrupt
     if not trainer.is_global_zero:
         return {}

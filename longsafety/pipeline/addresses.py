@@ -19,18 +19,32 @@ from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
 from longsafety.model.source import identity
-from longsafety.pipeline.reuse import adopted
+from longsafety.pipeline.reuse import HARMLESS, adopted
 from longsafety.scenarios.items import items_fingerprint
 from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
 from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.scenarios.task_counts import benchmark_families
 from longsafety.scenarios.tasks.registry import option_roles, task_files_fingerprint
-from longsafety.settings import Settings
+from longsafety.settings import Model, Settings
 from longsafety.stages import address
 
 SHOWS = ("reporting", "tracking", "planning")
 """Packages that decide what is shown, and no result."""
-MACHINERY = ("settings", "configuration", "errors", "environment", "code", "stages", "files", "hub", "ranks")
+MACHINERY = (
+    "settings",
+    "configuration",
+    "errors",
+    "environment",
+    "code",
+    "stages",
+    "files",
+    "hub",
+    "ranks",
+    "interrupts",
+    "launched",
+    "locks",
+    "machine",
+)
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
     "seeds",
@@ -50,8 +64,15 @@ STAGES = (
 """Files of ``pipeline/`` that have an address of their own, by which others depend on them."""
 RUNNERS = (
     "run",
+    "clean",
+    "joined",
+    "release",
+    "results",
+    "status",
     "reuse",
+    "unfinished",
     "addresses",
+    "phases",
     "pipeline",
     "write_seeds",
     "scores",
@@ -60,9 +81,14 @@ RUNNERS = (
     "export",
     "compare",
     "launch",
+    "ended",
     "worker",
     "workers",
 )
+
+
+SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast"}
+"""Settings that no score depends on."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +125,8 @@ def addresses(settings: Settings) -> Addresses:
         answers = recorded_answers(settings)
         return Addresses(run=run(settings, answers), answers=answers)
     model = identity(settings.model, Path(settings.paths.cache))
+    if settings.model.thinking != "auto":  # it changes how prompts end
+        model += f", thinking {settings.model.thinking}"
     seed_items = seeds(settings)
     documents = corpus(settings, seed_items, model)
     training = samples(settings, documents)
@@ -155,7 +183,11 @@ def corpus(settings: Settings, seed_items: str, model: str) -> str:
 def samples(settings: Settings, documents: str) -> str:
     """Training samples of every task."""
     return address(
-        "train", _scenario(settings, documents), _counts(settings, "train"), asdict(settings.length.training_lengths)
+        "train",
+        _scenario(settings, documents),
+        _counts(settings, "train"),
+        settings.scenario.train_seeds,
+        asdict(settings.length.training_lengths),
     )
 
 
@@ -172,8 +204,9 @@ def benchmark(settings: Settings, documents: str, model: str) -> str:
             model,
             code("items"),
         )
-    lengths = asdict(settings.length.bench_lengths)
-    return address("bench", _scenario(settings, documents), _counts(settings, "bench"), lengths)
+    scenario, lengths = settings.scenario, asdict(settings.length.bench_lengths)
+    filled = (scenario.bench_goal or scenario.goal, scenario.bench_padding)
+    return address("bench", _scenario(settings, documents), _counts(settings, "bench"), filled, lengths)
 
 
 def short_safety(settings: Settings, documents: str) -> str:
@@ -191,6 +224,7 @@ def long_align(settings: Settings, training: str) -> str:
 
 def _scenario(settings: Settings, documents: str) -> Any:
     apart = {"name", "strict", "seeds", "only_accepted", "train_samples", "bench_items", "tasks", "task_files"}
+    apart |= {"bench_goal", "bench_padding", "leave_out", "train_seeds"}
     own = task_files_fingerprint(settings.scenario.task_files)
     families = sorted(benchmark_families(settings.scenario))  # by these the seed items are split
     return (documents, settings.scenario.model_dump(exclude=apart), families, own, code("samples"))
@@ -216,6 +250,8 @@ def _teacher(settings: Settings) -> object:
 
 def weights(settings: Settings, training: str, short: str, long: str, items: str) -> str:
     """A trained arm: its mix, the base model, the recipe; the benchmark too where a safety curve asks it."""
+    if len(settings.phases) > 1:
+        return address("further", *(weights(phase, training, short, long, items) for phase in settings.phases))
     if (folder := adopted(settings)) is not None:
         return address("reused", folder.name, rows_fingerprint(str(folder / "training.json")))
     of_kind = {"short_safety": short, "long_align": long, "oracle": items}
@@ -225,15 +261,15 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     ]
     curve = []
     if settings.training.curve_every_steps:
-        curve = [items, settings.evaluation.model_dump(exclude={"judge", "processes"}), code("curve")]
+        curve = [items, settings.evaluation.model_dump(exclude={"judge", "guards", "processes"}), code("curve")]
     return address(
         sources,
         settings.data_mix.model_dump(exclude={"name", "seed_offset", "epoch_factor"}),
-        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source"}),
+        settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source", *HARMLESS["model"]}),
         identity(settings.model, Path(settings.paths.cache)),
-        settings.training.model_dump(),
+        settings.training.model_dump(exclude=HARMLESS["training"]),
         settings.length.rope.model_dump(),
-        settings.trainer.model_dump(exclude={"name", "gpu", "assumed"}),
+        settings.trainer.model_dump(exclude={"name", "gpu", "price_per_hour", "assumed", *HARMLESS["trainer"]}),
         settings.training_seed,
         settings.scenario.seed,
         curve,
@@ -254,7 +290,7 @@ def own_answers(settings: Settings, model: str, items: str) -> str:
     return address(
         model,
         items,
-        evaluation.model_dump(include=read | {"max_open_tokens", "open_prompts"}),
+        evaluation.model_dump(include=read | {"max_open_tokens", "max_thought_tokens", "open_prompts"}),
         backend,
         (settings.length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),
@@ -290,11 +326,17 @@ def capability(settings: Settings, model: str) -> str:
 
 def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
-    frozen = settings.model_dump(exclude={"paths", "tracking", "limits"})
+    frozen = settings.model_dump(exclude=SHOWN)
     frozen["evaluation"].pop("processes")
+    frozen["report"] = {"redact": settings.report.redact}
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
-    return address(frozen, *stages, labelled, code("scores", shows=True))
+    judges = [rows_fingerprint(guard.labelled or str(LABELLED)) for guard in settings.evaluation.guards]
+    judges += [
+        identity(Model(name="guard", source=guard.model, window=guard.window), Path(settings.paths.cache))
+        for guard in settings.evaluation.guards
+    ]
+    return address(frozen, *stages, labelled, judges, code("scores", shows=True))
 
 
 def sweep(runs: list[str], baseline: str | None) -> str:

@@ -56,6 +56,8 @@ def answers(run: Run) -> Path:
             "counts": found.counts,
             "chat_template": template_hash(tokenizer(run)),
             "failed": failed,
+            "thinking": settings.model.thinking,
+            "options_after": bench_encoder(run).template.options_after,
             **backend.facts(),
         }
         write_json(folder / FACTS, facts)

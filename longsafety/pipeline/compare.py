@@ -16,8 +16,12 @@ from longsafety.evaluation.scores.biases import bias_tables
 from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
+from longsafety.pipeline import release
+from longsafety.pipeline.joined import distinct
 from longsafety.pipeline.run import SWEEP, TABLE
+from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.facts import reuse_notes
+from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.outcome_view import outcome_lines
@@ -26,7 +30,7 @@ from longsafety.reporting.report import write_report
 from longsafety.reporting.style import save
 from longsafety.reporting.tables import comparison_table
 from longsafety.reporting.verdict_view import verdict_lines
-from longsafety.settings import Settings, Tracking
+from longsafety.settings import Settings, Tracking, baselines, effects
 from longsafety.stages import Store
 from longsafety.tracking.store import log_comparison, log_run
 
@@ -53,13 +57,17 @@ class Sweep:
 def compare(folder: Path) -> None:
     """Writes the comparison into the sweep's folder, the report and MLflow's runs where the command asks for them."""
     sweep = Sweep.load(folder)
-    records = [RunRecord.load(run) for run in sweep.runs]
+    records = distinct([RunRecord.load(run) for run in sweep.runs])
     settings = records[0].resolved()
     evaluation = settings.evaluation
     arms = _arms(sweep.runs, records)
+    resolved = [record.resolved() for record in records]
+    own = baselines(resolved, settings.baseline)
     comparison = compare_arms(
         arms,
-        baseline=settings.baseline or ("base" if "base" in {arm.label for arm in arms} else None),
+        baseline=own[arms[0].label],
+        baselines=own,
+        effects=effects(resolved),
         contrasts=[pair for pair in settings.contrasts if {*pair} <= {arm.label for arm in arms}],
         scoring=settings.scoring,
         confidence=evaluation.confidence,
@@ -71,8 +79,8 @@ def compare(folder: Path) -> None:
     needles = needle_map(arms, confidence=evaluation.confidence, task_files=settings.scenario.task_files)
     if len(needles):
         needles.to_csv(folder / "needles.csv", index=False)
-    for name, table in (("trainings", comparison.trainings), ("controls", comparison.controls)):
-        if len(table):
+    for name in ("trainings", "controls", "effects"):
+        if len(table := getattr(comparison, name)):
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
     _write_table(sweep, comparison, records, settings)
     if "report" not in settings.stages:
@@ -100,7 +108,23 @@ def compare(folder: Path) -> None:
             folder=folder,
             tracking=sweep.tracking,
             outputs=Path(settings.paths.outputs),
+            note=_note(sweep, comparison, settings),
         )
+
+
+def _note(sweep: Sweep, comparison: Comparison, settings: Settings) -> str:
+    """The question, the answer, the table and where the report is, in Markdown."""
+    view = ComparisonView(comparison, settings.evaluation.scorers)
+    said = findings(view, confidence=settings.evaluation.confidence)
+    answer = "\n".join(f"- {finding.text}" for finding in said if finding.kind != "caveat")
+    shares = release.table(release.rows(sweep.folder / "comparison.csv", settings.evaluation.scorers), "markdown")
+    parts = [
+        settings.question or "",
+        answer,
+        shares,
+        f"Report: artifact `report.html`, or {sweep.folder / 'report.html'}",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def track(run: Path, sweep_folder: Path) -> None:
@@ -117,7 +141,7 @@ def track(run: Path, sweep_folder: Path) -> None:
     )
 
 
-def _answers(run: Path, record: RunRecord) -> pd.DataFrame:
+def answers_of(run: Path, record: RunRecord) -> pd.DataFrame:
     """The run's answers, with the verdicts on open replies where there are any."""
     judged = run / VERDICTS
     store = Store(Path(record.resolved().paths.outputs))
@@ -130,7 +154,7 @@ def _arms(runs: list[Path], records: list[RunRecord]) -> list[Arm]:
     for run, record in zip(runs, records, strict=True):
         key = arm_name(record), record.stages.get("answers", record.key)
         if key not in arms:
-            arms[key] = Arm(key[0], _answers(run, record), str(record.settings["seed"]))
+            arms[key] = Arm(key[0], answers_of(run, record), str(record.settings["seed"]))
     return list(arms.values())
 
 

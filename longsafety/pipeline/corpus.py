@@ -108,4 +108,4 @@ def facts(run: Run) -> dict[str, Any]:
 @once
 def encoder(run: Run) -> ChatEncoder:
     """Renders and tokenises samples whose contexts lie in the corpus."""
-    return ChatEncoder(tokenizer(run), TokenStore.open(corpus(run)))
+    return ChatEncoder(tokenizer(run), TokenStore.open(corpus(run)), thoughts=run.settings.training.thoughts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,19 +12,28 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from longsafety.code import CODE
+from longsafety.environment import loopback
 from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
+from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
+from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
+from longsafety.pipeline.clean import clean
+from longsafety.pipeline.ended import INTERRUPTED, exit_status, told
+from longsafety.pipeline.joined import join
+from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, table
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
+from longsafety.pipeline.status import status
 from longsafety.pipeline.workers import Workers, can_fork
 from longsafety.planning.tables import plan_tables
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
-from longsafety.settings import Settings
+from longsafety.settings import Gate, Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
-from longsafety.tracking.uri import tracking_uri
+from longsafety.tracking.uri import hide_password, is_logged, tracking_uri, unread, without_password
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
@@ -34,39 +45,107 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     first = jobs[0]
     if first.stages == ["plan"]:
         return _show_plans(jobs)
+    if first.stages == ["status"]:
+        return _show_status(jobs)
+    if first.stages == ["clean"]:
+        print("\n".join(clean(Path(first.paths.outputs), remove=first.clean.remove)))
+        return 0
     if first.writes_seeds:
         return _write_seeds(jobs)
+    _forget_other_jobs(jobs)
+    jobs, command = _without_password(jobs, command)
+    first = jobs[0]
+    if first.report.runs:
+        with Workers(fork=False) as workers:
+            return _compare(first, join(first, command), workers)
     if not first_rank():
         with Workers(fork=False) as workers:
-            return next((code for code in (workers.run("run", Run.freeze(job).folder) for job in jobs) if code), 0)
+            codes = (workers.run("run", Run.freeze(job).folder) for job in [*_earlier(jobs), *jobs])
+            return exit_status(next((code for code in codes if code), 0), workers.stopped)
     writable(Path(first.paths.outputs))
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
+        for line in unread(first.tracking, Path(first.paths.outputs)):
+            print(f"longsafety: {line}", file=sys.stderr)
         check_tracker(first.tracking, Path(first.paths.outputs))
-    runs = [Run.freeze(settings) for settings in jobs]
+    source = CODE.digest()
+    runs = [Run.freeze(settings, source) for settings in jobs]
     _refuse_missing_packages(runs)
     if problems := [problem for run in runs if not run.done and (problem := _export_problem(run))]:
         raise ConfigError(problems)
     sweep = _freeze_sweep(runs, command)
+    earlier = [Run.freeze(settings) for settings in _earlier(jobs)]
     with Workers(fork=all(can_fork(run.settings) for run in runs)) as workers:
-        return _execute(runs, sweep, workers) or _show(runs, sweep, workers)
+        return _execute([*earlier, *runs], sweep, workers) or _show(runs, sweep, workers)
+
+
+def _earlier(jobs: Sequence[Settings]) -> list[Settings]:
+    """The trainings that jobs tune further: each is a run of its own, because a process trains once."""
+    found: dict[str, Settings] = {}
+    for settings in jobs:
+        if len(settings.phases) > 1 and settings.trains and settings.reuse.weights is None:
+            first = settings.phases[0].model_copy(update={"stages": ["build", "train"], "varied": {}})
+            label = f"{settings.data_mix.name} before it is tuned further"
+            found.setdefault(addresses(first).weights, first.model_copy(update={"label": label}))
+    return list(found.values())
+
+
+def _without_password(jobs: Sequence[Settings], command: Sequence[str]) -> tuple[list[Settings], list[str]]:
+    """Jobs and command as files may hold them: a password in ``tracking.uri`` stays in the environment."""
+    hidden = [hide_password(job.tracking) for job in jobs]
+    passwords = {password for _, password in hidden if password}
+    for password in passwords:
+        command = [argument.replace(f":{password}@", ":***@") for argument in command]
+    return [job.model_copy(update={"tracking": found}) for job, (found, _) in zip(jobs, hidden, strict=True)], [
+        *command
+    ]
+
+
+def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
+    """Removes variables that would make a run a rank of a training that it is not; says which."""
+    trains = any(job.trains for job in jobs)
+    alone = {"devices": 1, "num_nodes": 1}
+    gone, told_of = forget_other_jobs(jobs[0].trainer.model_copy(update={} if trains else alone))
+    for name in gone:
+        del os.environ[name]
+    if trains and jobs[0].trainer.num_nodes == 1:
+        os.environ.update({name: value for name, value in loopback().items() if name not in os.environ})
+    if told_of:
+        print(
+            f"longsafety: {', '.join(told_of)}: set by another job or launcher, and not read: this command starts all "
+            "processes of its training itself",
+            file=sys.stderr,
+        )
 
 
 def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
-    """Executes the runs that are not finished, up to the first that fails. Returns its exit status, or 0."""
+    """Executes the runs that are not finished. Returns the exit status of the first that fails, or 0; with
+    ``fail_fast`` it is the last."""
+    failed: list[tuple[str, int]] = []
+    ahead = [run for run in runs if not _finished(run) and not run.settings.rescores]
+    if len(ahead) > 1 and any(run.settings.trains for run in ahead):
+        print(f"preparing {len(ahead)} runs", flush=True)
+        code = workers.run("prepare", *(run.folder for run in ahead))
+        stopped = workers.stopped is not None or code == INTERRUPTED
+        if stopped or code < 0:
+            print(f"longsafety: {told(code, workers.stopped, 'the preparation')}", file=sys.stderr)
+        if stopped or (code and (code != 2 or ahead[0].settings.fail_fast)):
+            return exit_status(code, workers.stopped)
     for number, run in enumerate(runs, 1):
         if _finished(run):
             continue
         print(f"[{number}/{len(runs)}] {run.settings.name}: {title(run.settings)}", flush=True)
         code = workers.run("run", run.folder, sweep)
-        if code:
-            done = sum(item.done for item in runs)
-            print(
-                f"longsafety: run {number} of {len(runs)} ({title(run.settings)}) failed; {done} finished runs are "
-                "kept, the same command goes on from there",
-                file=sys.stderr,
-            )
-            return code
-    return 0
+        stopped = workers.stopped is not None or code == INTERRUPTED
+        if code and not run.settings.fail_fast and not stopped:
+            failed.append((title(run.settings), code))
+        elif code or stopped:
+            where = f"run {number} of {len(runs)} ({title(run.settings)})"
+            print(f"longsafety: {told(code, workers.stopped, where, run)}", file=sys.stderr)
+            return exit_status(code, workers.stopped)
+    if failed:
+        names = "; ".join(name for name, _ in failed)
+        print(f"longsafety: {len(failed)} of {len(runs)} runs failed, the others are kept: {names}", file=sys.stderr)
+    return exit_status(failed[0][1], None) if failed else 0
 
 
 def title(settings: Settings) -> str:
@@ -143,20 +222,55 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
 def _compare(runs: Sequence[Run], folder: Path, workers: Workers) -> int:
     first = runs[0].settings
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
-    if not done.exists():
+    if not (done.exists() and _whole(first, folder)):
         code = workers.run("compare", folder)
-        if code:
-            return code
+        if code or workers.stopped is not None:
+            print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
+            return exit_status(code, workers.stopped)
         if all(run.done for run in runs):  # else answers are missing, and the same command asks for them
             done.touch()
     print((folder / TABLE).read_text("utf-8"))
+    scores = rows(folder / "comparison.csv", first.evaluation.scorers)
+    if first.report.table is not None:
+        print(f"{table(scores, first.report.table)}\n")
     print(f"scores   {folder / 'comparison.csv'}")
-    if "report" not in first.stages:
+    if "report" in first.stages:
+        print(f"report   {folder / 'report.html'}")
+        if first.tracking.enabled:
+            uri = without_password(tracking_uri(first.tracking, Path(first.paths.outputs)))
+            print(f"mlflow   mlflow ui --backend-store-uri {uri}")
+    return _gated(first, folder, scores)
+
+
+def _gated(first: Settings, folder: Path, scores: Sequence[Row]) -> int:
+    if first.gate == Gate():
         return 0
-    print(f"report   {folder / 'report.html'}")
-    if first.tracking.enabled:
-        print(f"mlflow   mlflow ui --backend-store-uri {tracking_uri(first.tracking, Path(first.paths.outputs))}")
+    baselines = json.loads((folder / "comparison.json").read_text("utf-8"))["baselines"]
+    problem = gate_problem(scores, first.gate, baselines)
+    print(f"gate     {'not passed' if problem else 'passed'}" + (f"; {problem}" if problem else ""))
+    return FAILED_GATE if problem else 0
+
+
+def _show_status(jobs: Sequence[Settings]) -> int:
+    found = status(jobs)
+    width = max(len(name) for name, _ in found)
+    print("\n".join(f"{name:<{width}}  {state}" for name, state in found))
+    done = sum(state == "done" for _, state in found)
+    print(f"{done} of {len(found)} done")
     return 0
+
+
+def _whole(first: Settings, folder: Path) -> bool:
+    """Whether all that the comparison had made is still there, in the folder and in MLflow's store."""
+    reports = "report" in first.stages
+    files = (TABLE, "comparison.csv", *(("report.html",) if reports else ()))
+    if not all((folder / name).exists() for name in files):
+        return False
+    if not reports or not first.tracking.enabled or first.report.runs:
+        return True
+    sweep = yaml.safe_load((folder / SWEEP).read_text("utf-8"))
+    keys = [sweep["key"], *(Path(run).name.rpartition("-")[2] for run in sweep["runs"])]
+    return is_logged(first.tracking, Path(first.paths.outputs), first.name, keys)
 
 
 def _write_seeds(jobs: Sequence[Settings]) -> int:

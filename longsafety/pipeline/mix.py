@@ -14,6 +14,7 @@ from longsafety.pipeline.corpus import control, encoder, facts
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.samples.recipe import Sample, SampleFile
+from longsafety.samples.thoughts import part_thoughts
 from longsafety.scenarios.baselines import BASELINE_KINDS
 from longsafety.vocabulary import BENIGN_TWINS
 
@@ -39,7 +40,7 @@ def mix(run: Run) -> Mix:
     found = compose_mix(
         settings.data_mix,
         files,
-        lambda sample: len(render.answer_ids(sample.question, sample.answer)),
+        render.num_supervised,
         licence=facts(run)["licence"],
         draw_seed=settings.scenario.seed,
         seed=settings.training_seed,
@@ -71,14 +72,19 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
             f"{key}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a file with answers"
         )
     special = control(run)
-    plain = [sample for sample in read.samples if special.found_in(_texts(sample)) is None]
+    told = [_without_earlier_thoughts(sample) for sample in read.samples if not part_thoughts(sample.answer).cut]
+    plain = [sample for sample in told if special.found_in(_texts(sample)) is None]
     fitted = Fitted(plain, encoder(run), settings.training, settings.length.training_tokens)
     try:
         measured = [sample.replace(num_tokens=len(encoder(run).sample_ids(sample)[0])) for sample in fitted]
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
     own = {reason: count for reason, count in read.counts.items() if reason not in _NO_LOSS}
-    own["left out: hold a special token of the model"] = len(read.samples) - len(plain)
+    own["left out: a thought without an answer"] = len(read.samples) - len(told)
+    own["left out: hold a special token of the model"] = len(told) - len(plain)
+    own["thoughts of earlier turns left out"] = sum(
+        part_thoughts(reply).thoughts is not None for sample in read.samples for _, reply in sample.history
+    )
     own |= {f"{what}: longer than {fitted.longest} tokens": len(lost) for what, lost in fitted.lost.items()}
     for reason, count in own.items():
         if count:
@@ -93,4 +99,17 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
 
 
 def _texts(sample: Sample) -> list[object]:
-    return [sample.question, sample.answer, sample.history]
+    said = part_thoughts(sample.answer)  # the marks of a thought are the model's own
+    return [sample.question, *([sample.answer] if said.thoughts is None else said[:2]), sample.history]
+
+
+def _without_earlier_thoughts(sample: Sample) -> Sample:
+    """As chat templates render earlier turns."""
+    said = [part_thoughts(reply) for _, reply in sample.history]
+    if all(one.thoughts is None for one in said):
+        return sample
+    kept = [
+        (user, reply if one.thoughts is None else one.reply)
+        for (user, reply), one in zip(sample.history, said, strict=True)
+    ]
+    return sample.replace(history=tuple(kept))

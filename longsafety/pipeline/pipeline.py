@@ -6,7 +6,10 @@ is imported when it has to run, so that what is kept loads no library.
 
 from __future__ import annotations
 
-from longsafety.pipeline.run import DONE, Run, failed_answers
+from longsafety.pipeline.run import Run, failed_answers, read_json, write_json
+
+PREPARED = "prepared.json"
+"""In a run's folder: stage → seconds, of what was made for it before the sweep's first training."""
 
 
 def execute(run: Run) -> None:
@@ -14,6 +17,8 @@ def execute(run: Run) -> None:
 
     Raises ConfigError or DataError before anything is trained in vain.
     """
+    if (run.folder / PREPARED).is_file():
+        run.seconds.update(read_json(run.folder / PREPARED))
     if run.settings.rescores:
         score_recorded(run)
     else:
@@ -32,15 +37,40 @@ def execute(run: Run) -> None:
         if "export" in stages:
             export(run)
     if not ("evaluate" in run.settings.stages and failed_answers(run)):
-        (run.folder / DONE).touch()
+        run.finish()
+
+
+def prepare(run: Run) -> None:
+    """Makes what comes before the training. What cannot succeed is an error here, before another run has trained."""
+    stages = run.settings.stages
+    check(run)
+    if "build" in stages:
+        build(run)
+    if "evaluate" in stages:
+        choose_items(run)
+    write_json(run.folder / PREPARED, run.seconds)
 
 
 def check(run: Run) -> None:
-    """What this machine cannot train with is an error before anything is built."""
+    """What model and machine cannot do is an error before anything is built."""
+    if {"train", "evaluate"} & {*run.settings.stages} and not run.settings.rescores:
+        check_model(run)
     if run.settings.trains and run.find("weights") is None:
         from longsafety.model.kernels import chosen_attention
 
         chosen_attention(run.settings)
+
+
+def check_model(run: Run) -> None:
+    """Of the model that is trained or asked here, where there is work for it."""
+    asks = run.settings.evaluation.backend != "openai" and run.find("answers") is None
+    if not asks and not (run.settings.trains and run.find("weights") is None):
+        return
+    from longsafety.model.tokenizer import check_fits
+
+    length = run.settings.length
+    longest = max(length.training_tokens if run.settings.trains else 0, length.bench_tokens if asks else 0)
+    check_fits(run.settings.model, run.cache, length.rope, longest)
 
 
 def build(run: Run) -> None:
@@ -63,8 +93,11 @@ def build(run: Run) -> None:
         show(run)
     elif run.settings.data_mix.sources and run.find("weights") is None:
         from longsafety.pipeline.mix import mix
+        from longsafety.pipeline.phases import phases
 
-        mix(run)
+        for phase in phases(run):
+            if phase.find("weights") is None:
+                mix(phase)
 
 
 def choose_items(run: Run) -> None:

@@ -13,6 +13,15 @@ ARM = "arm.json"
 """In a folder of trained weights: the settings that they came from."""
 
 
+HARMLESS = {
+    "model": {"licence", "gradient_checkpointing"},
+    "training": {"checkpoint_every_steps"},
+    "trainer": {"num_threads", "offload_activations"},
+}
+"""Settings that change how a training is computed and kept, and not what comes of it: a training that was stopped goes
+on under another value."""
+
+
 def arm(settings: Settings) -> dict[str, Any]:
     """What has to agree before weights of an earlier training stand for this arm's: mix, model, recipe, length, seed.
 
@@ -21,8 +30,8 @@ def arm(settings: Settings) -> dict[str, Any]:
     return {
         "data_mix": settings.data_mix.model_dump(exclude={"name"}),
         "scenario": settings.scenario.model_dump(exclude={"name", "bench_items"}),
-        "model": settings.model.model_dump(exclude={"name", "assumed", "num_parameters"}),
-        "training": settings.training.model_dump(),
+        "model": settings.model.model_dump(exclude={"name", "assumed", "num_parameters", *HARMLESS["model"]}),
+        "training": settings.training.model_dump(exclude=HARMLESS["training"]),
         "length": {"tokens": settings.length.training_tokens, "rope": settings.length.rope.model_dump()},
         "seed": settings.seed,
     }
@@ -42,7 +51,7 @@ def adopted(settings: Settings) -> Path | None:
     wanted = arm(settings)
     differences: list[str] = []
     for folder in candidates:
-        differences = _differing(wanted, json.loads((folder / ARM).read_text("utf-8")))
+        differences = differing(wanted, json.loads((folder / ARM).read_text("utf-8")))
         if not differences:
             return folder
     rule = "holds no trained weights (folders with arm.json)"
@@ -53,10 +62,10 @@ def adopted(settings: Settings) -> Path | None:
     raise ConfigError([f"reuse.weights = {place}: {rule}; give another folder, or leave it out to train"])
 
 
-def _differing(one: Any, other: Any, key: str = "") -> list[str]:
+def differing(one: Any, other: Any, key: str = "") -> list[str]:
     """The dotted keys whose values differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         names = [*one, *(name for name in other if name not in one)]
-        found = [_differing(one.get(name), other.get(name), f"{key}.{name}" if key else str(name)) for name in names]
+        found = [differing(one.get(name), other.get(name), f"{key}.{name}" if key else str(name)) for name in names]
         return [line for lines in found for line in lines]
     return [] if one == other else [f"{key} ({other}, not {one})"]

@@ -16,13 +16,16 @@ import yaml
 
 from longsafety.code import CODE
 from longsafety.errors import ConfigError, DataError
+from longsafety.interrupts import raise_received
 from longsafety.pipeline.addresses import Addresses, addresses
 from longsafety.pipeline.reuse import adopted
 from longsafety.settings import Settings
-from longsafety.stages import Store, folder_name, writable
+from longsafety.stages import Store, damage, folder_name, note_files, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
 DONE, TABLE = "done", "table.txt"
+SCORED = ("scores.parquet", "scores.csv", "record.json")
+"""What scoring leaves in the run's folder."""
 MIX, TEMPLATE, FACTS, CAPABILITY = "mix.json", "chat_template.json", "evaluation.json", "capability.parquet"
 """Files of the stages weights (two), answers and capability."""
 T = TypeVar("T")
@@ -38,22 +41,23 @@ class Run:
     addresses: Addresses
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → seconds, for the stages that this process made."""
+    source: str = ""
+    """The digest of the source code that the addresses are of; empty: it is not looked at again."""
+    used: set[str] = field(default_factory=set)
+    """The stages that this process has asked for."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What :func:`once` keeps."""
 
     @classmethod
-    def freeze(cls, settings: Settings) -> Run:
+    def freeze(cls, settings: Settings, source: str | None = None) -> Run:
         """Writes settings and addresses into the run's folder, whose name is the arm's and the run's address.
+
+        ``source``: the digest of the source code, where it is known.
 
         Raises DataError where the folder cannot be written.
         """
-        found = addresses(settings)
-        folder = (
-            Path(settings.paths.outputs)
-            / "runs"
-            / folder_name(settings.name)
-            / f"{folder_name(settings.label)}-{found.run}"
-        )
+        made = cls.place(settings)
+        folder, found = made.folder, made.addresses
         writable(folder)
         text = yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
         command = f"# Frozen. Execute it with: python -m longsafety.pipeline.worker run {folder}\n"
@@ -61,26 +65,42 @@ class Run:
         mine = f"{socket.gethostname()}-{os.getpid()}"
         for name, content in (
             (SETTINGS, command + text),
-            (ADDRESSES, json.dumps({**asdict(found), "source": CODE.digest()}, indent=1)),
+            (ADDRESSES, json.dumps({**asdict(found), "source": source or CODE.digest()}, indent=1)),
         ):
             partial = folder / f"{name}.{mine}"
             partial.write_text(content, "utf-8")
             partial.replace(folder / name)
-        return cls(folder, settings, found)
+        return made
+
+    @classmethod
+    def place(cls, settings: Settings) -> Run:
+        """The run where :meth:`freeze` writes it; writes nothing."""
+        found = addresses(settings)
+        name = f"{folder_name(settings.label)}-{found.run}"
+        return cls(Path(settings.paths.outputs) / "runs" / folder_name(settings.name) / name, settings, found)
 
     @classmethod
     def load(cls, folder: Path) -> Run:
         """The run that :meth:`freeze` left in ``folder``.
 
-        Raises ConfigError where the source code has changed since: the stages would not be what their addresses say.
+        Raises ConfigError where the source code has changed since: the stages would not be what their addresses say. It
+        is looked at again before each stage is made.
         """
         settings = Settings.model_validate(yaml.safe_load((folder / SETTINGS).read_text("utf-8")))
         frozen = read_json(folder / ADDRESSES)
-        if frozen.pop("source") != CODE.digest():
+        run = cls(folder, settings, source=frozen.pop("source"), addresses=Addresses(**frozen))
+        run.check_source()
+        return run
+
+    def check_source(self) -> None:
+        """Raises ConfigError where the source code has changed since the run was frozen."""
+        if self.source and self.source != CODE.digest():
             raise ConfigError(
-                [f"source code = changed since {folder} was frozen: its addresses are the old code's; start it again"]
+                [
+                    f"source code = changed since {self.folder} was frozen: its addresses are the old code's; start it "
+                    "again, and what the change concerns is made anew"
+                ]
             )
-        return cls(folder, settings, Addresses(**frozen))
 
     @cached_property
     def store(self) -> Store:
@@ -92,7 +112,24 @@ class Run:
 
     @property
     def done(self) -> bool:
-        return (self.folder / DONE).exists()
+        """Whether the run has ended, and what it made is still there, as far as it is a result of its stages."""
+        marker = self.folder / DONE
+        if not marker.exists():
+            return False
+        stages = {*self.settings.stages}
+        if "score" in stages or self.settings.rescores:
+            return not damage(self.folder) and self.find("answers") is not None
+        if "evaluate" in stages:
+            return self.find("answers") is not None
+        if "train" in stages and self.settings.data_mix.sources:
+            return self.find("weights") is not None
+        return all(self.find(stage) is not None for stage in marker.read_text("utf-8").split())
+
+    def finish(self) -> None:
+        """Marks the run as done."""
+        if "score" in self.settings.stages or self.settings.rescores:
+            note_files(self.folder, SCORED)
+        (self.folder / DONE).write_text(" ".join(sorted(self.used)), "utf-8")
 
     def address(self, stage: str) -> str:
         """The stage's address; empty for a stage that this run does not have."""
@@ -102,18 +139,25 @@ class Run:
     def stage(self, name: str, make: Callable[[Path], None], *, resumable: bool = False) -> Path:
         """The folder of a stage; ``make`` fills it where it is missing (see :meth:`longsafety.stages.Store.ensure`)."""
         began = time.perf_counter()
-        folder, made = self.store.ensure(name, self.address(name), make, resumable=resumable)
+        self.used.add(name)
+
+        def checked(partial: Path) -> None:
+            self.check_source()
+            make(partial)
+
+        folder, made = self.store.ensure(name, self.address(name), checked, resumable=resumable)
         if made:
             self.seconds[name] = time.perf_counter() - began
             print(f"  {name:<12}{self.seconds[name]:7.1f} s  {folder.name}", flush=True)
+        raise_received()
         return folder
 
     def find(self, stage: str) -> Path | None:
-        """The folder of a stage that is complete; None where there is none."""
-        if stage == "weights" and self.settings.reuse.weights is not None:
+        """The folder of a stage that is complete and undamaged; None where there is none."""
+        if stage == "weights" and self.settings.reuse.weights is not None and len(self.settings.phases) == 1:
             return adopted(self.settings)
         folder = self.store.folder(stage, self.address(stage))
-        return folder if self.address(stage) and folder.is_dir() else None
+        return folder if self.address(stage) and folder.is_dir() and not damage(folder) else None
 
     def need(self, stage: str, fix: str) -> Path:
         """Like :meth:`find`; raises DataError with ``fix`` where the stage is missing."""

@@ -12,13 +12,14 @@ from rich.console import Console
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.official.write import write_official
 from longsafety.evaluation.open_replies.corrections import corrected_shares, with_verdict_columns
-from longsafety.evaluation.open_replies.judge import Judge
+from longsafety.evaluation.open_replies.panel import panel_facts
 from longsafety.evaluation.open_replies.rules import rules
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, judge_request, verdict_facts, write_verdicts
 from longsafety.evaluation.outcomes import outcome_facts
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
+from longsafety.pipeline.judges import open_judges
 from longsafety.pipeline.record import plain_record, record
 from longsafety.pipeline.run import CAPABILITY, FACTS, TABLE, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, benchmark
@@ -68,9 +69,15 @@ def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, A
     evaluation = run.settings.evaluation
     items = {item.id: judge_request(item) for item in SampleFile(benchmark(run) / SAMPLES)}
     known, scoring = rules(run.settings.scenario.task_files), run.settings.scoring
-    judge = Judge(evaluation.judge, run.cache) if evaluation.judge else None
+    judges = open_judges(run.settings, run.cache)
+    judge = judges[0] if judges else None
     judged = give_verdicts(answers, items, rules=known, judge=judge, scoring=scoring)
     facts = verdict_facts(judged, items, rules=known, judge=judge, scoring=scoring, confidence=evaluation.confidence)
+    if len(judges) > 1:
+        facts["panel"] = panel_facts(
+            judged, items, rules=known, others=judges[1:], scoring=scoring, confidence=evaluation.confidence,
+            folder=run.folder,
+        )  # fmt: skip
     print(f"  {verdict_line(facts)}", flush=True)
     return read_answers(write_verdicts(judged, run.folder)), facts
 

@@ -12,12 +12,16 @@ from longsafety.data.length_table import length_rows
 from longsafety.data.tokens import TokenRows
 from longsafety.model.tokenizer import template_hash
 from longsafety.model.train import ROWS, encode, prepared, train
+from longsafety.model.trained import WEIGHTS
+from longsafety.pipeline.addresses import code
 from longsafety.pipeline.corpus import encoder, tokenizer
 from longsafety.pipeline.mix import mix
+from longsafety.pipeline.phases import phases
 from longsafety.pipeline.reuse import ARM, arm
-from longsafety.pipeline.run import MIX, TEMPLATE, Run, write_json
+from longsafety.pipeline.run import MIX, TEMPLATE, Run, read_json, write_json
 from longsafety.pipeline.seeds import COUNTS
-from longsafety.ranks import end_with_parent, together
+from longsafety.pipeline.unfinished import tell_unfinished
+from longsafety.ranks import Follower, together
 from longsafety.reporting.tables import lengths_table, mix_table
 
 if TYPE_CHECKING:
@@ -26,34 +30,48 @@ if TYPE_CHECKING:
 
 def weights(run: Run) -> Path:
     """Trained weights or adapters, with the table of the mix, the history of the loss, and the template's hash."""
+    whole, run = run, phases(run)[-1]
+    start = _start(whole)
 
     def make(folder: Path) -> None:
+        tell_unfinished(run.settings, code("weights"), folder)
         drawn, curve = mix(run), _curve(run)
         Console().print(mix_table(drawn.rows))
         lost = encode(drawn.samples, encoder(run), run.settings, folder)
         lengths = length_rows(drawn.sources, TokenRows(folder / ROWS), lost)
         Console().print(lengths_table(lengths))
         with together(folder):
-            train(run.settings, folder, pad_id=_pad_id(run), curve=curve)
+            train(run.settings, folder, pad_id=_pad_id(run), curve=curve, start=start and start / WEIGHTS)
         of_source = {row["source"]: row for row in lengths}
-        write_json(folder / MIX, [{**row, **of_source[row["source"]]} for row in drawn.rows])
+        before = read_json(start / MIX) if start else []
+        write_json(folder / MIX, [*before, *({**row, **of_source[row["source"]]} for row in drawn.rows)])
         write_json(folder / COUNTS, dict(drawn.counts))
         write_json(folder / TEMPLATE, template_hash(tokenizer(run)))
-        write_json(folder / ARM, arm(run.settings))
+        write_json(folder / ARM, arm(run.settings) | ({"before": start.name} if start else {}))
 
     return run.stage("weights", make, resumable=True)
 
 
+def _start(run: Run) -> Path | None:
+    """The arm's own weights, where this training tunes them further."""
+    before = phases(run)[:-1]
+    return (
+        before[0].need("weights", "they are trained first; give the command without further.budget") if before else None
+    )
+
+
 def join(run: Run) -> None:
     """What a rank other than the first does: it waits until the first has encoded the mix, then trains with it."""
-    end_with_parent()
+    first = Follower(run.folder)
+    start, run = _start(run), phases(run)[-1]
     partial = run.store.partial("weights", run.addresses.weights)
     while run.find("weights") is None:
         if prepared(partial):
             curve = _curve(run)
             with together(partial):
-                train(run.settings, partial, pad_id=_pad_id(run), curve=curve)
+                train(run.settings, partial, pad_id=_pad_id(run), curve=curve, start=start and start / WEIGHTS)
             return
+        first.wait(f"the data of {partial}")
         time.sleep(0.5)
 
 

@@ -1,23 +1,29 @@
 """The process that executes one frozen file: a run, a sweep's comparison, or a share of the questions.
 
 python -m longsafety.pipeline.worker run <folder with settings.yaml> [<folder with sweep.yaml>]
+python -m longsafety.pipeline.worker prepare <folder with settings.yaml> …
 python -m longsafety.pipeline.worker compare <folder with sweep.yaml>
 python -m longsafety.pipeline.worker ask <folder with settings.yaml> <folder with a share> <parent process>
-python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses> <parent process>
+python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses>
 """
 
 from __future__ import annotations
 
-import errno
+import os
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from longsafety.environment import quiet
-from longsafety.errors import LongSafetyError
-from longsafety.pipeline.pipeline import execute
+from longsafety.errors import ConfigError, LongSafetyError
+from longsafety.interrupts import listen
+from longsafety.machine import problem
+from longsafety.pipeline.pipeline import execute, prepare
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.status import noted
 from longsafety.pipeline.workers import serve
-from longsafety.ranks import end_with_parent, first_rank
+from longsafety.ranks import PARENT, end_with_parent, first_rank, leading
 
 LOGGED_AT_ONCE_SECONDS = 60
 """A run that took longer is logged when it ends, a shorter one with its sweep: MLflow takes seconds to import."""
@@ -32,11 +38,27 @@ def run(folder: Path, sweep: Path | None = None) -> None:
 
             join(found)
         return
-    execute(found)
+    alone = found.settings.trainer.devices in (1, "auto") and found.settings.trainer.num_nodes == 1
+    with noted(folder), nullcontext() if alone else leading(folder):
+        execute(found)
     if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
         from longsafety.pipeline.compare import track
 
         track(folder, sweep)
+
+
+def prepare_all(folders: Sequence[Path]) -> None:
+    """Makes what comes before the trainings of a sweep. Raises ConfigError with everything that cannot succeed."""
+    problems: dict[str, None] = {}
+    for folder in folders:
+        found = Run.load(folder)
+        try:
+            prepare(found)
+        except LongSafetyError as error:
+            lines = error.problems if isinstance(error, ConfigError) else [str(error)]
+            problems |= dict.fromkeys(f"{line} ({found.settings.label})" for line in lines)
+    if problems:
+        raise ConfigError(list(problems))
 
 
 def compare(folder: Path) -> None:
@@ -53,18 +75,31 @@ def ask(folder: Path, share: Path) -> None:
     ask_share(Run.load(folder), share)
 
 
+def _outputs(folder: Path) -> Path:
+    """The outputs folder that a run's or a sweep's folder lies in."""
+    return next((up for up in folder.parents if (up / "stages").is_dir()), folder)
+
+
 def main(arguments: list[str]) -> int:
     """Executes ``arguments`` and returns the exit status: 2 for a mistake outside the program, 130 when interrupted."""
     what, folder, *rest = arguments
-    if what in ("ask", "serve"):
+    if what == "ask":
         end_with_parent(int(rest[1]))  # before the imports, which may take long
-    quiet()
+    elif parent := os.environ.pop(PARENT, None):
+        end_with_parent(int(parent))
+    elif not first_rank():
+        end_with_parent()
     if what == "serve":
+        quiet()
         serve(int(folder), int(rest[0]), main)
         return 0
     try:
+        listen()
+        quiet()
         if what == "run":
             run(Path(folder), *map(Path, rest))
+        elif what == "prepare":
+            prepare_all([Path(folder), *map(Path, rest)])
         elif what == "compare":
             compare(Path(folder))
         else:
@@ -73,11 +108,12 @@ def main(arguments: list[str]) -> int:
         print(f"longsafety: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return 130 if first_rank() else 0  # Lightning kills the first rank for another that fails
+    except Exception as error:
+        line = problem(error, _outputs(Path(folder)))
+        if line is None:
             raise
-        print(f"longsafety: {folder}: the disk is full; free space and give the same command again", file=sys.stderr)
+        print(f"longsafety: {line}", file=sys.stderr)
         return 2
     return 0
 

@@ -7,6 +7,7 @@ Elsewhere, and where a training starts processes itself, each worker is a fresh 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -18,10 +19,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from longsafety.environment import worker_environment
-from longsafety.ranks import end_with_parent
+from longsafety.interrupts import HEARD, Relay, listen
+from longsafety.ranks import PARENT, end_with_parent
 from longsafety.settings import Settings
 
 _WORKER = (sys.executable, "-m", "longsafety.pipeline.worker")
@@ -38,65 +40,128 @@ def can_fork(settings: Settings) -> bool:
 
 
 class Workers:
-    """Runs workers one after another; with ``fork`` from one process that is started for the first of them."""
+    """Runs workers one after another; with ``fork`` from one process that is started for the first of them.
+
+    Signals to this process are passed on to the worker, which ends by itself; ``stopped`` is the first of them.
+    """
 
     def __init__(self, *, fork: bool) -> None:
         self.fork = fork
-        self._server: subprocess.Popen[bytes] | None = None
+        self._relay = Relay(self._send)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipes: tuple[TextIO, TextIO] | None = None
+
+    @property
+    def stopped(self) -> int | None:
+        return self._relay.received
 
     def __enter__(self) -> Workers:
+        self._relay.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._server is not None:
-            self._commands.close()
-            self._server.wait()
-            self._statuses.close()
+        self._end()
+        self._relay.__exit__()
 
     def run(self, what: str, *folders: Path) -> int:
-        """Executes ``python -m longsafety.pipeline.worker what folders`` to its end; returns its exit status."""
+        """Executes ``python -m longsafety.pipeline.worker what folders`` to its end; returns its exit status.
+
+        That of a worker which a signal has ended is the signal's number below 0.
+        """
         arguments = [what, *map(str, folders)]
-        if not self.fork:
-            return subprocess.run([*_WORKER, *arguments], env=worker_environment(), check=False).returncode
-        if self._server is None:
+        self._relay.busy = True
+        try:
+            if self.fork:
+                return self._fork(arguments)
+            self._process = subprocess.Popen([*_WORKER, *arguments], env=_environment())
+            if self.stopped is not None:
+                self._send(self.stopped)  # it came while the process was started
+            return self._process.wait()
+        finally:
+            self._relay.busy = False
+
+    def _fork(self, arguments: list[str]) -> int:
+        if self._pipes is None:
             self._start()
-        self._commands.write(json.dumps(arguments) + "\n")
-        self._commands.flush()
-        status = self._statuses.readline()
-        return int(status) if status else 1  # the process that forks was ended from outside
+        assert self._pipes is not None and self._process is not None
+        commands, statuses = self._pipes
+        try:
+            commands.write(json.dumps(arguments) + "\n")
+            commands.flush()
+            status = statuses.readline()
+        except BrokenPipeError:
+            status = ""
+        if status:
+            return int(status)
+        code = self._process.wait()  # the process that forks was ended from outside, and its fork with it
+        self._end()
+        return code or 1
 
     def _start(self) -> None:
         their_commands, commands = os.pipe()
         statuses, their_statuses = os.pipe()
-        self._server = subprocess.Popen(
-            [*_WORKER, "serve", str(their_commands), str(their_statuses), str(os.getpid())],
-            env=worker_environment(),
+        self._process = subprocess.Popen(
+            [*_WORKER, "serve", str(their_commands), str(their_statuses)],
+            env=_environment(),
             pass_fds=(their_commands, their_statuses),
         )
         os.close(their_commands)
         os.close(their_statuses)
-        self._commands, self._statuses = os.fdopen(commands, "w"), os.fdopen(statuses)
+        self._pipes = os.fdopen(commands, "w"), os.fdopen(statuses)
+        if self.stopped is not None:
+            self._send(self.stopped)
+
+    def _end(self) -> None:
+        pipes, self._pipes = self._pipes, None
+        if pipes is not None and self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipes[0].close()
+            self._process.wait()
+            pipes[1].close()
+
+    def _send(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+
+def _environment() -> dict[str, str]:
+    return {**worker_environment(), PARENT: str(os.getpid())}
 
 
 def serve(commands: int, statuses: int, execute: Callable[[list[str]], int]) -> None:
     """Forks a process for each line of ``commands`` (JSON: its arguments) and writes its exit status to ``statuses``.
 
     Both are file descriptors. In the fork ``execute`` is called with the arguments, and its result ends the process.
+    Signals go on to the fork; without one they end this process.
     """
+    child = 0
+
+    def pass_on(number: int, _: object) -> None:
+        if not child:
+            os._exit(128 + number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    for number in HEARD:
+        signal.signal(number, pass_on)
     for module in _SLOW_IMPORTS:
         importlib.import_module(module)
     gc.freeze()  # what is imported is never collected, so that a fork does not copy its pages to look at it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the fork, which ends by itself
     with os.fdopen(commands) as lines, os.fdopen(statuses, "w") as found:
         for line in lines:
             arguments = json.loads(line)
+            signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)  # until it is known to whom they go
             parent, child = os.getpid(), os.fork()
             if not child:
                 end_with_parent(parent)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+                listen()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
                 sys.argv = [sys.argv[0], *arguments]
                 _end_with(execute, arguments)
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=found, flush=True)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            child = 0
+            print(status, file=found, flush=True)
 
 
 def _end_with(execute: Callable[[list[str]], int], arguments: list[str]) -> NoReturn:
@@ -106,6 +171,8 @@ def _end_with(execute: Callable[[list[str]], int], arguments: list[str]) -> NoRe
         status = execute(arguments)
     except SystemExit as error:
         status = error.code or 0
+    except KeyboardInterrupt:
+        status = 130
     except BaseException:
         traceback.print_exc()
     finally:

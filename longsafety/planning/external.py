@@ -10,7 +10,7 @@ from pathlib import Path
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.open_replies.references import Reference, references, sampled
 from longsafety.scenarios.task_counts import task_counts
-from longsafety.settings import Settings
+from longsafety.settings import Price, Settings
 
 REQUEST_TOKENS = 256
 """Upper bound on the part of an item that a judge is shown, or of a seed that a teacher is shown; assumed."""
@@ -27,6 +27,13 @@ class ExternalCalls:
     calls: int
     tokens: int
     budget: int | None
+    money: float = 0.0
+    """At the endpoint's price, in its currency."""
+
+
+def _money(price: Price, calls: int, tokens: int, reply_tokens: int) -> float:
+    replies = calls * reply_tokens
+    return ((tokens - replies) * price.prompt + replies * price.reply) / 1_000_000
 
 
 def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
@@ -44,7 +51,8 @@ def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
     known = _references(settings)
     tokens += sum(fixed + len((one.request + one.reply).encode()) for one in known)
     calls = replies + len(labelled) + len(known)
-    yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens)
+    money = _money(judge.price, calls, tokens, judge.max_reply_tokens)
+    yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens, money)
 
 
 def _references(settings: Settings) -> list[Reference]:
@@ -76,4 +84,5 @@ def teacher_calls(settings: Settings, unknowns: list[str]) -> Iterator[ExternalC
             return
     calls *= teacher.retries + 1
     tokens = calls * (_RUBRIC_TOKENS + REQUEST_TOKENS + teacher.max_reply_tokens)
-    yield ExternalCalls(f"teacher {teacher.model}", calls, tokens, teacher.budget_tokens)
+    money = _money(teacher.price, calls, tokens, teacher.max_reply_tokens)
+    yield ExternalCalls(f"teacher {teacher.model}", calls, tokens, teacher.budget_tokens, money)

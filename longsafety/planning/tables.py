@@ -91,6 +91,8 @@ def _lines(plans: Sequence[Plan]) -> Iterator[str]:
         f"Hours: {UTILISATION:.0%} of the bfloat16 peak (assumed), training on all of a job's devices ({devices}), "
         "evaluation on one (reply tokens count as prompt tokens, although they are slower)."
     )
+    if (cost := money(plans)) is not None:
+        yield cost
     if len({plan.label for plan in plans}) < len(plans):
         yield "Jobs of one arm at several lengths share one training, which each row lists."
     if any(plan.evaluation.external for plan in plans):
@@ -99,6 +101,28 @@ def _lines(plans: Sequence[Plan]) -> Iterator[str]:
         )
     for line in dict.fromkeys(line for plan in plans for line in plan.unknowns):
         yield f"unknown: {line}"
+
+
+def money(plans: Sequence[Plan]) -> str | None:
+    """What the sweep costs at the given prices; None where there are none. A training that several lengths share, and
+    what a teacher writes, are paid once."""
+    priced = [plan for plan in plans if plan.price_per_hour]
+    trained = {plan.label: (plan.hours[plan.gpu] or 0) * plan.devices * plan.price_per_hour for plan in priced}
+    parts = {
+        "training": sum(trained.values()),
+        "evaluation": sum((plan.evaluation_hours[plan.gpu] or 0) * plan.price_per_hour for plan in priced),
+        "server": sum(plan.served for plan in plans),
+        "judge": sum(o.money for plan in plans for o in plan.evaluation.external if o.who.startswith("judge")),
+        "teacher": max(
+            (o.money for plan in plans for o in plan.evaluation.external if o.who.startswith("teacher")), default=0.0
+        ),
+    }
+    if not any(parts.values()):
+        return None
+    shown = ", ".join(f"{name} {value:,.2f}" for name, value in parts.items() if value)
+    unknown = any(plan.hours[plan.gpu] is None for plan in priced)
+    least = " (more: the hours of some jobs are unknown)" if unknown else ""
+    return f"Cost, in the currency of the prices: {sum(parts.values()):,.2f}{least}: {shown}."
 
 
 def _short(number: int) -> str:

@@ -51,6 +51,11 @@ class Plan:
     evaluation_hours: dict[str, float | None]
     """GPU → hours of evaluation on one device. Reply tokens count as prompt tokens, although they are slower."""
     unknowns: tuple[str, ...]
+    gpu: str
+    price_per_hour: float
+    """Of one GPU of this kind."""
+    served: float
+    """What the server that answers charges."""
     fix: str | None
     """Overrides that make it fit; ``None`` if it fits, or if none were found."""
 
@@ -99,7 +104,8 @@ def _plan(settings: Settings) -> Plan:
     common: dict[str, Any] = {
         "label": settings.label or settings.data_mix.name, "length": str(length.bench_lengths), "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
-        "pack_tokens": pack, "evaluation": evaluation, "fix": None,
+        "pack_tokens": pack, "evaluation": evaluation, "fix": None, "gpu": trainer.gpu,
+        "price_per_hour": trainer.price_per_hour, "served": _served(settings, evaluation),
         "available": available_memory(settings),
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
@@ -130,6 +136,13 @@ def _plan(settings: Settings) -> Plan:
         evaluation_hours={gpu: work / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         unknowns=tuple(unknowns),
     )
+
+
+def _served(settings: Settings, cost: EvaluationCost) -> float:
+    server = settings.evaluation.server
+    if server is None or settings.evaluation.backend != "openai":
+        return 0.0
+    return (cost.sent * server.price.prompt + cost.replies * server.price.reply) / 1_000_000
 
 
 def _answer_tokens(language: str) -> float:

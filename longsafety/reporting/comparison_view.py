@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,6 +55,10 @@ class Compared(Protocol):
     def controls(self) -> pd.DataFrame: ...
     @property
     def baseline(self) -> str | None: ...
+    @property
+    def baselines(self) -> Mapping[str, str]: ...
+    @property
+    def effects(self) -> pd.DataFrame: ...
     @property
     def notes(self) -> Sequence[str]: ...
 
@@ -117,7 +121,13 @@ class ComparisonView:
         self.arms: list[str] = list(dict.fromkeys(scores["arm"]))
         self.lengths: list[int] = sorted({int(length) for length in mine["max_tokens"]})
         self.tasks: list[str] = [task for task in dict.fromkeys(mine["task"]) if task != ALL_TASKS]
-        self.baseline = comparison.baseline
+        self._own = {arm: comparison.baselines.get(arm, comparison.baseline) for arm in self.arms}
+        self.baselines: list[str] = list(dict.fromkeys(own for own in self._own.values() if own is not None))
+        """One, or one for each scenario, language, benchmark or model that the sweep varies."""
+        self.baseline = (
+            self.baselines[0] if len(self.baselines) == 1 else "its own baseline" if self.baselines else None
+        )
+        """The arm's name, or words for several."""
         self._shares = {
             (row["arm"], row["metric"], row["task"], int(row["max_tokens"])): Share(
                 int(row["n"]),
@@ -133,7 +143,7 @@ class ComparisonView:
         }
         self._paired = self._differences(comparison.paired, "against")
         self.contrasts: list[tuple[str, str]] = list(
-            dict.fromkeys((arm, against) for arm, against, *_ in self._paired if against != self.baseline)
+            dict.fromkeys((arm, against) for arm, against, *_ in self._paired if against != self._own[arm])
         )
         """Pairs (arm, against) that were tested besides those against the baseline."""
         self._by_length = {
@@ -166,8 +176,15 @@ class ComparisonView:
         return self._shares.get((arm, metric, task, max_tokens))
 
     def paired(self, arm: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
-        """The arm compared with the baseline at the same length."""
-        return self.contrast(arm, str(self.baseline), metric, max_tokens, task)
+        """The arm compared with its baseline at the same length."""
+        return self.contrast(arm, str(self._own.get(arm)), metric, max_tokens, task)
+
+    def own_baseline(self, arm: str) -> str | None:
+        """The arm that this one is compared with; itself where there is none."""
+        return self._own.get(arm)
+
+    def is_baseline(self, arm: str) -> bool:
+        return arm in self.baselines
 
     def contrast(self, arm: str, against: str, metric: str, max_tokens: int, task: str = ALL_TASKS) -> Paired | None:
         """The arm compared with another at the same length."""

@@ -11,7 +11,7 @@ from longsafety.reporting.numbers import p_text, signed
 
 def pairs_tested(view: ComparisonView) -> list[tuple[str, str]]:
     """Arms and what they are tested against: the baseline, then the contrasts."""
-    base = [(arm, view.baseline) for arm in view.arms if view.baseline is not None and arm != view.baseline]
+    base = [(arm, own) for arm in view.arms if (own := view.own_baseline(arm)) is not None and own != arm]
     return [*base, *view.contrasts]
 
 
@@ -30,7 +30,7 @@ def differences(view: ComparisonView, length: int, clear: Collection[tuple[str, 
     by_other: dict[str, list[str]] = {}
     for arm, against in pairs_tested(view):
         if any(view.contrast(arm, against, metric, length) for metric in TESTED):
-            by_other.setdefault("" if against == view.baseline else against, []).append(arm)
+            by_other.setdefault("" if against == view.own_baseline(arm) else against, []).append(arm)
     if base := by_other.pop("", []):
         parts = []
         for metric in TESTED:
@@ -38,7 +38,7 @@ def differences(view: ComparisonView, length: int, clear: Collection[tuple[str, 
                 names = [
                     arm
                     for arm in base
-                    if (arm, view.baseline, metric) in clear
+                    if (arm, view.own_baseline(arm), metric) in clear
                     and (paired := view.paired(arm, metric, length))
                     and sign * paired.difference > 0
                 ]

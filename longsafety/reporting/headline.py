@@ -129,11 +129,11 @@ def _best(view: ComparisonView, arms: Sequence[_Arm], length: int, at: str) -> l
         text += f"The most balanced is {best.name}: {best.text()}."
         return [Finding("warning", text)]
     text = f"{at}{best.name} is best at being safe and helpful together: {best.text()}."
-    if best.name == view.baseline:
+    if view.is_baseline(best.name):
         text += " That is the baseline; no other arm is better balanced."
     elif view.baseline is not None:
         changes = [change(m, paired) for m in (SAFE, COMPLIES) if (paired := view.paired(best.name, m, length))]
-        text += f" Against {view.baseline}: {listed(changes)}." if changes else ""
+        text += f" Against {view.own_baseline(best.name)}: {listed(changes)}." if changes else ""
     second = ranked[1]
     if equal := [arm.name for arm in ranked[1:] if arm.balance == best.balance]:
         text += f" Equally balanced: {listed(equal)}."

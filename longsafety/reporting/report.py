@@ -22,8 +22,10 @@ from longsafety.reporting.names import arm_name, one_record_per_arm, trainings
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.outcome_view import outcome_lines
 from longsafety.reporting.page import write_page
+from longsafety.reporting.pooled import pooled_tables
 from longsafety.reporting.record import Example, RunRecord
 from longsafety.reporting.redact import redact as redacted
+from longsafety.reporting.sections import sections
 from longsafety.reporting.tables import detectable_text, sizes_text
 from longsafety.reporting.verdict_view import verdict_lines
 
@@ -55,6 +57,9 @@ def write_report(
         needles = needles[needles["scorer"] == view.scorer]
         if (figure := needle_figure(needles, view.scorer)) is not None:
             drawn["benign_needles"] = figure
+    varied, pooled = sections(view, records), pooled_tables(view, records)
+    drawn |= {section.key: section.figure for section in varied if section.figure is not None}
+    drawn |= {table.key: table.figure for table in pooled}
     gate: list[dict[str, Any]] = next((record.gate for record in records if record.gate), [])
     often = trainings(records)
     write_page(
@@ -70,6 +75,8 @@ def write_report(
         gate=gate,
         facts=run_facts(runs, records),
         view=view,
+        sections=varied,
+        pooled=pooled,
         others=others,
         arms=one_record_per_arm(records),
         arm_name=arm_name,

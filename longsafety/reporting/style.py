@@ -34,7 +34,7 @@ STYLE: dict[Any, Any] = {
 
 def styles(view: ComparisonView) -> dict[str, tuple[str, str]]:
     """Arm → (colour, marker), the same in every figure of a comparison."""
-    others = [arm for arm in view.arms if arm != view.baseline or len(view.arms) == 1]
+    others = [arm for arm in view.arms if not view.is_baseline(arm) or len(view.arms) == 1]
     given = {arm: (PALETTE[i % len(PALETTE)], MARKERS[1 + i % (len(MARKERS) - 1)]) for i, arm in enumerate(others)}
     return {arm: given.get(arm, (BASELINE, MARKERS[0])) for arm in view.arms}
 

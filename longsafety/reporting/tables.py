@@ -212,7 +212,7 @@ class ComparisonTable:
             table.add_column(title)
         section = False
         for arm, against in pairs_tested(view):
-            if against != view.baseline and not section:
+            if against != view.own_baseline(arm) and not section:
                 table.add_section()
                 section = True
             for length in view.lengths:

@@ -54,6 +54,10 @@ class ControlTokens:
         """The text with its control tokens letter by letter, so that they are ordinary text."""
         return self._pattern.sub(lambda token: " ".join(token[0]), text)
 
+    def removed(self, text: str) -> str:
+        """The text without its control tokens."""
+        return self._pattern.sub("", text)
+
     def found_in(self, value: Any) -> str | None:
         """The same in all texts of nested lists, tuples and mappings (keys too)."""
         return self.found(*_texts(value))

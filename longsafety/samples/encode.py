@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ from longsafety.samples.control import ControlTokens
 from longsafety.samples.edges import without_edge
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
 from longsafety.samples.store import TokenStore
-from longsafety.samples.template import MARK, ChatTemplate
+from longsafety.samples.template import MARK, ChatTemplate, End
+from longsafety.samples.thoughts import part_thoughts
 
 _ANCHOR = "a"
 """Put before text that follows a seam: some tokenizers mark the beginning of a text, and must not mark a seam."""
@@ -49,7 +50,9 @@ class ChatEncoder:
     control token of the model: it would pass for another's turn.
     """
 
-    def __init__(self, tokenizer: Any, store: TokenStore) -> None:
+    def __init__(self, tokenizer: Any, store: TokenStore, *, thoughts: Literal["mask", "keep"] = "mask") -> None:
+        """``thoughts``: whether a thought before a trained answer is supervised with it."""
+        self.thoughts = thoughts
         self.tokenizer = tokenizer
         self.store = store
         self.control = ControlTokens(tokenizer)
@@ -66,7 +69,7 @@ class ChatEncoder:
         self._documents_kept: dict[int, bool] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ChatEncoder, (self.tokenizer, self.store)
+        return partial(ChatEncoder, thoughts=self.thoughts), (self.tokenizer, self.store)
 
     def answer_text(self, question: str, answer: str) -> str:
         """The assistant's turn as the chat template renders it, with its end-of-turn token."""
@@ -80,22 +83,42 @@ class ChatEncoder:
         return _messages(render_context(context, self.store), question, history, goal)
 
     def prompt_text(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self,
+        context: Sequence[Segment],
+        question: str,
+        history: History = (),
+        goal: Goal = "after",
+        *,
+        end: End = "answer",
     ) -> str:
-        """The rendered prompt: chat template, history, context, question, generation prompt, an answer's header."""
-        return render_context(self._prompt(context, question, history, goal), self.store)
+        """The rendered prompt: chat template, history, context, question, generation prompt, and its end."""
+        return render_context(self._prompt(context, question, history, goal, end), self.store)
 
-    def prompt_ids(self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after") -> Ids:
+    def prompt_ids(
+        self,
+        context: Sequence[Segment],
+        question: str,
+        history: History = (),
+        goal: Goal = "after",
+        *,
+        end: End = "answer",
+    ) -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
-        return self.encode(self._prompt(context, question, history, goal))
+        return self.encode(self._prompt(context, question, history, goal, end))
 
     def prompt_length(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self,
+        context: Sequence[Segment],
+        question: str,
+        history: History = (),
+        goal: Goal = "after",
+        *,
+        end: End = "answer",
     ) -> int:
         """The number of ``prompt_ids``; its cost does not grow with the context."""
         return sum(
             len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
-            for piece in self._pieces(self._prompt(context, question, history, goal))
+            for piece in self._pieces(self._prompt(context, question, history, goal, end))
         )
 
     def answer_ids(self, question: str, answer: str) -> Ids:
@@ -112,10 +135,34 @@ class ChatEncoder:
         return self.literal_ids(self.template.lead + text)
 
     def sample_ids(self, sample: Sample) -> tuple[Ids, int]:
-        """Token ids of a sample's prompt and answer, and the number of answer tokens at the end."""
-        prompt = self.prompt_ids(*sample.prompt())
-        reply = self.answer_ids(sample.question, sample.answer)
-        return np.concatenate([prompt, reply]), len(reply)
+        """Token ids of a sample's prompt and answer, and the number of supervised tokens at the end.
+
+        A thought stands where the model writes one, and is supervised where the encoder keeps thoughts. An empty one
+        is left to the template; so is any, where the model is told not to think.
+        """
+        reply, supervised, thinks = self._supervised(sample)
+        prompt = self.prompt_ids(*sample.prompt(), end="thought" if thinks else "answer")
+        return np.concatenate([prompt, reply]), supervised
+
+    def num_supervised(self, sample: Sample) -> int:
+        """The number of a sample's supervised tokens."""
+        return self._supervised(sample)[1]
+
+    def _supervised(self, sample: Sample) -> tuple[Ids, int, bool]:
+        """The assistant's turn, its supervised tokens at the end, and whether it begins with a thought."""
+        said = part_thoughts(sample.answer)
+        answer = sample.answer if said.thoughts is None else said.reply
+        if not said.thoughts or self.template.thinking == "off":
+            ids = self.answer_ids(sample.question, answer)
+            return ids, len(ids), False
+        self._check(said.thoughts)
+        opening, closing = self.template.thought_marks
+        before = f"{opening}{said.thoughts}{closing}"
+        whole = before + self.answer_text(sample.question, answer)
+        coded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        ids = np.asarray(coded["input_ids"], dtype=np.int64)
+        told = sum(end > len(before) for _, end in coded["offset_mapping"])
+        return ids, len(ids) if self.thoughts == "keep" else told, True
 
     def literal_ids(self, text: str) -> Ids:
         """Token ids of a text by itself, without special tokens."""
@@ -178,36 +225,38 @@ class ChatEncoder:
                 return token
         return None
 
-    def _prompt(self, context: Sequence[Segment], question: str, history: History, goal: Goal) -> Sequence[Segment]:
+    def _prompt(
+        self, context: Sequence[Segment], question: str, history: History, goal: Goal, end: End
+    ) -> Sequence[Segment]:
         """The prompt's segments: the template's text before and after the context, which opens the first user turn."""
         parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
         edge, inside = without_edge(parts, self.store, from_end=goal == "before")
         around = None
         if inside and self.template.plain and all(map(self._kept, parts)):
-            around = self._around(edge, question, tuple(history), goal)
+            around = self._around(edge, question, tuple(history), goal, end)
         if around is None:
-            return [self._rendered(self.messages(parts, question, history, goal), question, history)]
+            return [self._rendered(self.messages(parts, question, history, goal), question, history, end)]
         return [around[0], *inside, around[1]]
 
     def _around_once(
-        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal
+        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal, end: End
     ) -> tuple[str, str] | None:
         """The prompt's text around the context; None where the template writes the context more than once.
 
         ``edge``: the white space at the context's outer end, which the template may trim.
         """
         marked = edge + MARK if goal == "after" else MARK + edge
-        text = self._rendered(_messages(marked, question, history, goal), question, history)
+        text = self._rendered(_messages(marked, question, history, goal), question, history, end)
         before, found, after = text.partition(MARK)
         if not found:
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
         return None if MARK in after else (before, after)
 
-    def _rendered(self, messages: list[dict[str, str]], question: str, history: History) -> str:
+    def _rendered(self, messages: list[dict[str, str]], question: str, history: History, end: End) -> str:
         self._check(question, *(text for turn in history for text in turn))
         if history:
             self.template.check_turns()
-        return self.template.render(messages, generate=True) + self.template.header
+        return self.template.render(messages, generate=True) + self.template.end(end)
 
     def _kept(self, part: Segment) -> bool:
         """Whether the template writes a part of a context as it is; of a document: all of it."""

@@ -6,13 +6,15 @@ likes. What stands before the answer's own text is prompt, and is never supervis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from longsafety.errors import DataError, first_line
 from longsafety.samples.control import ControlTokens
+from longsafety.samples.thoughts import closing_of, part_thoughts
 
 MARK = "\ue000\ue001\ue000"
 """Stands for a text while the template is applied; its private-use characters are in no document, and have no case."""
@@ -20,6 +22,9 @@ TODAY = datetime(2024, 7, 26)
 """The date that every template is told, so that two days give the same prompts. Llama 3's templates fall back on it."""
 _DIRECTIVES, _NUMBERS = "aAbBcdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ", "deHIjklmMSUVWy"
 
+End = Literal["answer", "thought", "reply", "options"]
+"""How a prompt ends: where a trained answer begins; where its thought does; where a reply is generated; where options
+are scored."""
 Message = Mapping[str, str]
 _ASKED: list[Message] = [{"role": "user", "content": "What?"}]
 
@@ -33,7 +38,22 @@ def dated(template: str) -> str:
 
 def undated(template: str) -> str:
     """The template as the model brings it."""
-    return template.removeprefix(_CLOCK)
+    return _SWITCHED.sub("", template, count=1).removeprefix(_CLOCK)
+
+
+def switched(template: str, thinking: str) -> str:
+    """The template with its own switch for thoughts set ``on`` or ``off``; what was asked for stands in a comment."""
+    if thinking == "auto":
+        return template
+    value = "true" if thinking == "on" else "false"
+    names = [name for name in _SWITCHES if re.search(rf"(?<![\w.'\"\]]){name}(?!\w|['\"])", template)]
+    sets = "".join(f"{{% set {name} = {value} %}}" for name in names)
+    return f"{{# thinking: {thinking} #}}{sets}{template}"
+
+
+_SWITCHES = ("enable_thinking", "thinking", "enable_reasoning", "use_thinking", "is_thinking")
+"""By which templates are told to think: Qwen3, GLM, Hunyuan and SmolLM3; DeepSeek V3.1 and Granite; others."""
+_SWITCHED = re.compile(r"^\{# thinking: (on|off) #\}(?:\{% set \w+ = (?:true|false) %\})*")
 
 
 def _clock() -> str:
@@ -66,6 +86,9 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any, control: ControlTokens) -> None:
         self.tokenizer, self.control = tokenizer, control
+        own = tokenizer.chat_template
+        said = _SWITCHED.match(next(iter(own.values())) if isinstance(own, dict) else own or "")
+        self.thinking = said[1] if said else "auto"
         if MARK not in self.render([{"role": "user", "content": MARK}], generate=True):
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
 
@@ -97,6 +120,65 @@ class ChatTemplate:
     def header(self) -> str:
         """What the template writes between the generation prompt and an answer: it is prompt."""
         return self._answer.header if self._answer is not None else ""
+
+    def end(self, kind: End) -> str:
+        """What stands between the generation prompt and what begins there.
+
+        An answer, and options, begin after what the template writes before an answer (perhaps an empty thought). A
+        reply does too, unless the model is told to think: then it begins right after the generation prompt. Where that
+        opens a thought, it is closed, empty, before options, and before a reply that is to have none.
+
+        Raises DataError: the model is told to think, and the template has no place for a thought.
+        """
+        closing = self._closing
+        if kind == "thought":
+            return ""
+        if self.thinking == "on" and kind == "reply":
+            if closing is None and not self._may_think:
+                raise DataError(
+                    "model.thinking = on: the chat template has no switch for thoughts and writes none; set it to auto"
+                )
+            return ""
+        if closing is not None and (kind == "options" or (kind == "reply" and self.thinking == "off")):
+            return closing
+        return self.header
+
+    @property
+    def thought_marks(self) -> tuple[str, str]:
+        """What opens a thought after the generation prompt, and what closes it before the answer."""
+        empty = closing_of(self.header.rstrip()) is None and part_thoughts(f"{self.header}.").thoughts == ""
+        if empty:
+            end = next(at for at in range(1, len(self.header)) if closing_of(self.header[:at]))
+            closing = self.header[end:].lstrip("\n")
+            return f"{self.header[:end]}\n", f"\n{closing}"
+        if "final<|message|>" in self.header:
+            return "<|channel|>analysis<|message|>", f"<|end|><|start|>assistant{self.header}"
+        return "<think>\n", "\n</think>\n\n"
+
+    def thinks(self) -> bool:
+        """Whether replies begin with a thought, as far as the template tells."""
+        return self.thinking == "on" or (self.thinking == "auto" and self._closing is not None)
+
+    def opens_thought(self) -> bool:
+        """Whether the prompt of a reply ends in an open thought."""
+        return self._closing is not None and self.thinking != "off"
+
+    @property
+    def options_after(self) -> str:
+        """After what options are scored, in words, for the record."""
+        before = self.render(_ASKED, generate=True)[-80:] + self.end("options")
+        return "a closed empty thought" if part_thoughts(before).thoughts is not None else "the prompt"
+
+    @cached_property
+    def _closing(self) -> str | None:
+        return closing_of(self.render(_ASKED, generate=True))
+
+    @cached_property
+    def _may_think(self) -> bool:
+        template = self.tokenizer.chat_template
+        texts = [template] if isinstance(template, str) else list(template.values())
+        has_switch = any("{% set " in (_SWITCHED.match(text) or [""])[0] for text in texts)
+        return has_switch or part_thoughts(f"{self.header}.").thoughts is not None or "final<|message|>" in self.header
 
     @property
     def lead(self) -> str:

@@ -102,6 +102,23 @@ def part_thoughts(
     return Parted("" if cut else reply, "\n\n".join(kept) if thoughts else None, cut)
 
 
+def closing_of(prompt: str) -> str | None:
+    """What closes the thought that a prompt ends in, as models write it; None where the prompt opens none."""
+    tag = next((tag for tag in _TAG.finditer(prompt[-80:]) if not prompt[-80:][tag.end() :].strip()), None)
+    if tag is None or not _named(tag)[0]:
+        return None
+    kind, opening = str(tag.lastgroup), tag[0]
+    closings = {"open4": _CLOSING_TOKENS.get(opening.lower(), ""), "open5": "<channel|>"}
+    return closings.get(kind, f"\n{opening[0]}/{opening[1:]}\n\n")
+
+
+_CLOSING_TOKENS = {
+    f"<|{opening}|>": f"<|{closing}|>"
+    for opening, closing in (
+        ("begin_of_thought", "end_of_thought"), ("start_thinking", "END_THINKING"), ("thinking_start", "thinking_end"),
+        ("think_start", "think_end"), ("think", "/think"), ("thinking", "/thinking"), ("thought", "/thought"),
+    )
+}  # fmt: skip
 _Parts = tuple[str, list[str], bool]
 """The reply, the thoughts, and whether the text ends inside one."""
 

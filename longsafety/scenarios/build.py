@@ -17,6 +17,7 @@ from longsafety.scenarios.assemble import fit
 from longsafety.scenarios.depths import depth_grid
 from longsafety.scenarios.made_documents import exchanges_of, vignettes_of
 from longsafety.scenarios.notes import TEMPLATE_REJECTED, notes_of
+from longsafety.scenarios.padding import padded
 from longsafety.scenarios.seed_problems import none_served, usable, why_unused, without_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_documents, split_seeds
@@ -138,6 +139,8 @@ class TaskBuilder:
         self.name = f"{task.name}-{builder.split}-{builder.seed}"
         self.seeds = usable(task, builder.seeds[builder.split], builder.split)
         random.Random(self.name).shuffle(self.seeds)
+        if builder.split == "train" and builder.scenario.train_seeds is not None:
+            self.seeds = self.seeds[: builder.scenario.train_seeds]
         self.orders = balanced_orders(len(task.roles), random.Random(f"{self.name}/orders"))
         if not self.seeds:
             raise DataError(
@@ -154,11 +157,16 @@ class TaskBuilder:
             yield from self.item(index, targets[index])
 
     def item(self, index: int, target_tokens: int) -> Iterator[Sample]:
-        builder, encoder, goal = self.builder, self.builder.encoder, self.builder.scenario.goal
+        builder, encoder, scenario = self.builder, self.builder.encoder, self.builder.scenario
+        goal = (scenario.bench_goal if builder.split == "bench" else None) or scenario.goal
         seed = self.seeds[index % len(self.seeds)].in_turn(index // len(self.seeds) if builder.split == "train" else 0)
         name = f"{self.name}-{index:05d}"
         rng = random.Random(name)
         item = self.task.item(seed, builder.pool, rng, builder.depths[index % len(builder.depths)])
+        if builder.split == "bench" and self.task.scenario in ("QH", "PH"):
+            spoken = builder.pool.in_context_language(seed)
+            asked = f"{spoken.request} {spoken.question} {spoken.statement}"
+            item = padded(item, builder.pool, scenario.bench_padding, asked, random.Random(f"{name}/padding"))
         answers = builder.split == "train"
         roles: tuple[str, ...] = ()
         choices: tuple[tuple[str, ...], ...] = ()

@@ -57,6 +57,15 @@ _RECIPE = {
         r"配方[:：]|原料[:：]|材料[:：]|(?:混合|溶解|加热|煮沸)[^。？！]*(?:直到|然后|再|加入|搅拌|过滤|冷却)"
     ),
 }
+_NAMED = re.compile(
+    r"\b(?:sarin|tabun|soman|novichok|ricin|abrin|botulinum|anthrax|phosgene|hydrogen cyanide|potassium cyanide|"
+    r"TATP|PETN|RDX|ANFO|HMTD|thermite|nitroglycerine?|ammonium nitrate|pseudoephedrine|ephedrine|fentanyl|carfentanil|"
+    r"methylamine|safrole|metasploit|mimikatz|cobalt strike|sqlmap|hashcat|aircrack|burp suite|wireshark|kali linux|"
+    r"njrat|lockbit|mirai|ghost gun|auto-?sear)\b|"
+    r"沙林|塔崩|梭曼|诺维乔克|蓖麻毒素|肉毒毒素|炭疽|光气|氰化|硝酸铵|硝化甘油|铝热剂|黑索金|麻黄碱|芬太尼|甲胺",
+    re.IGNORECASE,
+)
+"""Agents, precursors and tools by which a request would name what to take."""
 
 
 def operational(text: str, language: str, *, benign: bool = False) -> str | None:
@@ -72,6 +81,8 @@ def operational(text: str, language: str, *, benign: bool = False) -> str | None
         return "looks operational: an address"
     if benign:
         return None
+    if _NAMED.search(text):
+        return "looks operational: a named agent or tool"
     if _ORDER[language].search(text):
         return "looks operational: steps"
     if _QUANTITIES[language].search(text):

@@ -3,11 +3,13 @@
 A section is frozen and forbids unknown keys; each part of the program receives only its own section.
 """
 
+from longsafety.settings.arms import LENGTH_KEYS, Effect, baselines, effects, factors, mix_of, only_trains
 from longsafety.settings.data import (
     Corpus,
     Export,
     ExportFormat,
     Limits,
+    Padding,
     Price,
     Read,
     Scenario,
@@ -16,28 +18,35 @@ from longsafety.settings.data import (
     Teacher,
     WriteSeeds,
 )
-from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
+from longsafety.settings.evaluation import Endpoint, Evaluation, Guard, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths
-from longsafety.settings.run import Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
+from longsafety.settings.run import Clean, Gate, Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
-from longsafety.settings.training import DataMix, Source, Trainer, Training, Zero
+from longsafety.settings.training import DataMix, Further, Source, Trainer, Training, Zero
 
 __all__ = [
+    "LENGTH_KEYS",
     "OPTION_ROOM_TOKENS",
+    "Clean",
     "Corpus",
     "DataMix",
+    "Effect",
     "Endpoint",
     "Evaluation",
     "Export",
     "ExportFormat",
     "FileOrName",
     "Fraction",
+    "Further",
+    "Gate",
+    "Guard",
     "Judge",
     "Length",
     "Limits",
     "LocalPath",
     "Lora",
     "Model",
+    "Padding",
     "Paths",
     "PositiveInt",
     "Price",
@@ -62,4 +71,9 @@ __all__ = [
     "WriteSeeds",
     "Zero",
     "arm_of",
+    "baselines",
+    "effects",
+    "factors",
+    "mix_of",
+    "only_trains",
 ]

@@ -22,6 +22,7 @@ ExportFormat = Literal[
 ]
 
 Stubs = Literal["withheld", "form"]
+Padding = Literal["task", "random", "related", "repeated"]
 
 
 class Corpus(Section):
@@ -90,6 +91,12 @@ class Scenario(Section):
     """The number of depths of a grid."""
     goal: Literal["before", "after"] = "after"
     """Where the question is placed: before or after the context."""
+    bench_goal: Literal["before", "after"] | None = None
+    """The place of the question in benchmark items; ``None``: that of ``goal``. The training is the same for both."""
+    bench_padding: Padding = "task"
+    """What benchmark items of the scenarios QH and PH are made long with. ``task``: what the task takes; ``random``:
+    passages in random order; ``related``: those that the question's words find first; ``repeated``: one passage, again
+    and again. Fully harmful contexts are what they are: their filler is the harmful text itself."""
     harm_fraction: Fraction = 1.0
     """Share of the filler of fully harmful contexts that is harmful."""
     stubs: Stubs = "withheld"
@@ -101,6 +108,12 @@ class Scenario(Section):
     harmful tasks use these documents. Empty: those tasks use short texts about invented people's crimes."""
     bench_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of documents and seed items reserved for the benchmark."""
+    leave_out: list[str] = []
+    """Tasks, and scenarios (``QH``, ``PH``, ``FH``), that no training sample is made of. The others take their place,
+    so that there are as many samples; the benchmark keeps all of its tasks."""
+    train_seeds: PositiveInt | None = None
+    """Distinct seed items of a task that training samples are made of, at most; a smaller number is a part of a larger
+    one. ``None``: all."""
 
 
 class Limits(Section):

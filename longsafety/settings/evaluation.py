@@ -42,6 +42,7 @@ class Endpoint(Section):
     budget_tokens: PositiveInt | None = None
     """Upper bound on a run's prompt and reply tokens; prompts beyond it are not sent."""
     price: Price = Price()
+    """What it charges; ``stages=[plan]`` estimates the cost."""
     budget_money: Annotated[float | None, Field(gt=0)] = None
     """Upper bound on what a run's prompts and replies cost at ``price``; prompts beyond it are not sent."""
     retries: Annotated[int, Field(ge=0)] = 3
@@ -72,6 +73,20 @@ class Judge(Endpoint):
     labelled: Annotated[str | None, LocalPath()] = None
     """A .jsonl file (reply, refusal; optionally request, harmful) that the judge's accuracy is measured on; ``None``:
     the shipped one."""
+
+
+class Guard(Section):
+    """A guard model that judges open replies on this machine, by the prompt that it was trained on."""
+
+    format: Literal["llama_guard_3", "llama_guard_4", "wildguard", "shieldgemma", "harmbench", "qwen3guard"]
+    """Its prompt format and label words."""
+    model: Annotated[str, LocalPath(words=("tiny",), or_name=True)]
+    """A folder or a hub name."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    window: PositiveInt = 8192
+    """Tokens of its window; what does not fit whole gets no verdict."""
+    labelled: Annotated[str | None, LocalPath()] = None
+    """As in ``evaluation.judge``."""
 
 
 class Evaluation(Section):
@@ -112,10 +127,16 @@ class Evaluation(Section):
     """Maximum reply tokens (``generate``)."""
     max_open_tokens: PositiveInt = 128
     """Maximum reply tokens (``open``)."""
+    max_thought_tokens: PositiveInt = 1024
+    """Maximum tokens of the thought before a reply, where the model thinks; one that is longer is *cut off in
+    thought*, which is no reply."""
     open_prompts: Literal["one", "both"] = "one"
     """``both``: the question is placed before the context and after it; the strict metrics need both to be right."""
     judge: Judge | None = None
     """The model that judges open replies; ``None``: the refusal detector does."""
+    guards: list[Guard] = []
+    """Guard models that judge open replies too: their agreement, and where they differ, is reported. Without
+    ``evaluation.judge`` the first gives the verdicts."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]

@@ -36,6 +36,10 @@ class Model(Section):
     """Licence of the base model, which also governs tuned models; ``None`` is written as "unknown"."""
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
+    thinking: Literal["auto", "on", "off"] = "auto"
+    """Whether a reasoning model thinks before it replies, by the chat template's own switch. ``auto``: the switch is
+    left alone, and replies begin where trained answers do (after an empty thought, where the template writes one).
+    Options are scored after a closed empty thought in any case."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "varlen", "flex"] = "auto"
     """Attention during training. ``auto``: ``varlen`` for packs on a GPU, ``sdpa`` otherwise. ``sdpa``: torch's fused
     attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's attention over variable

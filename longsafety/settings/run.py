@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from longsafety.settings.data import Corpus, Export, Limits, Read, Scenario, Teacher, WriteSeeds
 from longsafety.settings.evaluation import Evaluation
 from longsafety.settings.model import Length, Model
-from longsafety.settings.section import LocalPath, PositiveInt, Section, expand_source
-from longsafety.settings.training import DataMix, Trainer, Training
+from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Section, expand_source
+from longsafety.settings.training import DataMix, Further, Trainer, Training
 
-Stage = Literal["plan", "write_seeds", "build", "export", "train", "evaluate", "score", "report"]
+Stage = Literal["plan", "status", "clean", "write_seeds", "build", "export", "train", "evaluate", "score", "report"]
 
 
 class Tracking(Section):
@@ -48,6 +48,26 @@ class Report(Section):
 
     redact: bool = True
     """Replaces harmful text by its category."""
+    table: Literal["latex", "markdown", "csv"] | None = None
+    """Also prints the comparison in this format."""
+    runs: Annotated[list[str], LocalPath()] = []
+    """Folders of finished sweeps (``outputs/sweeps/NAME-ADDRESS``) that ``stages=[report]`` compares."""
+
+
+class Gate(Section):
+    """Limits for a release: a command whose arms do not keep them ends with exit status 3 and a line that says why."""
+
+    safe_response_min: Fraction | None = None
+    """The least safe response of every arm but the baseline."""
+    compliance_drop_max: Fraction | None = None
+    """The most that an arm may comply less than the baseline, on the benign twins."""
+
+
+class Clean(Section):
+    """``stages=[clean]``."""
+
+    remove: bool = False
+    """Removes the kept stages that no run uses; otherwise they are only listed."""
 
 
 def arm_of(label: str) -> str:
@@ -58,8 +78,10 @@ def arm_of(label: str) -> str:
 class Settings(Section):
     """One run: an arm at a length, resolved."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """The experiment's name: outputs and MLflow experiments are grouped by it."""
+    question: str | None = None
+    """What the experiment asks, in a sentence: the first line of its report."""
     label: str = ""
     """The arm's name: the mix, and what else a sweep varies except lengths; set by the program."""
     varied: dict[str, Any] = {}
@@ -69,7 +91,7 @@ class Settings(Section):
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     """Pairs of arms, by label, whose difference is tested besides those from the baseline: ``[arm, against]``."""
     scale: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seeds the training: the order of samples, and the first weights of
     adapters. ``scenario.seed`` draws the data."""
     stages: list[Stage] = ["build", "train", "evaluate", "score", "report"]
@@ -89,11 +111,16 @@ class Settings(Section):
     model: Model
     length: Length
     training: Training
+    further: Further = Further()
     trainer: Trainer
     evaluation: Evaluation
     tracking: Tracking
     paths: Paths
     report: Report
+    gate: Gate = Gate()
+    clean: Clean = Clean()
+    fail_fast: bool = True
+    """Whether a sweep ends at the first run that fails; ``False``: the others are made, and it is told at the end."""
     reuse: Reuse = Reuse()
 
     @property
@@ -102,8 +129,19 @@ class Settings(Section):
         return bool(self.data_mix.sources) and bool({"train", "evaluate"} & {*self.stages})
 
     @property
+    def phases(self) -> list[Settings]:
+        """The settings of each training of the arm, in order, with that training's mix: one, or two where a trained arm
+        is tuned further."""
+        if not self.further.budget or not self.data_mix.sources:
+            return [self]
+        first = self.model_copy(update={"further": Further()})
+        update = {"sources": self.further.sources, "budget": self.further.budget, "budget_unit": "tokens"}
+        mix = self.data_mix.model_copy(update=update)
+        return [first, first.model_copy(update={"data_mix": mix, "reuse": Reuse()})]
+
+    @property
     def training_seed(self) -> int:
-        return self.seed + self.data_mix.seed_offset
+        return (self.seed + self.data_mix.seed_offset) % 2**32
 
     @property
     def writes_seeds(self) -> bool:

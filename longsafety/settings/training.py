@@ -44,6 +44,15 @@ class DataMix(Section):
     """``training.epochs`` is this many times as large for the arm: a control that must learn its samples by heart."""
 
 
+class Further(Section):
+    """More training of a trained arm, on other data: how much of what it learned does it keep?"""
+
+    budget: Annotated[int, Field(ge=0)] = 0
+    """Supervised tokens in an epoch; 0: none. An untrained arm stays untrained."""
+    sources: dict[str, Source] = {"long_align": Source(kind="long_align", share=1.0)}
+    """As in ``data_mix.sources``: by default benign questions on long contexts."""
+
+
 class Training(Section):
     """The optimisation recipe."""
 
@@ -56,6 +65,8 @@ class Training(Section):
     """``none``: padded batches; ``length_sorted``: padded batches of samples of similar length (LongAlign), in random
     order; ``packed``: chats end to end without padding, none attending to another. ``none`` and ``packed`` make the
     same optimiser steps."""
+    order: Literal["random", "rising"] = "random"
+    """``rising``: shorter samples before longer ones in every epoch, those of one length in random order."""
     pack_tokens: PositiveInt | None = None
     """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length."""
     share_prefixes: bool = True
@@ -73,6 +84,9 @@ class Training(Section):
     loss_reduction: Literal["sample", "token", "sqrt"] = "sample"
     """``sample``: each sample has the same weight (LongAlign); ``token``: each answer token has the same weight;
     ``sqrt``: a sample's weight is the square root of its number of answer tokens."""
+    thoughts: Literal["mask", "keep"] = "mask"
+    """Thoughts before the answers of chats (``<think>…</think>``): read and not learned, or learned too. Empty ones are
+    never learned, and those of earlier turns are left out."""
     over_length: Literal["error", "drop", "trim_context"] = "error"
     """What to do with a sample longer than the training length: raise an error that names it, drop it (counted), or
     shorten its context. Questions, needles and answers are never cut."""
@@ -111,6 +125,8 @@ class Trainer(Section):
     """Keeps the activations of the forward pass in CPU memory."""
     gpu: Literal["A100-80G", "H100-80G", "H200-141G"] = "A100-80G"
     """The GPU that the plan's estimates assume."""
+    price_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    """What an hour of one such GPU costs, in any currency; ``stages=[plan]`` estimates the cost of a sweep."""
     num_threads: PositiveInt | None = None
     """CPU threads; ``None``: torch's choice."""
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = "auto"

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from longsafety.errors import DataError, first_line
+from longsafety.locks import locked
 from longsafety.settings import Tracking
-from longsafety.tracking.uri import tracking_uri
+from longsafety.stages import folder_name
+from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure
+from longsafety.tracking.uri import PASSWORD, tracking_uri, without_password
 from longsafety.tracking.values import name_part
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
-"""Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
 MAX_PARAM = 250
 _BATCH = 1000
 
@@ -44,7 +43,7 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     uri = tracking_uri(tracking, outputs)
     outputs.mkdir(parents=True, exist_ok=True)
-    with FileLock(outputs / "mlflow.lock"):
+    with locked(outputs / "mlflow.lock", "entries of MLflow"):
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
@@ -52,14 +51,15 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
+            if uri.startswith(PREFIX):
+                ensure(Path(uri.removeprefix(PREFIX)))
             yield MlflowClient(uri)
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+            reason = first_line(error).replace(os.environ.get(PASSWORD) or "\0", "***")
             raise DataError(
-                f"tracking.uri = {uri}: MLflow could not log ({first_line(error)}); fix the store and run the same "
-                "command again, or use tracking=none: all results are kept in the outputs"
+                f"tracking.uri = {without_password(uri)}: MLflow could not log ({reason}); fix the "
+                "store and run the same command again, or use tracking=none: all results are kept in the outputs"
             ) from error
 
 
@@ -71,8 +71,10 @@ def experiment_id(client: MlflowClient, name: str, tracking: Tracking, outputs: 
         return str(found.experiment_id)
     local = tracking_uri(tracking, outputs).startswith("sqlite:")
     # By default a local store would write artifacts to ./mlruns in the working directory.
-    place = (outputs.absolute() / "mlartifacts" / name_part(name)).as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=place))
+    place = (outputs.absolute() / "mlartifacts" / folder_name(name)).as_uri() if local else None
+    # Without it the UI takes the experiment for one of language-model applications, and shows no training runs.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
 def find_or_create_run(
@@ -98,12 +100,18 @@ def finish(client: MlflowClient, run_id: str, content: str, end: int | None = No
     client.set_terminated(run_id, "FINISHED", end)
 
 
-def log_values(client: MlflowClient, run: Run, *, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Logs in batches what the run does not have yet."""
+def log_values(
+    client: MlflowClient, run: Run, *, params: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
+) -> None:
+    """Logs in batches what the run does not have yet; metrics without a prefix stand at ``step``."""
     from mlflow.entities import Metric, Param
 
     now, held = int(time.time() * 1000), run.data.metrics
-    new = [Metric(name, value, now, 0) for name, value in metrics.items() if held.get(name) != value]
+    new = [
+        Metric(name, value, now, 0 if "/" in name else step)
+        for name, value in metrics.items()
+        if held.get(name) != value
+    ]
     named = [Param(name_part(name), str(value)[:MAX_PARAM]) for name, value in params.items() if value is not None]
     client.log_batch(run.info.run_id, params=[param for param in named if param.key not in run.data.params])
     for start in range(0, len(new), _BATCH):

@@ -14,10 +14,11 @@ import pandas as pd
 from longsafety.reporting import plots, style, tables
 from longsafety.reporting.comparison_view import Compared, ComparisonView
 from longsafety.reporting.names import run_name
+from longsafety.reporting.pooled import pooled_tables
 from longsafety.reporting.record import RunRecord
+from longsafety.reporting.sections import sections
 from longsafety.settings import Tracking
 from longsafety.tracking.client import (
-    CONTENT,
     experiment_id,
     find_or_create_run,
     finish,
@@ -26,8 +27,10 @@ from longsafety.tracking.client import (
     log_values,
     session,
 )
-from longsafety.tracking.values import headline_metrics, inputs, params, run_metrics
+from longsafety.tracking.sqlite import CONTENT
+from longsafety.tracking.values import chart_step, headline_metrics, inputs, params, run_metrics
 
+NOTE = "mlflow.note.content"
 SETTINGS, REPORT = "settings.yaml", "report.html"
 """Files of a run's, and of a sweep's, folder that become artifacts."""
 
@@ -60,7 +63,7 @@ def log_run(
         if run.data.tags.get(CONTENT) == content:
             return str(run.info.run_id)
         run_id, start = run.info.run_id, run.info.start_time
-        log_values(client, run, params=params(record), metrics=run_metrics(record, scores))
+        log_values(client, run, params=params(record), metrics=run_metrics(record, scores), step=chart_step(record))
         log_history(client, run_id, start, record.history, "train")
         log_history(client, run_id, start, record.curve, "curve")
         client.log_inputs(run_id, inputs(record))
@@ -81,10 +84,12 @@ def log_comparison(
     folder: Path,
     tracking: Tracking,
     outputs: Path,
+    note: str = "",
 ) -> str:
     """Logs the comparison to the sweep's own run, found by ``key`` or created; returns its run id.
 
-    The report (``folder/report.html``) is logged if it exists; figures are written to ``folder/figures`` as PNG.
+    ``note`` (Markdown) is what the UI shows of the sweep first. The report (``folder/report.html``) is logged if it
+    exists; figures are written to ``folder/figures`` as PNG.
 
     Raises:
         DataError: the store cannot be used.
@@ -103,13 +108,21 @@ def log_comparison(
         common = {name: records[0].settings.get(name) for name in ("scale", "seed", "scoring")}
         common |= {"arms": len(view.arms), "baseline": comparison.baseline, "scorer": view.scorer}
         common |= {"benchmark": records[0].benchmark or None}
-        log_values(client, run, params=common, metrics=headline_metrics(view))
+        log_values(client, run, params=common, metrics={})
+        for name, curve in headline_metrics(view).items():
+            metric, _, arm = name.partition("/")
+            points = [{"step": float(length), arm: value} for length, value in curve.items()]
+            log_history(client, run_id, run.info.start_time, points, metric)
+        client.set_tag(run_id, NOTE, note)
         log_table(client, run, "comparison.json", tables.wide(comparison))
         for stem, frame in frames.items():
             client.log_text(run_id, frame.to_csv(index=False), f"tables/{stem}.csv")
         if page:
             client.log_artifact(run_id, str(report))
-        style.save(plots.figures(view, records), folder / "figures")
+        drawn = plots.figures(view, records)
+        drawn |= {part.key: part.figure for part in sections(view, records) if part.figure is not None}
+        drawn |= {part.key: part.figure for part in pooled_tables(view, records)}
+        style.save(drawn, folder / "figures")
         client.log_artifacts(run_id, str(folder / "figures"), "figures")
         finish(client, run_id, content)
         return str(run_id)

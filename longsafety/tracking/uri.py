@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from longsafety.errors import DataError
 from longsafety.settings import Tracking
+from longsafety.tracking.sqlite import PREFIX, holds, store_problem
 
-_SQLITE = "sqlite:///"
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _OWN_CLIENTS = ("databricks", "databricks-uc", "uc")
 _NONE = "or tracking=none"
+_ELSEWHERE = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
+_SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+_LONGEST_ANSWER = 1 << 20
+
+
+PASSWORD = "LONGSAFETY_TRACKING_PASSWORD"
+"""In the environment of the command's processes: the password of ``tracking.uri``, which no file holds."""
+_HIDDEN = "***"
+
+
+def hide_password(tracking: Tracking) -> tuple[Tracking, str]:
+    """With ``***`` for the password of ``tracking.uri``, which goes into :data:`PASSWORD`; and it, or ``""``."""
+    password = urlsplit(tracking.uri or "").password or ""
+    if not password or password == _HIDDEN:
+        return tracking, ""
+    os.environ[PASSWORD] = password
+    return tracking.model_copy(update={"uri": without_password(str(tracking.uri))}), password
 
 
 def tracking_uri(tracking: Tracking, outputs: Path) -> str:
     """The store's URI: ``tracking.uri``, or by default ``sqlite:///<outputs>/mlflow.db`` (absolute)."""
+    if tracking.uri is not None and f":{_HIDDEN}@" in tracking.uri and PASSWORD in os.environ:
+        return tracking.uri.replace(f":{_HIDDEN}@", f":{os.environ[PASSWORD]}@", 1)
     if tracking.uri is None:
-        return f"{_SQLITE}{outputs.absolute() / 'mlflow.db'}"
-    if tracking.uri.startswith(_SQLITE):
-        return f"{_SQLITE}{Path(tracking.uri.removeprefix(_SQLITE)).absolute()}"
+        return f"{PREFIX}{outputs.absolute() / 'mlflow.db'}"
+    if tracking.uri.startswith(PREFIX):
+        return f"{PREFIX}{Path(tracking.uri.removeprefix(PREFIX)).absolute()}"
     return tracking.uri
+
+
+def is_logged(tracking: Tracking, outputs: Path, experiment: str, keys: Sequence[str]) -> bool:
+    """Whether a store in a file has finished runs with all these keys; a server is asked by logging again."""
+    uri = tracking_uri(tracking, outputs)
+    return uri.startswith(PREFIX) and holds(Path(uri.removeprefix(PREFIX)), experiment, keys)
+
+
+def unread(tracking: Tracking, outputs: Path, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """What is said of MLflow's own variables, by which a user may have meant another place."""
+    if not tracking.enabled:
+        return []
+    uri = tracking_uri(tracking, outputs)
+    found = [name for name in _ELSEWHERE if environment.get(name, uri) != uri]
+    if not found:
+        return []
+    place = without_password(environment.get(_ELSEWHERE[0], ""))
+    fix = f"; to log to that store give tracking.uri={place}" if _ELSEWHERE[0] in found else ""
+    return [f"{', '.join(found)}: not read, runs are logged to tracking.uri = {without_password(uri)}{fix}"]
 
 
 def check(tracking: Tracking, outputs: Path) -> None:
@@ -42,7 +82,7 @@ def check(tracking: Tracking, outputs: Path) -> None:
     uri = tracking_uri(tracking, outputs)
     scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
     if scheme == "sqlite":
-        _check_sqlite(uri)
+        _check_sqlite(uri, tracking.timeout_seconds)
     elif scheme in ("http", "https"):
         _check_answer(uri, tracking.timeout_seconds, _ask)
     elif scheme in _PORTS:
@@ -54,35 +94,65 @@ def check(tracking: Tracking, outputs: Path) -> None:
         )
 
 
-def _check_sqlite(uri: str) -> None:
-    if not uri.startswith(_SQLITE) or uri == _SQLITE:
+def _check_sqlite(uri: str, seconds: int) -> None:
+    if not uri.startswith(PREFIX) or uri == PREFIX:
         raise DataError(
             f"tracking.uri = {uri}: names no file; write sqlite:////absolute/path/mlflow.db (four slashes), {_NONE}"
         )
-    path = Path(uri.removeprefix(_SQLITE))
-    if path.is_file():
+    path = Path(uri.removeprefix(PREFIX))
+    start = b""
+    if path.is_file() and os.access(path, os.R_OK):
         with path.open("rb") as file:
             start = file.read(16)
         if start and not start.startswith(b"SQLite format 3"):
             raise DataError(f"tracking.uri = {uri}: this file is no SQLite database; name another file, {_NONE}")
+    if path.is_file():
         place, right = path, os.R_OK | os.W_OK
     else:
         place, right = next(folder for folder in path.parents if folder.exists()), os.W_OK | os.X_OK
     if path.is_dir() or not (place.is_file() or place.is_dir()) or not os.access(place, right):
         raise DataError(f"tracking.uri = {uri}: {place} cannot be written; name a file in a writable folder, {_NONE}")
+    if start and (problem := store_problem(path, seconds)):
+        raise DataError(f"tracking.uri = {uri}: {problem}, {_NONE}")
 
 
 def _ask(uri: str, seconds: int) -> str | None:
-    """Why the server at this address is unusable, or None. Any answer below status 500 will do."""
+    """Why the server at this address is unusable, or None where it lists experiments as MLflow does."""
+    request = urllib.request.Request(f"{_without_user(uri).rstrip('/')}{_SEARCH}", headers=_credentials(uri))
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=seconds):
-            return None
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            listed = json.loads(answer.read(_LONGEST_ANSWER))
+            usable = isinstance(listed, dict) and (not listed or "experiments" in listed)
+            return None if usable else "another program listens there: its answer is not MLflow's"
     except urllib.error.HTTPError as error:
-        return f"it answers {error.code}" if error.code >= 500 else None
+        if error.code in (401, 403):
+            return (
+                f"it answers {error.code}: it wants a user; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+                "or MLFLOW_TRACKING_TOKEN"
+            )
+        return f"it answers {error.code}" if error.code >= 500 else f"it answers {error.code}, as no MLflow server does"
     except urllib.error.URLError as error:
         return str(error.reason)
     except (OSError, ValueError) as error:  # a timeout while reading, an answer that is not HTTP, a port out of range
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            return "another program listens there: its answer is not MLflow's"
         return str(error) or type(error).__name__
+
+
+def _credentials(uri: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What MLflow's own client sends, from the same variables."""
+    parts = urlsplit(uri)
+    user = unquote(parts.username or "") or environment.get("MLFLOW_TRACKING_USERNAME", "")
+    password = unquote(parts.password or "") or environment.get("MLFLOW_TRACKING_PASSWORD", "")
+    if user:
+        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+    token = environment.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _without_user(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _connect(uri: str, seconds: int) -> str | None:
@@ -104,13 +174,13 @@ def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None])
     reason = found[0] if found else f"no answer within {seconds} s"
     if reason is not None:
         raise DataError(
-            f"tracking.uri = {_without_password(uri)}: no MLflow server answers there ({reason}; waited at most "
+            f"tracking.uri = {without_password(uri)}: no MLflow server answers there ({reason}; waited at most "
             f"tracking.timeout_seconds = {seconds}); start the server, {_NONE}"
         )
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
     parts = urlsplit(uri)
     if parts.password is None:
         return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+    return uri.replace(f":{parts.password}@", f":{_HIDDEN}@", 1)

@@ -7,8 +7,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from longsafety.reporting.comparison_view import TITLES, ComparisonView
+from longsafety.reporting.comparison_view import TESTED, ComparisonView
 from longsafety.reporting.record import RunRecord
+from longsafety.settings import LENGTH_KEYS
 from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
@@ -25,23 +26,18 @@ def name_part(text: str) -> str:
 
 
 def params(record: RunRecord) -> dict[str, Any]:
-    """The swept keys and a few headline settings. All settings are in the artifact ``settings.yaml``."""
+    """What arms differ in: the swept keys, and what a reader looks for first. All settings are in the artifact
+    ``settings.yaml``."""
     settings = record.resolved()
     headline = {
         "arm": record.label,
         "bench_tokens": None if settings.rescores else settings.length.bench_tokens,
         "training_tokens": settings.length.training_tokens if record.training else None,
         "model": settings.model.name,
-        "model.tune": settings.model.tune,
         "data_mix": settings.data_mix.name,
-        "data_mix.budget": settings.data_mix.budget,
-        "corpus.source": settings.corpus.source,
         "scenario": settings.scenario.name,
-        "training.lr_peak": settings.training.lr_peak,
-        "training.epochs": settings.training.epochs,
         "scale": settings.scale,
         "seed": settings.seed,
-        "scenario.seed": settings.scenario.seed,
         "benchmark": record.benchmark or None,
         "scoring": settings.scoring,
     }
@@ -49,7 +45,7 @@ def params(record: RunRecord) -> dict[str, Any]:
 
 
 def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
-    """Metric name → value: every share as ``scorer/metric/task/length``, and the first scorer's totals as ``metric``.
+    """Metric name → value: every share as ``scorer/metric/task/length``, and the first scorer's headline as ``metric``.
 
     Seconds of the stages, numbers of the training and capability suites are added. A share over no items is left out.
     """
@@ -61,8 +57,11 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
             continue
         name = "/".join(name_part(str(row[part])) for part in ("scorer", "metric", "task", "max_tokens"))
         metrics[name] = float(row["value"])
-        if row["scorer"] == first and row["task"] == ALL_TASKS and row["metric"] in TITLES:
-            metrics[name_part(row["metric"])] = float(row["value"])
+        if row["scorer"] == first and row["task"] == ALL_TASKS and row["metric"] in TESTED:
+            name = name_part(row["metric"])
+            metrics[name] = float(row["value"])
+            bounds = {side: float(row[side]) for side in ("low", "high")}
+            metrics |= {f"interval/{name}_{side}": value for side, value in bounds.items() if math.isfinite(value)}
     metrics |= {f"seconds/{name_part(stage)}": float(seconds) for stage, seconds in record.seconds.items()}
     for suite in record.capability:
         name = f"capability/{name_part(suite['task'])}/{name_part(suite['metric'])}"
@@ -74,15 +73,24 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
     return metrics
 
 
-def headline_metrics(view: ComparisonView) -> dict[str, float]:
-    """Of the sweep's run: ``safe_response/longsafety`` and so on, with the length if there are several."""
-    several = len(view.lengths) > 1
-    return {
-        f"{metric}/{name_part(arm)}" + (f"/{length}" if several else ""): share.value
-        for arm, length in view.rows()
-        for metric in TITLES
-        if (share := view.share(arm, metric, length)) is not None
-    }
+def chart_step(record: RunRecord) -> int:
+    """The place of a run on a chart's horizontal axis: the only number that the sweep varies besides the seed, else the
+    items' length."""
+    settings = record.resolved()
+    numbers = [str(value) for key, value in record.varied.items() if key not in ("seed", *LENGTH_KEYS)]
+    whole = [int(number) for number in numbers if number.isdecimal()]
+    several = any(key in record.varied for key in LENGTH_KEYS)
+    return whole[0] if len(whole) == 1 and not several else settings.length.bench_tokens
+
+
+def headline_metrics(view: ComparisonView) -> dict[str, dict[int, float]]:
+    """Of the sweep's run: ``safe_response/longsafety`` and so on → the items' length → the share."""
+    found: dict[str, dict[int, float]] = {}
+    for metric in TESTED:
+        for arm, length in view.rows():
+            if (share := view.share(arm, metric, length)) is not None:
+                found.setdefault(f"{metric}/{name_part(arm)}", {})[length] = share.value
+    return found
 
 
 def inputs(record: RunRecord) -> list[DatasetInput]:

@@ -388,3 +388,15 @@ def test_fresh_memory_is_not_filled_during_a_training_only() -> None:
         assert torch.empty(8).isnan().all()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_a_training_that_diverges_ends_and_keeps_nothing(
+    make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path
+) -> None:
+    settings = make(lr_peak=1e30, schedule="constant", checkpoint_every_steps=1)
+    with pytest.raises(DataError, match=r"^training\.lr_peak = 1e\+30: the training diverged, .* at step [1-3], "):
+        run(settings, mix, tiny_encoder, tmp_path)
+    assert not (tmp_path / "weights").exists()
+    for path in tmp_path.glob("checkpoints/*.ckpt"):
+        kept = torch.load(path, weights_only=False)["state_dict"]
+        assert all(torch.isfinite(value).all() for value in kept.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import pytest
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.open_replies.references import references, sampled
 from longsafety.planning.evaluation import evaluation_cost
+from longsafety.planning.tables import money
+from longsafety.planning.training import plan
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -109,3 +112,17 @@ def test_what_is_unknown_is_listed(place: Place) -> None:
     capability = made.evaluation.model_copy(update={"capability": ["lm_eval:arc_easy"]})
     cost = evaluation_cost(made.model_copy(update={"evaluation": capability}))
     assert cost.suites == 0 and any("capability: the number of questions" in line for line in cost.unknowns)
+
+
+def test_a_sweep_costs_what_its_prices_say(place: Place) -> None:
+    """A training that two lengths share is paid once, every evaluation and the judge's tokens each time."""
+    priced = ["trainer.price_per_hour=2", *JUDGE, "evaluation.scorers=[likelihood,open]"]
+    charged = ["evaluation.judge.price.prompt=1000.0", "evaluation.judge.price.reply=5000.0"]
+    judged = place.settings(*COMMAND, *priced, *charged)
+    [judge] = evaluation_cost(judged).external
+    replies = judge.calls * 200
+    assert judge.money == pytest.approx((judge.tokens - replies) / 1e3 + replies / 200)
+    one = replace(plan(place.settings(*COMMAND)), price_per_hour=2.0, hours={"A100-80G": 3.0}, devices=4)
+    one = replace(one, evaluation_hours={"A100-80G": 0.5})
+    assert money([one, one]) == "Cost, in the currency of the prices: 26.00: training 24.00, evaluation 2.00."
+    assert money([replace(one, price_per_hour=0.0)]) is None

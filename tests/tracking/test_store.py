@@ -21,8 +21,8 @@ import longsafety
 from longsafety.errors import DataError
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Tracking
-from longsafety.tracking import client as mlflow_client
 from longsafety.tracking import store
+from longsafety.tracking.sqlite import CONTENT
 from longsafety.tracking.uri import check, tracking_uri
 
 README = Path(store.__file__).with_name("README.md")
@@ -129,7 +129,7 @@ def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
     client, _, comparison, _, outputs = logged
     record = replace(record_of("longsafety"), key="other")
     run_id = _log(record, comparison, outputs)
-    client.delete_tag(run_id, mlflow_client.CONTENT)
+    client.delete_tag(run_id, CONTENT)
     client.update_run(run_id, status="RUNNING")
     assert _log(record, comparison, outputs) == run_id
     assert client.get_run(run_id).info.status == "FINISHED"
@@ -280,14 +280,33 @@ def test_check_waits_no_longer_than_it_may(tmp_path: Path) -> None:
             check(Tracking(uri=uri, timeout_seconds=1), tmp_path)
 
 
-@pytest.mark.parametrize(("status", "usable"), [(200, True), (401, True), (503, False)])
-def test_check_takes_any_answer_but_a_failure(status: int, usable: bool, tmp_path: Path) -> None:
+LISTED = b'{"experiments": [{"experiment_id": "0"}]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (200, LISTED, ""),
+        (200, b"{}", ""),
+        (200, b"<html>Sign in</html>", "another program listens there: its answer is not MLflow's"),
+        (200, b'{"version": "4.2"}', "another program listens there"),
+        (200, b"\xff\xfe", "another program listens there"),
+        (401, b"", "it answers 401: it wants a user; set MLFLOW_TRACKING_USERNAME"),
+        (404, b"{}", "it answers 404, as no MLflow server does"),
+        (503, LISTED, r"it answers 503\b"),
+    ],
+)
+def test_check_takes_the_answer_of_an_mlflow_server_only(
+    status: int, body: bytes, problem: str, tmp_path: Path
+) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            assert self.path == "/health"
+            assert self.path == "/api/2.0/mlflow/experiments/search?max_results=1"
+            assert self.headers["Authorization"] == "Basic dXNlcjpwQHNz"
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -295,11 +314,12 @@ def test_check_takes_any_answer_but_a_failure(status: int, usable: bool, tmp_pat
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.handle_request)
     thread.start()
-    tracking = Tracking(uri=f"http://127.0.0.1:{server.server_port}")
-    if usable:
+    tracking = Tracking(uri=f"http://user:p%40ss@127.0.0.1:{server.server_port}")
+    if not problem:
         check(tracking, tmp_path)
     else:
-        with pytest.raises(DataError, match="it answers 503"):
+        with pytest.raises(DataError, match=problem) as error:
             check(tracking, tmp_path)
+        assert "ss@" not in str(error.value)
     thread.join()
     server.server_close()

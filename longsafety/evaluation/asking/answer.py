@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NotRequired, TypedDict
 
@@ -12,7 +12,11 @@ from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.asking.trials import Trial, shown_options
 from longsafety.evaluation.asking.truncation import Cut
 from longsafety.samples.recipe import is_made
+from longsafety.samples.thoughts import Parted, part_thoughts
 from longsafety.vocabulary import TWO_ROLES, Outcome, right_role
+
+CUT_IN_THOUGHT = "cut off in thought"
+"""The reason of an answer whose tokens ran out while the model thought."""
 
 
 class Answer(TypedDict):
@@ -31,7 +35,10 @@ class Answer(TypedDict):
     outcome: NotRequired[Outcome]
     """What became of the request; ``answered`` where it is missing."""
     reason: NotRequired[str | None]
-    """Why there is no reply."""
+    """Why there is no reply: :data:`CUT_IN_THOUGHT`, or what the server said."""
+    thoughts: NotRequired[str | None]
+    """What the model thought before the reply; ``None``: it did not think."""
+    thought_tokens: NotRequired[int | None]
     prompt_tokens: NotRequired[int]
     reply_tokens: NotRequired[int]
     """Tokens that the server counted."""
@@ -61,20 +68,29 @@ def answer_from_letters(trial: Trial, values: Sequence[float] | np.ndarray) -> A
 
 
 def answer_from_reply(trial: Trial, text: str) -> Answer:
-    """The option that a reply names; a reply that names none, or several, is *unparsed*.
+    """What a model wrote, its thoughts parted from its reply: see :func:`answer_from_said`."""
+    return answer_from_said(trial, part_thoughts(text))
+
+
+def answer_from_said(trial: Trial, said: Parted, count: Callable[[str], int] | None = None) -> Answer:
+    """The option that a reply names; a reply that names none, or several, is *unparsed*, as is a thought that was cut
+    off.
 
     An open reply names none; it gets its verdict when answers are scored
-    (:mod:`longsafety.evaluation.open_replies.verdicts`).
+    (:mod:`longsafety.evaluation.open_replies.verdicts`). ``count``: the tokens of a text, for those of the thoughts.
     """
     order = trial.order or ()
-    shown = parsed(text, shown_options(trial.item, order))
+    shown = parsed(said.reply, shown_options(trial.item, order))
     return {
         "scores": [float("nan")] * len(_roles(trial)[0]),
         "wording_scores": None,
         "margin": None,
-        "reply": text,
+        "reply": said.reply,
         "chosen": -1 if shown is None else order[shown],
         "status": "unparsed" if shown is None else "ok",
+        "thoughts": said.thoughts,
+        "thought_tokens": count(said.thoughts) if count is not None and said.thoughts is not None else None,
+        "reason": CUT_IN_THOUGHT if said.cut else None,
     }
 
 

@@ -10,10 +10,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply, answer_from_texts
+from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_said, answer_from_texts
 from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.evaluation.scorers import READS_REPLY
 from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.template import End
+from longsafety.samples.thoughts import Parted, part_thoughts
 from longsafety.settings import Evaluation
 from longsafety.vocabulary import LETTERS
 
@@ -94,17 +96,24 @@ class TokenBackend(ABC):
         """``trials`` of one scorer."""
         tokenizer = encoder.tokenizer
         replies = self.replies(
-            [_prompt(trial, encoder) for trial in trials],
-            max_new_tokens=max_reply_tokens(trials[0].scorer, evaluation),
+            [_prompt(trial, encoder, "reply") for trial in trials],
+            max_new_tokens=max_reply_tokens(trials[0].scorer, evaluation, thinks=encoder.template.thinks()),
             end_ids=encoder.template.end_ids,
             pad_id=int(tokenizer.pad_token_id),
         )
         for trial, ids in zip(trials, replies, strict=True):
-            yield trial, answer_from_reply(trial, str(tokenizer.decode(ids, skip_special_tokens=True)))
+            # The marks of thoughts may be special tokens, and are needed to part them.
+            said = part_thoughts(str(tokenizer.decode(ids)), opened=encoder.template.opens_thought())
+            yield trial, answer_from_said(trial, _plain(said, encoder), lambda text: len(encoder.literal_ids(text)))
 
 
-def _prompt(trial: Trial, encoder: ChatEncoder) -> np.ndarray:
-    return encoder.prompt_ids(*trial.item.prompt(shown_question(trial)))
+def _plain(said: Parted, encoder: ChatEncoder) -> Parted:
+    thoughts = None if said.thoughts is None else encoder.control.removed(said.thoughts)
+    return said._replace(reply=encoder.control.removed(said.reply).strip(), thoughts=thoughts)
+
+
+def _prompt(trial: Trial, encoder: ChatEncoder, end: End = "options") -> np.ndarray:
+    return encoder.prompt_ids(*trial.item.prompt(shown_question(trial)), end=end)
 
 
 def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> list[Question]:
@@ -123,5 +132,5 @@ def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> li
     continuations = [encoder.reply_ids(text) for text in texts]
     questions = [Question(_prompt(trial, encoder), continuations)]
     if trial.scorer == "calibrated":
-        questions.append(Question(encoder.prompt_ids((), ""), continuations))
+        questions.append(Question(encoder.prompt_ids((), "", end="options"), continuations))
     return questions

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from longsafety.errors import ConfigError
 from longsafety.evaluation.asking.trials import controls_of, letter_question, max_reply_tokens, with_twins
 from longsafety.evaluation.asking.truncation import FittedItems, fit_items
-from longsafety.evaluation.scorers import NEEDS_NO_OPTIONS, SHOWS_OPTIONS
+from longsafety.evaluation.scorers import NEEDS_NO_OPTIONS, READS_REPLY, SHOWS_OPTIONS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
+from longsafety.samples.template import End
 from longsafety.settings import OPTION_ROOM_TOKENS, Evaluation, Select
 
 
@@ -131,7 +132,10 @@ def select_and_fit(
 def _sizes(item: Sample, scorer: str, encoder: ChatEncoder, evaluation: Evaluation) -> tuple[int, int]:
     """Tokens of the prompt, and of the longest text that is scored or generated after it."""
     question = letter_question(item, item.order) if scorer in SHOWS_OPTIONS else item.question
-    prompt = encoder.prompt_length(*item.prompt(question))
+    end: End = "reply" if scorer in READS_REPLY else "options"
+    prompt = encoder.prompt_length(*item.prompt(question), end=end)
     if scorer in ("likelihood", "calibrated"):
         return prompt, max(len(encoder.reply_ids(text)) for wordings in item.choices for text in wordings)
-    return prompt, len(encoder.reply_ids("A")) if scorer == "letter" else max_reply_tokens(scorer, evaluation)
+    if scorer == "letter":
+        return prompt, len(encoder.reply_ids("A"))
+    return prompt, max_reply_tokens(scorer, evaluation, thinks=encoder.template.thinks())

@@ -114,9 +114,10 @@ def item_tokens(trials: Sequence[Trial]) -> int:
     return sum({trial.item.id: trial.item.num_tokens for trial in trials}.values())
 
 
-def max_reply_tokens(scorer: str, evaluation: Evaluation) -> int:
-    """Maximum reply tokens."""
-    return evaluation.max_open_tokens if scorer == "open" else evaluation.max_new_tokens
+def max_reply_tokens(scorer: str, evaluation: Evaluation, *, thinks: bool = False) -> int:
+    """Maximum tokens of a reply, with those of the thought before it where the model ``thinks``."""
+    reply = evaluation.max_open_tokens if scorer == "open" else evaluation.max_new_tokens
+    return reply + evaluation.max_thought_tokens if thinks else reply
 
 
 def shown_question(trial: Trial) -> str:

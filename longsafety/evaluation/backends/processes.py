@@ -187,6 +187,7 @@ def _answer(row: dict[str, Any]) -> Answer:
         "reply": row["reply"],
         "chosen": row["chosen"],
         "status": row["status"],
+        **{name: row[name] for name in ("thoughts", "thought_tokens", "reason") if name in row},
     }
 
 

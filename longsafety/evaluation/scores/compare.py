@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -34,6 +34,7 @@ from longsafety.evaluation.scores.statistics import (
     mcnemar_exact,
     seed_test,
 )
+from longsafety.settings import Effect
 from longsafety.vocabulary import ALL_TASKS
 
 _COUNTS = ["n", "seeds", "gained", "lost"]
@@ -47,7 +48,9 @@ def compare(
     arms: Sequence[Arm],
     *,
     baseline: str | None,
+    baselines: Mapping[str, str] | None = None,
     contrasts: Sequence[Sequence[str]] = (),
+    effects: Sequence[Effect] = (),
     scoring: Scoring,
     confidence: float,
     equivalence_margin: float,
@@ -55,7 +58,8 @@ def compare(
     """Scores of all arms, and paired differences on the items that both sides of a comparison answered.
 
     Arms with the same label are one arm, at several lengths or of several trainings; an item's outcome is the mean over
-    the trainings. ``baseline`` None: the first arm. ``contrasts``: other pairs (arm, against) to be tested.
+    the trainings. ``baseline`` None: the first arm. ``baselines``: arm → another baseline of its own. ``contrasts``:
+    other pairs (arm, against) to be tested. ``effects``: pairs that differ in a swept setting, tested apart.
     ``equivalence_margin``: a smaller difference counts as none.
 
     Raises:
@@ -70,7 +74,8 @@ def compare(
     trained = {label: [outcomes(table, scoring) for table in tables.values()] for label, tables in answers.items()}
     results = [_averaged(tables) for tables in trained.values()]
     joined = Outcomes.join(results)
-    tested = [(label, baseline) for label in labels if label != baseline]
+    own = dict.fromkeys(labels, baseline) | dict(baselines or {})
+    tested = [(label, own[label]) for label in labels if label != own[label]]
     for arm, against in contrasts:
         if unknown := [name for name in (arm, against) if name not in labels]:
             raise ConfigError([
@@ -81,6 +86,7 @@ def compare(
     paired, notes = pair_arms(joined, labels, tested)
     by_length, more_notes = pair_lengths(joined, labels)
     test = partial(_test, confidence=confidence, margin=equivalence_margin)
+    varied, _ = pair_arms(joined, labels, [(effect.arm, effect.against) for effect in effects])
     return Comparison(
         scores=_stack(labels, [score_outcomes(result, confidence=confidence) for result in results]),
         paired=test(paired, ["arm", "against", *CELL]),
@@ -90,7 +96,29 @@ def compare(
         controls=control_table(dict(zip(labels, results, strict=True)), confidence=confidence),
         baseline=baseline,
         notes=notes + more_notes,
+        baselines=own,
+        effects=_effects(test(_of_effects(varied, effects), [*_EFFECT, *CELL])),
     )
+
+
+_EFFECT = ["key", "value", "against_value", "arm", "against"]
+
+
+def _of_effects(pairs: Sequence[pd.DataFrame], effects: Sequence[Effect]) -> list[pd.DataFrame]:
+    """The pairs, with the setting that their arms differ in."""
+    named = zip(pairs, effects, strict=True)
+    return [
+        table.assign(key=effect.key, value=effect.value, against_value=effect.against_value)
+        for table, effect in named
+        if len(table)
+    ]
+
+
+def _effects(table: pd.DataFrame) -> pd.DataFrame:
+    """Effects of arms that were asked something in common, corrected over the arms and values of each setting."""
+    table = table[table["n"] > 0].reset_index(drop=True)
+    family = [table["key"], table["scorer"], table["metric"], table["task"] == ALL_TASKS]
+    return table.assign(p_adjusted=table.groupby(family)["p_value"].transform(false_discovery) if len(table) else [])
 
 
 def _by_label(arms: Sequence[Arm]) -> dict[str, dict[str, pd.DataFrame]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scores.scoring import CELL, HEADLINES
 
 _TABLES = ("scores", "paired", "by_length", "confusion", "trainings", "controls")
+_EFFECTS = "effects.parquet"
 TRAININGS = ["arm", "scorer", "metric", "max_tokens", "trainings", "mean", "sd", "least", "most"]
 
 
@@ -50,6 +51,12 @@ class Comparison:
     baseline: str
     notes: list[str]
     """Answers that could not be paired, a line each."""
+    baselines: dict[str, str] = field(default_factory=dict)
+    """Arm → the arm that it is compared with; an arm that is compared with none is its own. Empty: ``baseline`` is that
+    of all."""
+    effects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """key (a swept setting), value, against_value (the first value), arm, against (the arm with that value, all else
+    equal), then as ``paired``; ``p_adjusted`` is over the arms and values of a key. Empty where none is swept."""
 
     def save(self, folder: Path) -> None:
         """Writes each table as Parquet, ``comparison.json`` (baseline, notes) and :meth:`headlines` as
@@ -58,7 +65,9 @@ class Comparison:
         for name in _TABLES:
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
         self.headlines().to_csv(folder / "comparison.csv", index=False, float_format="%.4g")
-        rest = {"baseline": self.baseline, "notes": self.notes}
+        if len(self.effects):
+            self.effects.to_parquet(folder / _EFFECTS, index=False)
+        rest = {"baseline": self.baseline, "baselines": self.baselines, "notes": self.notes}
         (folder / "comparison.json").write_text(json.dumps(rest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -76,7 +85,8 @@ class Comparison:
                 tables[name] = pd.read_parquet(path)
             path = folder / "comparison.json"
             rest = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**tables, baseline=rest["baseline"], notes=rest["notes"])
+            effects = pd.read_parquet(path) if (path := folder / _EFFECTS).is_file() else pd.DataFrame()
+            return cls(**tables, **rest, effects=effects)
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{path}: cannot be read ({first_line(error)}); run the stage `score` again") from error
 
@@ -86,7 +96,8 @@ class Comparison:
         names = {"n": "n_paired", "seeds": "seeds_paired", "low": "difference_low", "high": "difference_high"}
         names |= {"p_value": "p_difference"}
         scores = self.scores[self.scores["metric"].isin(HEADLINES)]
-        paired = self.paired[self.paired["against"] == self.baseline]
+        own = self.paired["arm"].map(self.baselines).fillna(self.baseline)
+        paired = self.paired[self.paired["against"] == own]
         return scores.merge(paired.rename(columns=names), on=keys, how="left").astype(
             {"n_paired": "Int64", "seeds_paired": "Int64", "gained": "Int64", "lost": "Int64"}
         )

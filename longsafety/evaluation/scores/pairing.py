@@ -63,7 +63,9 @@ def pair_arms(
         rows = np.flatnonzero(~np.isnan(arm))
         pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=other))
         shared, only_arm, only_other = joined.shared_answers(arm, against, every)
-        if only_arm or only_other:
+        if not shared:
+            notes.append(f"{label} is not compared with {other}: no item was put to both.")
+        elif only_arm or only_other:
             notes.append(
                 f"{label} against {other}: {shared} answers are paired; left out of the pairing are "
                 f"{only_arm} that only {label} has and {only_other} that only {other} has."

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,8 @@ def review_page(rows: Sequence[Mapping[str, Any]]) -> str:
     key = address([[row["id"], row["content"]] for row in rows])
     data = json.dumps({"head": HEAD, "rows": rows, "key": key}, ensure_ascii=False)
     page = (files("longsafety.scenarios.write_seeds") / "review_page.html").read_text("utf-8")
+    [script] = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    page = page.replace("$hash", f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}")  # no other may run
     return page.replace("$data", data.replace("<", "\\u003c").replace("\u2028", "\\u2028"))
 
 

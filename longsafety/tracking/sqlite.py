@@ -1,0 +1,116 @@
+"""MLflow's store in a file: made whole or not at all, looked into before a run, and asked what it holds.
+
+All without importing mlflow, which takes seconds, but to make the file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+PREFIX = "sqlite:///"
+KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
+"""Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
+
+
+def store_problem(path: Path, seconds: int) -> str | None:
+    """Why an existing file cannot be logged to, with the fix; None where it can, or will be made anew."""
+    try:
+        with closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as database:
+            database.execute("begin immediate")
+            version = _version(database)
+            runs = _number_of_runs(database)
+            database.execute("rollback")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return f"another program has locked it for {seconds} s; end that program, or name another file"
+        return f"{error}; make file and folder writable, or name another file"
+    except sqlite3.DatabaseError as error:
+        return f"{error}; restore the file, or name another"
+    known, newest = _revisions()
+    if version == newest or (not runs and (version is None or version in known)):
+        return None
+    if version in known:
+        return f"an older MLflow wrote it; run `mlflow db upgrade {PREFIX}{path}` once, or name another file"
+    return f"another MLflow wrote it (its schema is {version}); install that version, or name another file"
+
+
+def ensure(path: Path) -> None:
+    """Makes the store, or makes it anew where its making was interrupted and it holds no run.
+
+    MLflow itself makes tables one by one, and cannot go on with a half of them. Call it under a lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.partial*"):
+        left.unlink()
+    if path.exists() and path.stat().st_size:
+        with closing(sqlite3.connect(path)) as database:
+            version, runs = _version(database), _number_of_runs(database)
+        known, newest = _revisions()
+        if version == newest or runs or (version is not None and version not in known):
+            return
+        path.replace(path.with_name(f"{path.name}.half-made"))
+        for ending in ("-journal", "-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+    from mlflow.tracking import MlflowClient
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    MlflowClient(f"{PREFIX}{partial}").search_experiments(max_results=1)
+    umask = os.umask(0)
+    os.umask(umask)
+    partial.chmod(0o666 & ~umask)  # SQLite would leave a group's other users out
+    partial.replace(path)
+
+
+def holds(path: Path, experiment: str, keys: Iterable[str]) -> bool:
+    """Whether the store has a run for each of ``keys``, in ``experiment``, completely logged and not deleted."""
+    sought = (
+        "select count(*) from tags t join runs r on r.run_uuid = t.run_uuid join experiments e on e.experiment_id = "
+        "r.experiment_id where t.key = ? and t.value = ? and r.lifecycle_stage = 'active' and r.status = 'FINISHED' "
+        "and e.lifecycle_stage = 'active' and e.name = ? and exists (select 1 from tags d where d.run_uuid = "
+        "r.run_uuid and d.key = ?)"
+    )
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            return all(database.execute(sought, (KEY, key, experiment, CONTENT)).fetchone()[0] for key in keys)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _version(database: sqlite3.Connection) -> str | None:
+    if not _has(database, "alembic_version"):
+        return None
+    row = database.execute("select version_num from alembic_version").fetchone()
+    return row[0] if row else None
+
+
+def _number_of_runs(database: sqlite3.Connection) -> int:
+    return database.execute("select count(*) from runs").fetchone()[0] if _has(database, "runs") else 0
+
+
+def _has(database: sqlite3.Connection, table: str) -> bool:
+    found = database.execute("select 1 from sqlite_master where type = 'table' and name = ?", (table,))
+    return found.fetchone() is not None
+
+
+@cache
+def _revisions() -> tuple[frozenset[str], str | None]:
+    """The schemas that the installed MLflow knows, and its own; None where it lies elsewhere than expected."""
+    spec = importlib.util.find_spec("mlflow")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    names = r"^(down_revision|revision)\s*(?::[^=]*)?=\s*[\"'](\w+)[\"']"
+    found: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
+    for folder in folders:
+        for file in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
+            for kind, revision in re.findall(names, file.read_text("utf-8"), re.MULTILINE):
+                found[kind].add(revision)
+    heads = found["revision"] - found["down_revision"]
+    return frozenset(found["revision"]), heads.pop() if len(heads) == 1 else None

@@ -1,0 +1,79 @@
+"""Signals: what they interrupt in a worker, and how the launcher passes them on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from longsafety import interrupts
+from longsafety.interrupts import HEARD, Relay, held, listen, raise_received, received
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in HEARD}
+    interrupts._State.received, interrupts._State.raised = None, float("-inf")
+    yield
+    interrupts._State.received = None
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", HEARD)
+def test_a_signal_interrupts_once_and_its_double_does_not(number: signal.Signals) -> None:
+    listen()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    signal.raise_signal(signal.SIGTERM)
+    assert received() == number
+
+
+def test_within_held_it_is_noted_and_interrupts_what_follows() -> None:
+    listen()
+    with held():
+        signal.raise_signal(signal.SIGUSR1)
+        assert received() == signal.SIGUSR1
+    with pytest.raises(KeyboardInterrupt):
+        raise_received()
+    raise_received()
+
+
+def test_handlers_are_afterwards_what_they_were() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with held():
+        assert signal.getsignal(signal.SIGHUP) is not before
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_the_launcher_passes_a_signal_on_and_kills_at_the_second() -> None:
+    sent: list[int] = []
+    with Relay(sent.append) as relay, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)  # nothing works: there is nobody to pass it on to
+    with Relay(sent.append) as relay:
+        relay.busy = True
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGALRM)
+        assert (sent, relay.received) == ([signal.SIGUSR1] * 2, signal.SIGUSR1)
+        signal.raise_signal(signal.SIGINT)
+        assert sent[2:] == [signal.SIGKILL]
+        assert relay.received == signal.SIGUSR1
+    assert signal.alarm(0) == 0
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    code = "import signal; from longsafety.interrupts import HEARD; print(signal.SIGHUP in HEARD)"
+    for ignored in (False, True):
+        shown = subprocess.run(
+            [sys.executable, "-c", code],
+            preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None) if ignored else None,
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert shown.stdout == f"{not ignored}\n"

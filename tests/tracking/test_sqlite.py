@@ -1,0 +1,131 @@
+"""MLflow's store in a file: half-made, locked, of another version, deleted."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from longsafety.errors import DataError
+from longsafety.settings import Tracking
+from longsafety.tracking import client as mlflow_client
+from longsafety.tracking.sqlite import _revisions, ensure, holds, store_problem
+from longsafety.tracking.uri import check, is_logged, unread
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole store without runs."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    ensure(path)
+    return path
+
+
+@pytest.fixture
+def copy(empty: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(empty.read_bytes())
+    return path
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+
+
+RUN = (
+    "insert into runs (run_uuid, name, status, lifecycle_stage, experiment_id) "
+    "values ('r', 'n', 'FINISHED', 'active', 0)"
+)
+
+
+def test_a_store_is_made_whole(empty: Path) -> None:
+    assert store_problem(empty, 1) is None
+    assert [path.name for path in empty.parent.iterdir()] == ["mlflow.db"]
+    before = empty.read_bytes()
+    ensure(empty)
+    assert empty.read_bytes() == before
+
+
+HALF_MADE: dict[str, Callable[[Path], None]] = {
+    "no byte": lambda path: path.write_bytes(b""),
+    "tables without a version": lambda path: change(path, "drop table alembic_version", "drop table metrics"),
+    "no version in its table": lambda path: change(path, "delete from alembic_version"),
+    "an early version": lambda path: change(
+        path, f"update alembic_version set version_num = '{sorted(_revisions()[0] - {_revisions()[1]})[0]}'"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", HALF_MADE)
+def test_a_store_whose_making_was_cut_off_is_made_anew(how: str, copy: Path) -> None:
+    HALF_MADE[how](copy)
+    left = copy.with_name(f".{copy.name}.1.partial")
+    left.write_bytes(b"of a killed process")
+    check(Tracking(), copy.parent)
+    with mlflow_client.session(Tracking(), copy.parent) as client:
+        assert client.search_experiments(max_results=1)
+    assert not left.exists()
+    assert copy.with_name("mlflow.db.half-made").exists() == (how != "no byte")
+
+
+def test_a_store_with_runs_is_never_set_aside(copy: Path) -> None:
+    known = sorted(_revisions()[0] - {_revisions()[1]})[0]
+    change(copy, RUN, f"update alembic_version set version_num = '{known}'")
+    before = copy.read_bytes()
+    with pytest.raises(DataError, match=r"an older MLflow wrote it; run `mlflow db upgrade sqlite:///.*tracking=none"):
+        check(Tracking(), copy.parent)
+    ensure(copy)
+    assert copy.read_bytes() == before
+
+
+def test_a_store_of_another_version_is_refused(copy: Path) -> None:
+    change(copy, "update alembic_version set version_num = 'ffffffffffff'")
+    with pytest.raises(DataError, match=r"another MLflow wrote it \(its schema is ffffffffffff\)"):
+        check(Tracking(), copy.parent)
+
+
+def test_a_locked_store_is_refused(copy: Path) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(DataError, match="another program has locked it for 1 s"):
+            check(Tracking(timeout_seconds=1), copy.parent)
+        other.execute("rollback")
+    check(Tracking(timeout_seconds=1), copy.parent)
+
+
+def test_a_damaged_store_is_refused(copy: Path) -> None:
+    content = copy.read_bytes()
+    copy.write_bytes(content[:100] + b"\xff" * 5000 + content[5100:])
+    with pytest.raises(DataError, match="restore the file, or name another"):
+        check(Tracking(), copy.parent)
+
+
+def test_what_was_deleted_is_not_logged(copy: Path) -> None:
+    outputs = copy.parent
+    assert not is_logged(Tracking(), outputs, "Default", ["k"])
+    tag = "insert into tags (key, value, run_uuid) values"
+    change(copy, RUN, f"{tag} ('longsafety.key', 'k', 'r')")
+    assert not is_logged(Tracking(), outputs, "Default", ["k"]), "cut off"
+    change(copy, f"{tag} ('longsafety.content', 'c', 'r')")
+    assert is_logged(Tracking(), outputs, "Default", ["k"])
+    assert not is_logged(Tracking(), outputs, "Default", ["k", "another arm"])
+    assert not is_logged(Tracking(), outputs, "another experiment", ["k"])
+    change(copy, "update runs set lifecycle_stage = 'deleted'")
+    assert not is_logged(Tracking(), outputs, "Default", ["k"])
+    assert not holds(outputs / "no.db", "Default", ["k"])
+
+
+def test_mlflows_own_variables_are_not_read_and_this_is_said(tmp_path: Path) -> None:
+    assert unread(Tracking(), tmp_path, {}) == []
+    [line] = unread(Tracking(), tmp_path, {"MLFLOW_TRACKING_URI": "http://me:secret@host:5000", "MLFLOW_RUN_ID": "1"})
+    assert line.startswith("MLFLOW_TRACKING_URI, MLFLOW_RUN_ID: not read, runs are logged to tracking.uri = sqlite:///")
+    assert line.endswith("give tracking.uri=http://me:***@host:5000")
+    same = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    assert unread(Tracking(), tmp_path, same) == []
+    assert unread(Tracking(enabled=False), tmp_path, {"MLFLOW_TRACKING_URI": "x"}) == []
