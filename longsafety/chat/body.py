@@ -84,8 +84,12 @@ def _joined(events: list[str]) -> dict[str, Any]:
             known = message.get(name)
             if name == "role" or known is None:
                 message[name] = value
-            elif isinstance(value, str | list):
-                message[name] = known + value if isinstance(known, type(value)) else value
+            elif isinstance(known, str) and isinstance(value, str):
+                message[name] = known + value
+            elif isinstance(known, list) and isinstance(value, list):
+                message[name] = [*known, *value]
+            elif value:
+                message[name] = value
     if not message:
         return whole
     if finish is None:

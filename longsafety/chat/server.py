@@ -173,14 +173,14 @@ class ChatServer:
             return Problem("later", BROKEN, _cause(error)), None
         try:
             answer = read_body(content)
-        except NotJson as error:
+        except NotJson as odd:
             if status >= 400:
                 found = problem(status, None, body)
-                return found._replace(words=one_line(str(error))), asked_seconds(headers)
-            return Problem("later", *_split(str(error)), status), None
-        error = error_in(answer)
-        if status >= 400 or error is not None:
-            return problem(status, error, body), asked_seconds(headers, error.words if error else "")
+                return found._replace(words=one_line(str(odd))), asked_seconds(headers)
+            return Problem("later", *_split(str(odd)), status), None
+        told = error_in(answer)
+        if status >= 400 or told is not None:
+            return problem(status, told, body), asked_seconds(headers, told.words if told else "")
         try:
             return read_completion(answer, size), None
         except BadShape as bad:

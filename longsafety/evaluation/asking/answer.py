@@ -32,13 +32,13 @@ class Answer(TypedDict):
     """Index of the role; -1 where the reply names none."""
     status: str
     """``ok``, ``unparsed``, or ``unscored`` where there is no reply."""
-    thoughts: NotRequired[str | None]
-    """What the model thought before the reply; ``None``: it did not think."""
-    thought_tokens: NotRequired[int | None]
     outcome: NotRequired[Outcome]
     """What became of the request; ``answered`` where it is missing."""
     reason: NotRequired[str | None]
-    """Why there is no reply; :data:`CUT_IN_THOUGHT` among others."""
+    """Why there is no reply: :data:`CUT_IN_THOUGHT`, or what the server said."""
+    thoughts: NotRequired[str | None]
+    """What the model thought before the reply; ``None``: it did not think."""
+    thought_tokens: NotRequired[int | None]
     prompt_tokens: NotRequired[int]
     reply_tokens: NotRequired[int]
     """Tokens that the server counted."""

@@ -14,11 +14,12 @@ from longsafety.chat.completion import Completion
 from longsafety.chat.server import ChatServer, NoReply
 from longsafety.chat.spending import Budget
 from longsafety.errors import DataError
-from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_reply, no_answer
+from longsafety.evaluation.asking.answer import Answer, answer_from_letters, answer_from_said, no_answer
 from longsafety.evaluation.asking.backend import Answered
 from longsafety.evaluation.asking.letters import letter_scores
 from longsafety.evaluation.asking.trials import Trial, max_reply_tokens, shown_question
 from longsafety.samples.encode import ChatEncoder
+from longsafety.samples.thoughts import part_thoughts
 from longsafety.settings import Evaluation, Server
 from longsafety.vocabulary import LETTERS
 
@@ -76,7 +77,8 @@ class ServerBackend:
     def _answer(self, trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> Answer:
         messages = encoder.messages(*trial.item.prompt(shown_question(trial)))
         top = self.settings.top_logprobs
-        answer, spent = None, []
+        answer: Answer | None = None
+        spent: list[Completion] = []
         if trial.scorer == "letter" and top is not None and not self.server.form.leaves_out("logprobs"):
             found = self._asked(messages, max_tokens=1, logprobs=True, top_logprobs=top)
             answer = _from_first_token(trial, found)
@@ -113,4 +115,5 @@ def _from_first_token(trial: Trial, found: Completion) -> Answer | None:
 def _from_reply(trial: Trial, found: Completion) -> Answer:
     if not found.replied:
         return no_answer(trial, found.outcome, found.reason, found.text or None)
-    return {**answer_from_reply(trial, found.text), "outcome": found.outcome}
+    said = part_thoughts(found.text, reasoning=found.thoughts, cut_short=found.outcome == "cut_off")
+    return {**answer_from_said(trial, said), "outcome": found.outcome}

@@ -177,7 +177,8 @@ def test_tokens_of_a_letter_are_added_and_one_without_has_at_most_the_last_ones_
     assert np.exp(list(harmful["scores"])) == pytest.approx([0.05, 0.01, 0.3, 0.01])
     assert harmful["margin"] == pytest.approx(math.log(6))
     assert harmful["chosen"] == 2
-    server.mend = lambda body, said: said | {"logprobs": {"content": [content[0] | {"top_logprobs": tokens[:1]}]}}
+    alone = {"content": [content[0] | {"top_logprobs": [{"token": "Sure", "logprob": None}]}]}
+    server.mend = lambda body, said: {"message": {"role": "assistant", "content": "Sure"}, "logprobs": alone}
     found = put(opened(server), tiny_encoder, tmp_path / "none", Evaluation(scorers=["letter"]))
     assert found["status"].eq("unparsed").all() and found["margin"].isna().all()
 
