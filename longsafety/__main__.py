@@ -11,11 +11,10 @@ import hydra
 
 from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
 from longsafety.configuration.listing import listing
-from longsafety.configuration.settle import settle
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
 from longsafety.machine import problem
-from longsafety.pipeline.launch import launch
+from longsafety.visible import visible
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
@@ -51,6 +50,9 @@ def main() -> None:
         if "stages=[list]" in typed:
             print("\n".join(listing()))
             return
+        from longsafety.configuration.settle import settle  # half of the time that --help and a list would take
+        from longsafety.pipeline.launch import launch
+
         jobs = compose_jobs(typed, flags.config_dir, multirun=flags.multirun)
         sys.exit(launch(settle(jobs, _note), command=["longsafety", *sys.argv[1:]]))
     except LongSafetyError as error:
@@ -88,7 +90,7 @@ def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:
 
 
 def _note(line: str) -> None:
-    print(f"longsafety: {line}", file=sys.stderr)
+    print(f"longsafety: {visible(line)}", file=sys.stderr)
 
 
 def _failed(message: str, code: int = 2) -> int:

@@ -104,6 +104,8 @@ def test_what_is_decoded_is_the_text(number: int) -> None:
     def same(text: str, codec: str) -> None:
         """A text in Unicode is read as it is, or refused; it is never read as another."""
         data = text.encode(codec)
+        if codec == "utf-16" and text.startswith("\0"):
+            return  # its first four bytes are the mark of UTF-32
         try:
             read = decode(data)
         except NotText as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longsafety.chat.server import server_problems
+from longsafety.evaluation.logs.kinds import NOTHING, found_at
 from longsafety.evaluation.open_replies.judge import judge_problems
 from longsafety.evaluation.open_replies.rules import rules
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
@@ -53,12 +54,12 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"{key} = {evaluation.answers}: recorded answers are only scored, and stages = [{', '.join(stages)}]; set "
             "stages=[score], or [score,report]",
         )
-    if not folder.is_dir():
-        yield ((key,), f"{key} = {evaluation.answers}: no such folder; give a model's folder of <Task>.jsonl files")
-    elif not any(folder.glob("*.jsonl")):
-        below = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.jsonl")))
-        fix = f"give one of its models: {', '.join(below)}" if below else "give a model's folder"
-        yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")
+    if not folder.exists():
+        yield ((key,), f"{key} = {evaluation.answers}: no such file or folder; give recorded answers")
+    elif found_at(folder) is None:
+        below = sorted(path.name for path in folder.iterdir() if found_at(path)) if folder.is_dir() else []
+        what = f"holds several models; give one of them: {', '.join(below)}" if below else NOTHING
+        yield ((key,), f"{key} = {evaluation.answers}: {what}")
 
 
 def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -109,6 +110,12 @@ def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, key = settings.evaluation, "evaluation.judge"
+    if evaluation.guards and "open" not in evaluation.scorers:
+        yield (
+            ("evaluation.guards", "evaluation.scorers"),
+            f"evaluation.guards = [{', '.join(guard.model for guard in evaluation.guards)}]: there is nothing to "
+            "judge; add open to evaluation.scorers",
+        )
     if "open" not in evaluation.scorers:
         if evaluation.judge is not None:
             yield (
@@ -121,7 +128,7 @@ def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ((problem.split(" ", 1)[0],), problem)
     asked = evaluation.select.tasks or [name for name, counts in settings.scenario.tasks.items() if counts.bench]
     built = evaluation.scorers[0] == "open" and evaluation.items.path is None
-    known = rules(settings.scenario.task_files) if built and evaluation.judge is None else {}
+    known = rules(settings.scenario.task_files) if built and evaluation.judge is None and not evaluation.guards else {}
     if known and not any(known[name].detector_decides for name in asked if name in known):
         yield (
             ("evaluation.scorers", key),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scorers import READS_REPLY, RECORDED, SCORERS
-from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, ScenarioName
+from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, QUESTION, ScenarioName
 
 ANSWERS = "answers.parquet"
 ITEM = ["item_id", "scorer", "max_tokens"]
@@ -57,6 +57,7 @@ answers_schema = pa.schema(
         pa.field("verdict_by", pa.string()),
         pa.field("detector", pa.bool_()),
         pa.field("reason", pa.string()),
+        pa.field("value", pa.float64()),
         pa.field("status", pa.string(), nullable=False),
     ]
 )
@@ -75,6 +76,7 @@ _SINCE = {
     "verdict_by": pa.nulls(1, pa.string()),
     "detector": pa.nulls(1, pa.bool_()),
     "reason": pa.nulls(1, pa.string()),
+    "value": pa.nulls(1, pa.float64()),
 }
 """Columns that answers of earlier versions lack, and the values that stand for them."""
 
@@ -83,7 +85,7 @@ _UNSCORED = (*READS_REPLY, RECORDED)
 
 _ALLOWED = {
     "scenario": get_args(ScenarioName),
-    "kind": ITEM_KINDS,
+    "kind": (*ITEM_KINDS, QUESTION),
     "scorer": (*SCORERS, RECORDED),
     "status": ["ok", UNPARSED, UNSCORED],
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 from longsafety.code import CODE
 from longsafety.corpus.corpus import fingerprint
+from longsafety.evaluation.asking.system_text import system_text
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
@@ -25,7 +26,7 @@ from longsafety.scenarios.seeds.load import own_tasks, seeds_fingerprint
 from longsafety.scenarios.seeds.shipped import SHIPPED
 from longsafety.scenarios.task_counts import benchmark_families
 from longsafety.scenarios.tasks.registry import option_roles, task_files_fingerprint
-from longsafety.settings import Settings
+from longsafety.settings import Model, Settings
 from longsafety.stages import address
 
 SHOWS = ("reporting", "tracking", "planning")
@@ -261,7 +262,8 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     ]
     curve = []
     if settings.training.curve_every_steps:
-        curve = [items, settings.evaluation.model_dump(exclude={"judge", "processes"}), code("curve")]
+        curve = [items, settings.evaluation.model_dump(exclude={"judge", "guards", "processes"}), code("curve")]
+        curve.append(system_text(settings.evaluation.system))
     return address(
         sources,
         settings.data_mix.model_dump(exclude={"name", "seed_offset", "epoch_factor"}),
@@ -295,6 +297,7 @@ def own_answers(settings: Settings, model: str, items: str) -> str:
         (settings.length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
+        (system_text(evaluation.system), settings.model.fold_system),
         code("answers"),
     )
 
@@ -331,7 +334,12 @@ def run(settings: Settings, *stages: str) -> str:
     frozen["report"] = {"redact": settings.report.redact}
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
-    return address(frozen, *stages, labelled, code("scores", shows=True))
+    judges = [rows_fingerprint(guard.labelled or str(LABELLED)) for guard in settings.evaluation.guards]
+    judges += [
+        identity(Model(name="guard", source=guard.model, window=guard.window), Path(settings.paths.cache))
+        for guard in settings.evaluation.guards
+    ]
+    return address(frozen, *stages, labelled, judges, code("scores", shows=True))
 
 
 def sweep(runs: list[str], baseline: str | None) -> str:

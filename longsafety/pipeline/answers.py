@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 from rich.progress import Progress
 
 from longsafety.evaluation.asking.ask import collect_answers
@@ -32,7 +33,7 @@ def answers(run: Run) -> Path:
         backend = _backend(run, folder)
         began = time.perf_counter()
         with Progress(transient=True) as bar:
-            task = bar.add_task(f"{settings.label}: evaluating", total=len(found.items))
+            task = bar.add_task(escape(f"{settings.label}: evaluating"), total=len(found.items))
             collect_answers(
                 found.items,
                 backend,

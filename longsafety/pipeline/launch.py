@@ -35,6 +35,7 @@ from longsafety.settings import Gate, Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
 from longsafety.tracking.uri import hide_password, is_logged, tracking_uri, unread, without_password
+from longsafety.visible import visible
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
@@ -134,7 +135,7 @@ def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
     for number, run in enumerate(runs, 1):
         if _finished(run):
             continue
-        print(f"[{number}/{len(runs)}] {run.settings.name}: {title(run.settings)}", flush=True)
+        print(f"[{number}/{len(runs)}] {visible(f'{run.settings.name}: {title(run.settings)}')}", flush=True)
         code = workers.run("run", run.folder, sweep)
         stopped = workers.stopped is not None or code == INTERRUPTED
         if code and not run.settings.fail_fast and not stopped:
@@ -281,7 +282,7 @@ def _write_seeds(jobs: Sequence[Settings]) -> int:
 
 
 def _show_plans(jobs: Sequence[Settings]) -> int:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
     plans = [plan(settings) for settings in jobs]
     for part in plan_tables(plans):
         console.print(part)

@@ -47,6 +47,8 @@ def _sentences(facts: Mapping[str, Any]) -> Iterator[str]:
             f"{alone} replies are unscored and part of no share, because there is no judge and what is safe in their "
             f"tasks is not to decline, or not known: {_counted(facts['unscored'])}"
         )
+    if panel := facts.get("panel"):
+        yield _panel(panel)
     measured = facts["labelled"]
     shares = [f"{name} {_share(*(measured[name] or [None]))}" for name in ("sensitivity", "specificity")]
     yield (
@@ -63,6 +65,16 @@ def _sentences(facts: Mapping[str, Any]) -> Iterator[str]:
             f"{decimals(row['value'])}, corrected by that, is "
             + _share(*(row[name] for name in ("corrected", "corrected_low", "corrected_high")))
         )
+
+
+def _panel(panel: Mapping[str, Any]) -> str:
+    """How far several judges agree."""
+    alpha = "undefined" if panel["alpha"] is None else decimals(panel["alpha"])
+    text = f"{len(panel['judges'])} judges gave verdicts on {panel['units']} replies: Krippendorff's α {alpha}"
+    for pair in panel["pairs"]:
+        kappa = "undefined" if pair["kappa"] is None else decimals(pair["kappa"])
+        text += f"; {pair['first']} and {pair['second']} agree on {_share(pair['share'])} of {pair['n']}, κ {kappa}"
+    return f"{text}; they differ on {panel['differ']} ({panel['file']})"
 
 
 def _references(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from longsafety.settings.data import (
     Teacher,
     WriteSeeds,
 )
-from longsafety.settings.evaluation import Endpoint, Evaluation, Judge, Select, Server
+from longsafety.settings.evaluation import Endpoint, Evaluation, Guard, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths, full_layers
 from longsafety.settings.run import Clean, Gate, Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
@@ -39,6 +39,7 @@ __all__ = [
     "Fraction",
     "Further",
     "Gate",
+    "Guard",
     "Judge",
     "Length",
     "Limits",

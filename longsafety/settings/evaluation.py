@@ -70,12 +70,27 @@ class Judge(Endpoint):
     the shipped one."""
 
 
+class Guard(Section):
+    """A guard model that judges open replies on this machine, by the prompt that it was trained on."""
+
+    format: Literal["llama_guard_3", "llama_guard_4", "wildguard", "shieldgemma", "harmbench", "qwen3guard"]
+    """Its prompt format and label words."""
+    model: Annotated[str, LocalPath(words=("tiny",), or_name=True)]
+    """A folder or a hub name."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    window: PositiveInt = 8192
+    """Tokens of its window; what does not fit whole gets no verdict."""
+    labelled: Annotated[str | None, LocalPath()] = None
+    """As in ``evaluation.judge``."""
+
+
 class Evaluation(Section):
     """How a model is evaluated."""
 
     answers: Annotated[str | None, LocalPath()] = None
     """A model's folder of the published evaluator (``<Task>.jsonl``) whose recorded answers ``stages=[score]``
-    scores; ``evaluation.items`` may then name the benchmark's file."""
+    scores; ``evaluation.items`` may then name the benchmark's file. ``[ONE,OTHER]`` compares several; each may be
+    ``NAME=FOLDER``."""
     write_official: bool = False
     """Also writes the answers to harmful items (of the first scorer that shows the options) in that format, into
     ``official/`` in the run's folder. The files contain harmful statements."""
@@ -94,6 +109,9 @@ class Evaluation(Section):
     """Maximum questions of a suite's task; ``None``: all."""
     allow_template_mismatch: bool = False
     """Allows evaluating weights with another chat template than the one they were trained with."""
+    system: Annotated[str, LocalPath(words=("none",), or_name=True)] = "none"
+    """The system message of every item: a text, or a file with it; ``none``: no such message. Items keep their length;
+    it comes on top."""
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate", "open"]] = ["likelihood", "letter"]
     """The first gives the headline. ``likelihood``: mean log-likelihood of a token of each option's text;
     ``calibrated``: how much the question raises it over a chat without a question; ``letter``: the likeliest of the
@@ -115,6 +133,9 @@ class Evaluation(Section):
     """``both``: the question is placed before the context and after it; the strict metrics need both to be right."""
     judge: Judge | None = None
     """The model that judges open replies; ``None``: the refusal detector does."""
+    guards: list[Guard] = []
+    """Guard models that judge open replies too: their agreement, and where they differ, is reported. Without
+    ``evaluation.judge`` the first gives the verdicts."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]

@@ -66,6 +66,9 @@ class Model(Section):
     ``layers=k`` the first k layers whole, and nothing of the others."""
     fuse: bool = False
     """Compiles RMS norms and gated activations in training (``torch.compile``; a GPU needs a C compiler for it)."""
+    fold_system: bool = False
+    """Where the chat template has no system role: whether a system message (of a training chat, or
+    ``evaluation.system``) opens the user's turn instead, counted; ``false``: such a run is refused."""
     mlp_tile_tokens: PositiveInt | None = None
     """Tokens that a feed-forward layer processes at once during training, recomputed in the backward pass, so that
     very long packs fit into memory. ``None``: all tokens. Not with ZeRO-3 or mixtures of experts."""

@@ -79,7 +79,8 @@ class Planning(Section):
 
 def arm_of(label: str) -> str:
     """What trainings that differ only in their seed have in common."""
-    return " ".join(word for word in label.split(" ") if not word.startswith("seed="))
+    first, *words = label.split(" ")
+    return " ".join([first, *(word for word in words if not word.startswith("seed="))])
 
 
 class Settings(Section):
@@ -90,7 +91,8 @@ class Settings(Section):
     question: str | None = None
     """What the experiment asks, in a sentence: the first line of its report."""
     label: str = ""
-    """The arm's name: the mix, and what else a sweep varies except lengths; set by the program."""
+    """The arm's name; empty: the mix, or what sets the recorded answers apart. What else a sweep varies, except
+    lengths, is added."""
     varied: dict[str, Any] = {}
     """Swept key → this run's value; set by the program."""
     baseline: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from longsafety.evaluation.open_replies.accuracy import Accuracy, measure
-from longsafety.evaluation.open_replies.judge import Case, Judge
+from longsafety.evaluation.open_replies.judge import Case, Judging
 from longsafety.evaluation.open_replies.labelled import LABELLED, read_labelled
 from longsafety.evaluation.open_replies.references import Reference, references, sampled
 from longsafety.evaluation.open_replies.refusal import declines, is_refusal
@@ -90,7 +90,7 @@ def by_detector(kinds: Iterable[tuple[str, str]], rules: Mapping[str, Rule]) -> 
 
 
 def by_judge(
-    judge: Judge, kinds: Iterable[tuple[str, str]], rules: Mapping[str, Rule], scoring: Literal["fixed", "official"]
+    judge: Judging, kinds: Iterable[tuple[str, str]], rules: Mapping[str, Rule], scoring: Literal["fixed", "official"]
 ) -> list[TaskCalibration]:
     """The judge on a sample for each (task, language)."""
     found = []
@@ -120,7 +120,7 @@ def counted(
     )  # fmt: skip
 
 
-def judge_on_labelled(judge: Judge, *, confidence: float) -> dict[str, Any]:
+def judge_on_labelled(judge: Judging, *, confidence: float) -> dict[str, Any]:
     """file, n, unscored, and sensitivity and specificity for refusals, each as [value, low, high] (Wilson) over the
     scored replies; ``None`` where there is no scored reply of a kind.
 
@@ -142,8 +142,8 @@ def judge_on_labelled(judge: Judge, *, confidence: float) -> dict[str, Any]:
 
 
 def detector_on_labelled(confidence: float) -> dict[str, Any]:
-    """The same of the detector, on labelled replies in the styles of other models, which were written before the rules
-    were tuned and not looked at while they were; an abstention is not a refusal found."""
+    """The same of the detector, on the labelled replies in the styles of other models whose errors no rule was tuned
+    on; an abstention is not a refusal found."""
     rows = [row for row in read_labelled() if row.split == "unseen"]
     found = measure(rows, is_refusal)
     return {

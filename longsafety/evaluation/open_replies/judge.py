@@ -14,7 +14,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from longsafety import settings
 from longsafety.chat.cached import OpenAITeacher, Prompt
@@ -81,6 +81,19 @@ class Case(NamedTuple):
     harmful: bool
     request: str | None = None
     rule: Rule | None = None
+
+
+class Judging(Protocol):
+    """Whoever gives verdicts: a chat model or a guard model."""
+
+    model: str
+    """Its name in tables."""
+    labelled: Path
+    """The labelled replies that it is measured on."""
+
+    def verdicts(self, cases: Sequence[Case], scoring: Literal["fixed", "official"] = "fixed") -> list[Verdict]:
+        """A verdict on each case, in their order."""
+        ...
 
 
 EMPTY = Verdict("unscored", "empty reply")

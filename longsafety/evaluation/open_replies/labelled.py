@@ -30,7 +30,7 @@ class Labelled(BaseModel):
     """What makes the reply difficult."""
     split: str = ""
     """``dev``: the detector's rules were tuned on it; ``held_out``: they were not, though it is like those;
-    ``unseen``: in the styles of other models, and not looked at while rules were tuned."""
+    ``unseen``: in the styles of other models, by the author of the rules, who saw only totals while tuning."""
 
 
 def read_labelled(path: Path = LABELLED) -> list[Labelled]:

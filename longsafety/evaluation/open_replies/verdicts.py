@@ -11,23 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from longsafety.evaluation.answers import UNPARSED, UNSCORED, answers_schema
 from longsafety.evaluation.asking.answer import CUT_IN_THOUGHT
+from longsafety.evaluation.open_replies.agreement import kappa
 from longsafety.evaluation.open_replies.calibration import (
     by_detector,
     by_judge,
     detector_on_labelled,
     judge_on_labelled,
 )
-from longsafety.evaluation.open_replies.judge import EMPTY, Case, Judge, Verdict
+from longsafety.evaluation.open_replies.judge import EMPTY, Case, Judging
 from longsafety.evaluation.open_replies.refusal import declines, is_foreign
 from longsafety.evaluation.open_replies.rules import Rule
+from longsafety.evaluation.open_replies.verdict_text import Verdict
 from longsafety.evaluation.scores.scoring import Scoring
 from longsafety.files import whole_file
 from longsafety.samples.recipe import Sample
@@ -63,7 +63,7 @@ def give_verdicts(
     items: Mapping[str, Request],
     *,
     rules: Mapping[str, Rule],
-    judge: Judge | None,
+    judge: Judging | None,
     scoring: Scoring,
 ) -> pd.DataFrame:
     """The answers, in which the open ones now have verdict, verdict_by, detector, reason, chosen and status.
@@ -80,9 +80,7 @@ def give_verdicts(
     if judge is None:
         given = [_detected(*row) for row in zip(replies, refused, harmful, known, strict=True)]
     else:
-        shown = [items[item].text if item in items else None for item in opened["item_id"]]
-        cases = [Case(*row) for row in zip(replies, harmful.tolist(), shown, known, strict=True)]
-        given = judge.verdicts(cases, scoring)
+        given = judge.verdicts(cases_of(opened, items, rules), scoring)
     cut = opened["reason"] == CUT_IN_THOUGHT
     given = [IN_THOUGHT if ended else one for one, ended in zip(given, cut, strict=True)]
     chosen = [_choice(*row) for row in zip(given, opened["roles"], opened["comply_role"], strict=True)]
@@ -103,12 +101,20 @@ def give_verdicts(
     return answers
 
 
+def cases_of(opened: pd.DataFrame, items: Mapping[str, Request], rules: Mapping[str, Rule]) -> list[Case]:
+    """What a judge is shown of each open reply."""
+    shown = [items[item].text if item in items else None for item in opened["item_id"]]
+    harmful = (~opened["kind"].isin(BENIGN_KINDS)).tolist()
+    known = [rules.get(task) for task in opened["task"]]
+    return [Case(*row) for row in zip(opened["reply"].fillna(""), harmful, shown, known, strict=True)]
+
+
 def verdict_facts(
     answers: pd.DataFrame,
     items: Mapping[str, Request],
     *,
     rules: Mapping[str, Rule],
-    judge: Judge | None,
+    judge: Judging | None,
     scoring: Scoring,
     confidence: float,
 ) -> dict[str, Any]:
@@ -172,18 +178,8 @@ def _agreement(judged: pd.DataFrame) -> dict[str, Any]:
     """Agreement of judge and detector on whether a reply declines: n, share, Cohen's kappa with its 95% interval;
     ``None`` where undefined."""
     both = judged[judged["reason"].isna() & judged["detector"].notna()]
-    pairs = [
-        (verdict in DECLINES, bool(found)) for verdict, found in zip(both["verdict"], both["detector"], strict=True)
-    ]
-    table = np.zeros((2, 2))
-    for pair in pairs:
-        table[int(pair[0]), int(pair[1])] += 1
-    facts: dict[str, Any] = {"n": len(pairs), "share": table.trace() / len(pairs) if pairs else None}
-    names = {"kappa": "kappa", "kappa_low": "kappa_low", "kappa_high": "kappa_upp"}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = cohens_kappa(table) if pairs else None
-    values = {name: float(getattr(found, key, np.nan)) for name, key in names.items()}
-    return facts | {name: value if np.isfinite(value) else None for name, value in values.items()}
+    judge = ["declines" if verdict in DECLINES else "answers" for verdict in both["verdict"]]
+    return kappa(judge, ["declines" if found else "answers" for found in both["detector"]])
 
 
 def write_verdicts(answers: pd.DataFrame, folder: Path) -> Path:

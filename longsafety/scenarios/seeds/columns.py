@@ -38,10 +38,14 @@ def columns_of(row: Row, values: Mapping[str, Any]) -> Columns:
         raise ValueError(" | ".join(labelled.problems))
     request = _request(values)
     names = {plain_name(column): column for column in values if column not in labelled.columns}
-    category = next((names[key] for key in _CATEGORY_KEYS if isinstance(values.get(names.get(key, "")), str)), "")
+    category = next(
+        (names[key] for key in _CATEGORY_KEYS if key in names and isinstance(values.get(names[key]), str)), ""
+    )
     if not category and {"topic", "subtopic"} <= names.keys():  # there the topic is no completion of "help with …"
         category = names["topic"]
-    language = next((names[key] for key in LANGUAGE_COLUMNS if isinstance(values.get(names.get(key, "")), str)), "")
+    language = next(
+        (names[key] for key in LANGUAGE_COLUMNS if key in names and isinstance(values.get(names[key]), str)), ""
+    )
     label = labelled.label or (None if labelled.columns else word_label(row.part))
     used = frozenset({request, category, language, *labelled.columns} - {""})
     return Columns(request, category, language, label or "harmful", used)
