@@ -24,6 +24,8 @@ class Shape:
     vocabulary: int
     tied: bool = False
     qkv_bias: bool = False
+    qk_norm: bool = False
+    """Norms of each head's queries and keys (Qwen3)."""
 
     @property
     def query(self) -> int:
@@ -43,6 +45,7 @@ class Shape:
     def parameters(self) -> int:
         biases = self.layers * (self.query + 2 * self.key_value) if self.qkv_bias else 0
         norms = (2 * self.layers + 1) * self.hidden
+        norms += 2 * self.layers * self.head_dim if self.qk_norm else 0
         return self.matrices + biases + norms + self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     def adapters(self, rank: int) -> int:
@@ -74,6 +77,7 @@ def shape_of(model: Model) -> Shape | None:
             vocabulary=int(config["vocab_size"]),
             tied=bool(config.get("tie_word_embeddings", False)),
             qkv_bias=bool(config.get("attention_bias") or config.get("model_type") == "qwen2"),
+            qk_norm=config.get("model_type") == "qwen3",
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
