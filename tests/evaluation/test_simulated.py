@@ -59,7 +59,7 @@ ITEMS = with_twins([*_PLAIN, *controls_of(_PLAIN, CONTROLS)], ["benign_query", *
 class Characters:
     """Texts as their characters: no tokenizer is needed to know what a stub was asked."""
 
-    def prompt_ids(self, context: object, question: str, history: object = (), goal: str = "after") -> np.ndarray:
+    def prompt_ids(self, context: object, question: str, *rest: object, **how: object) -> np.ndarray:
         return self.literal_ids(question)
 
     def reply_ids(self, text: str) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_has_all_parts(page: str) -> None:
     heads = re.findall(r"<h2>([^<]+)</h2>", page)
     assert heads == [
         "Comparison", "Blind controls", "What words alone tell", "Capability", "Chosen options", "By task", "Settings",
-        "Training data", "Counts: built, left out, filled in", "One item of each task", "Time", "Notes",
+        "Training data", "Counts: built, left out, filled in", "One item of each task", "Time",
     ]  # fmt: skip
     assert page.count("<figure") == 4
     plain = _plain(page)
