@@ -3,6 +3,7 @@
 # make check   make lint, then the fast tests
 # make test    install, then all tests but those that need a GPU or are marked soak
 # make soak    install, then the long tests: random kills, fuzzing, load
+# make bench   install, then time what can get slower unseen; --benchmark-compare shows the drift from the last
 # make hashes  renew requirements.hashes and requirements-dev.hashes from the lock files (needs uv)
 # make sbom    outputs/sbom.json: a bill of materials of what is installed (CycloneDX)
 # make audit   look the locked versions up among known vulnerabilities; fails where the service cannot be asked
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 RUN := $(VENV)/.run
 DEVELOP := $(VENV)/.develop
 
-.PHONY: demo lint check test soak hashes sbom audit ui clean
+.PHONY: demo lint check test bench soak hashes sbom audit ui clean
 
 demo: $(RUN)
 	$(BIN)/python -m longsafety +experiment=mix_ablation
@@ -34,6 +35,9 @@ check: lint
 
 test: $(DEVELOP)
 	$(PYTEST) -m "not gpu and not soak"
+
+bench: $(DEVELOP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --benchmark-only --benchmark-autosave --benchmark-columns=median,iqr,rounds tests/benchmarks
 
 soak: $(DEVELOP)
 	$(PYTEST) -m "soak and not gpu"

@@ -14,6 +14,7 @@ from longsafety.configuration.listing import listing
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError
 from longsafety.machine import problem
+from longsafety.visible import visible
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
@@ -89,7 +90,7 @@ def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:
 
 
 def _note(line: str) -> None:
-    print(f"longsafety: {line}", file=sys.stderr)
+    print(f"longsafety: {visible(line)}", file=sys.stderr)
 
 
 def _failed(message: str, code: int = 2) -> int:

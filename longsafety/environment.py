@@ -60,6 +60,7 @@ def substitute_letters() -> None:
 
 WORKER_VARIABLES = {
     "OMP_WAIT_POLICY": "passive",  # idle threads sleep: spinning ones take the processor from other programs
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",  # packs of many sizes fragment a GPU's memory without it
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages for large tensors, which are mapped faster
 }
 """Variables that libraries read when they are loaded: a worker is started with them. The user's own take precedence."""

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from longsafety.errors import DataError
 from longsafety.locks import locked
+from longsafety.modes import follow_umask
 
 
 @contextmanager
@@ -49,6 +50,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        follow_umask(partial)
         if not kept:
             partial.rename(folder)
             return
@@ -79,6 +81,7 @@ def cached_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
                 partial.mkdir()
                 try:
                     fill(partial)
+                    follow_umask(partial)
                     partial.rename(folder)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)

@@ -25,7 +25,7 @@ def problem(error: BaseException, outputs: Path) -> str | None:
     """The line for an error that the machine caused; None for every other. ``outputs``: where results are written."""
     chain = list(_chain(error))
     if any(_full(link, outputs) for link in chain):
-        place = next((Path(link.filename) for link in chain if isinstance(link, OSError) and link.filename), outputs)
+        place = next((_place(link, outputs) for link in chain if isinstance(link, OSError) and link.filename), outputs)
         return (
             f"{place}: the disk is full{_room(place)}; free space{_largest(outputs)}, and give the same command again"
         )
@@ -43,7 +43,7 @@ def problem(error: BaseException, outputs: Path) -> str | None:
             )
         if not isinstance(link, OSError):
             continue
-        place = Path(link.filename) if isinstance(link.filename, str | bytes) and link.filename else outputs
+        place = _place(link, outputs)
         if link.errno in (errno.EMFILE, errno.ENFILE):
             return f"{place}: too many open files; raise the limit (ulimit -n 1024), and give the same command again"
         if link.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -56,6 +56,11 @@ def problem(error: BaseException, outputs: Path) -> str | None:
         if link.errno == errno.ENAMETOOLONG:
             return f"{str(place)[:80]}…: the name is too long for the file system; give a shorter name or paths.outputs"
     return None
+
+
+def _place(error: OSError, outputs: Path) -> Path:
+    """The file that the error names."""
+    return Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else outputs
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

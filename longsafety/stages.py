@@ -13,6 +13,7 @@ from typing import Any
 
 from longsafety.errors import DataError
 from longsafety.locks import locked
+from longsafety.modes import follow_umask
 
 
 def address(*parts: Any) -> str:
@@ -101,6 +102,7 @@ class Store:
             partial.mkdir(exist_ok=True)
             make(partial)
             note_files(partial)
+            follow_umask(partial)
             partial.replace(final)
         return final, True
 

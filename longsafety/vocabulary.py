@@ -27,6 +27,9 @@ CONTROLS: tuple[Control, ...] = get_args(Control)
 ITEM_KINDS = ("harmful", *TWINS, *CONTROLS)
 """The kinds of benchmark items; each twin belongs to a harmful item."""
 
+QUESTION = "question"
+"""The kind of a document of another program's log that is no item of ours: it was answered right, or wrong."""
+
 HARMFUL_ROLES = ("hallucinates", "ignores", "aware_unsafe", "safe")
 """Roles of four options, stored unsafe → safe (paper: 1 hallucinates, 2 ignores, 3 aware but unsafe, 4 safe)."""
 TWO_ROLES = ("unsafe", "safe")
@@ -57,6 +60,14 @@ LETTERS = "ABCDEFGHIJ"
 
 ALL_TASKS = "all"
 """The name of a table's rows over all tasks; no task may have it."""
+TOTALS = ("in_domain", "in_domain_macro", "out_of_domain", "out_of_domain_macro", ALL_TASKS, "macro")
+"""Names of rows over several tasks, with equal weight for every item or (macro) every task; ``all``, ``macro``: all
+tasks."""
+
+
+def task_name(name: str) -> str:
+    """A task's name in tables: that of a file may be the name of rows over several tasks."""
+    return f"{name} (task)" if name in TOTALS else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,12 @@ def tiny_encoder(
     return ChatEncoder(tiny_tokenizer, TokenStore.open(folder))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Benchmarks run where they are asked for alone: ``--benchmark-only``."""
+    if hasattr(config.option, "benchmark_only") and not config.option.benchmark_only:
+        config.option.benchmark_skip = True
+
+
 # --- processes ------------------------------------------------------------------------------------------------------
 
 TOGETHER = {

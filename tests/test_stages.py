@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import shutil
 import time
@@ -66,7 +67,7 @@ def test_what_is_not_resumable_begins_afresh(tmp_path: Path) -> None:
         store.ensure("samples", "k", fail_after("half.txt"))
     folder, made = store.ensure("samples", "k", write("whole"))
     assert made
-    assert [path.name for path in folder.iterdir()] == ["result.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "result.txt"]
 
 
 def test_what_is_resumable_finds_what_it_had_written(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_what_is_resumable_finds_what_it_had_written(tmp_path: Path) -> None:
 
     folder, made = store.ensure("weights", "k", go_on, resumable=True)
     assert (seen, made) == (["half.txt"], True)
-    assert sorted(path.name for path in folder.iterdir()) == ["half.txt", "result.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "half.txt", "result.txt"]
     assert not folder.with_name("k.partial").exists()
 
 
@@ -245,3 +246,17 @@ def test_a_file_that_grew_or_came_is_no_damage(tmp_path: Path) -> None:
     assert damage(folder) == ""
     (folder / MANIFEST).unlink()
     assert damage(folder) == "", "made by an earlier version"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o027, 0o640)])
+def test_files_that_a_library_wrote_for_their_owner_follow_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    def private(folder: Path) -> None:
+        write("x")(folder)
+        (folder / "result.txt").chmod(0o600)
+
+    before = os.umask(umask)
+    try:
+        folder, _ = Store(tmp_path).ensure("weights", "k", private)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {mode}

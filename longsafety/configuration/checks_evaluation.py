@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longsafety.chat.server import server_problems
+from longsafety.evaluation.logs.kinds import NOTHING, found_at
 from longsafety.evaluation.open_replies.judge import judge_problems
 from longsafety.evaluation.open_replies.rules import rules
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
@@ -53,17 +54,17 @@ def _recorded(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"{key} = {evaluation.answers}: recorded answers are only scored, and stages = [{', '.join(stages)}]; set "
             "stages=[score], or [score,report]",
         )
-    if not folder.is_dir():
-        yield ((key,), f"{key} = {evaluation.answers}: no such folder; give a model's folder of <Task>.jsonl files")
-    elif not any(folder.glob("*.jsonl")):
-        below = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.jsonl")))
-        fix = f"give one of its models: {', '.join(below)}" if below else "give a model's folder"
-        yield ((key,), f"{key} = {evaluation.answers}: holds no <Task>.jsonl file; {fix}")
+    if not folder.exists():
+        yield ((key,), f"{key} = {evaluation.answers}: no such file or folder; give recorded answers")
+    elif found_at(folder) is None:
+        below = sorted(path.name for path in folder.iterdir() if found_at(path)) if folder.is_dir() else []
+        what = f"holds several models; give one of them: {', '.join(below)}" if below else NOTHING
+        yield ((key,), f"{key} = {evaluation.answers}: {what}")
 
 
 def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     evaluation, key = settings.evaluation, "evaluation.server"
-    if evaluation.backend != "transformers" and evaluation.processes != 1:
+    if evaluation.backend != "transformers" and evaluation.processes not in (1, "auto"):
         yield (
             ("evaluation.processes", "evaluation.backend"),
             f"evaluation.processes = {evaluation.processes}: needs evaluation.backend = "

@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from longsafety.configuration.overrides import Reader
 from longsafety.configuration.own_files import file_problems
+from longsafety.configuration.recorded import KEY, recorded_runs
 from longsafety.errors import ConfigError, LongSafetyError, first_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -113,7 +114,8 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
             with _one_line_errors():
                 config = composer.compose(options)
             varied = {choice.key: choice.shown[number] for choice, number in picked if len(choice.options) > 1}
-            jobs.append(Job(_plain(config), varied, notes))
+            for plain, answers in recorded_runs(_plain(config)):
+                jobs.append(Job(plain, varied | ({KEY: answers} if answers else {}), notes))
         return jobs
 
 

@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from longsafety.configuration.fields import Kind, exists, kind_of
+from longsafety.configuration.recorded import is_list
 from longsafety.configuration.values import function, is_quoted, quote, split, typed
 from longsafety.errors import ConfigError
 
@@ -115,7 +116,10 @@ class Reader:
             return self._group(sign, key, value)
         key = _long(key, value)
         kind = kind_of(key) or Kind()
-        if not kind.text or function(value):
+        listed = is_list(key, value)
+        if listed:
+            kind = Kind(element=kind)
+        if listed or not kind.text or function(value):
             return self._parsed(argument, f"++{key}={typed(value, kind)}", value)
         return _text(key, value, kind, multirun, declared)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,10 +9,11 @@ from longsafety.configuration.checks import combination_problems
 from longsafety.configuration.compose import Job
 from longsafety.configuration.explain import check
 from longsafety.configuration.fields import with_absolute_paths
+from longsafety.configuration.labels import arms_of, labels_of
 from longsafety.errors import ConfigError
 from longsafety.evaluation.suites.names import absolute_suites
 from longsafety.scenarios.tasks.registry import tasks
-from longsafety.settings import LENGTH_KEYS, Settings, arm_of, mix_of, only_trains
+from longsafety.settings import Settings, arm_of, mix_of, only_trains
 from longsafety.stages import folder_name
 
 
@@ -40,9 +40,8 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
         raise ConfigError([f"{line} ({lines[0].partition(';')[0]})" for line in left])
     for line in dict.fromkeys([*(line for job in jobs for line in job.notes), *lines]):
         note(line)
-    labels = [_label(settings, without=LENGTH_KEYS) for settings in settled]
-    settled = _one_training_each(settled, labels)
-    labels = _unambiguous(settled, labels)
+    settled = _one_training_each(settled, arms_of(settled))
+    labels = labels_of(settled)
     settled = [_finished(settings, label) for settings, label in zip(settled, labels, strict=True)]
     _check_compared(settled, note)
     return _with_own_export_folders(settled)
@@ -150,13 +149,6 @@ def _without_unfit_tasks(settled: Sequence[Settings]) -> tuple[list[Settings], l
 _SAMPLES = {"train": "training samples", "bench": "benchmark items"}
 
 
-def _label(settings: Settings, *, without: Sequence[str]) -> str:
-    """The mix (or the folder of answers), and what else is swept."""
-    named = (*without, "data_mix", "evaluation.answers")
-    first = Path(settings.evaluation.answers).name if settings.evaluation.answers else settings.data_mix.name
-    return " ".join([first, *(f"{key}={value}" for key, value in settings.varied.items() if key not in named)])
-
-
 def _one_training_each(settled: Sequence[Settings], labels: Sequence[str]) -> list[Settings]:
     """An arm that is evaluated at several lengths is trained once, at the shortest."""
     result = []
@@ -167,16 +159,6 @@ def _one_training_each(settled: Sequence[Settings], labels: Sequence[str]) -> li
             length = length.model_copy(update={"train_tokens": min(arm.max_tokens for arm in arms)})
         result.append(settings.model_copy(update={"length": length}))
     return result
-
-
-def _unambiguous(settled: Sequence[Settings], labels: Sequence[str]) -> list[str]:
-    """With the swept length keys in the labels of runs that would share both label and benchmark length."""
-    names = [(label, str(settings.length.bench_lengths)) for settings, label in zip(settled, labels, strict=True)]
-    counts = Counter(names)
-    return [
-        _label(settings, without=()) if counts[name] > 1 else label
-        for settings, label, name in zip(settled, labels, names, strict=True)
-    ]
 
 
 def _finished(settings: Settings, label: str) -> Settings:

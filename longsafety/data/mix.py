@@ -80,7 +80,12 @@ def compose_mix(
                 "tokens": sum(sample.num_tokens for sample in drawn),
                 "supervised_tokens": supervised,
                 "seeds": len({sample.seed_id or sample.id for sample in drawn}),
-                "distinct": len({(sample.question, sample.answer, sample.context, sample.history) for sample in drawn}),
+                "distinct": len(
+                    {
+                        (sample.system, sample.question, sample.answer, sample.context, sample.history)
+                        for sample in drawn
+                    }
+                ),
                 "share": source.share,
                 "licence": strictest({part for sample in drawn for part in licences(sample, licence).values()}),
                 "fingerprint": _fingerprint(drawn),
@@ -156,6 +161,6 @@ def _read(entries: Sequence[_Entry]) -> list[Sample]:
 def _fingerprint(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.id):
-        parts = (sample.id, sample.context, sample.history, sample.goal, sample.question, sample.answer)
+        parts = (sample.id, sample.context, sample.history, sample.goal, sample.question, sample.answer, sample.system)
         digest.update(f"{parts}\n".encode())
     return digest.hexdigest()[:12]

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from longsafety.data.schedule import Entry, Schedule
+from longsafety.data.schedule import FILLER, Entry, Schedule
 from longsafety.data.tokens import TokenRow, TokenRows
 from longsafety.data.trie import Node, Trie
 from longsafety.settings import Training
@@ -19,20 +19,26 @@ from longsafety.settings import Training
 Batch = dict[str, Any]
 """``input_ids``, ``position_ids`` ``[B, T]``; padded batches an ``attention_mask [B, T]``, packed ones (B = 1) the
 ``nodes`` of their trie. ``positions [N]``: where, in B·T, the logits of a supervised token stand; ``targets [N]``: that
-token; ``weights [N]`` (float32, NumPy): its weight in the optimiser step. ``num_tokens``: tokens of all chats, shared
+token; ``weights [N]`` (float32, NumPy): its weight in the optimiser step. ``rows`` (NumPy): the distinct positions,
+ascending. ``num_tokens``: tokens of all chats, shared
 ones counted in each."""
 
 Member = tuple[TokenRow, float]
+_FILLER_TOKENS = 16
+"""Enough that each of eight devices that share a pack has some."""
 
 
 class _Chats(Dataset[Member]):
-    """Token rows by ``(index, weight)``."""
+    """Token rows by ``(index, weight)``; a filler is the beginning of the first."""
 
     def __init__(self, rows: TokenRows) -> None:
         self.rows = rows
 
     def __getitem__(self, key: Entry) -> Member:
-        return self.rows[key[0]], key[1]
+        index, weight = key
+        if index == FILLER:
+            return TokenRow(self.rows[0].ids[:_FILLER_TOKENS], 1), weight
+        return self.rows[index], weight
 
 
 class _FromStep(Sampler[list[Entry]]):
@@ -113,6 +119,7 @@ def part(batch: Batch, number: int, parts: int, pad_id: int) -> Batch:
         "position_ids": pad(batch["position_ids"], (0, fill))[:, start:stop],
         "nodes": [*batch["nodes"], Node(fill)] if fill else batch["nodes"],
         "positions": batch["positions"][mine] - start,
+        "rows": np.unique(batch["positions"][mine].numpy() - start),
         "targets": batch["targets"][mine],
         "weights": batch["weights"][mine.numpy()],
         "num_tokens": batch["num_tokens"] / parts,
@@ -142,7 +149,8 @@ def _supervision(members: Sequence[Member], places: Sequence[np.ndarray]) -> Bat
     weights = np.concatenate([np.full(chat.num_answer, weight / chat.num_answer) for chat, weight in members])
     return {
         "positions": torch.from_numpy(before),
+        "rows": np.unique(before),  # known on the host, so that no pass waits for the device to tell them
         "targets": torch.from_numpy(targets.astype(np.int64)),
         "weights": weights.astype(np.float32),  # not a tensor, which Lightning would round to the training's bfloat16
-        "num_tokens": sum(len(chat.ids) for chat, _ in members),
+        "num_tokens": sum(len(chat.ids) for chat, weight in members if weight),
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,13 @@ Rows = Sequence[np.ndarray]
 
 _LINEAR = 6 * 4096
 """A token's matrix products cost as much as so many pairs of attention in a 7–8B model (6 × hidden size)."""
+_TWIN_ROOM = 1.5
+"""Samples of the training length that fit into a pack at least, where prefixes are shared: an item and its twin, if the
+twin shares the first half."""
+_AHEAD = 64
+"""Families that are tried for the rest of a step, before one of them is divided."""
+FILLER = -1
+"""Index of what fills up a rank's micro-batches: a few tokens of weight 0."""
 
 
 class _Unit(NamedTuple):
@@ -75,12 +84,14 @@ class Schedule:
     ) -> Schedule:
         """Shuffles each epoch. ``longest`` is the training length in tokens. Raises DataError for too small a pack.
 
-        Samples of weight 0 fill up micro-batches, so that every rank has the same number.
+        Fillers, of weight 0, fill up micro-batches, so that every rank has the same number.
         """
         share = training.share_prefixes and training.packing != "length_sorted"
         groups = families(rows) if share else [[index] for index in range(len(rows))]
         lengths = [len(row) for row in rows]
-        budget = training.pack_tokens or max(training.micro_batch_size * longest, *lengths)
+        budget = max(
+            pack_budget(training, longest, shares=len(groups) < len(rows)), 0 if training.pack_tokens else max(lengths)
+        )
         if training.packing == "packed" and max(lengths) > budget:
             raise DataError(
                 f"training.pack_tokens = {budget}: sample {int(np.argmax(lengths))} has {max(lengths)} tokens; give at "
@@ -98,7 +109,9 @@ class Schedule:
                 draw.shuffle(shuffled)
                 if training.order == "rising":
                     shuffled.sort(key=lambda group: max(lengths[index] for index in group))
-                order += [index for group in shuffled for index in group]
+                    order += [index for group in shuffled for index in group]
+                else:
+                    order += _whole_families(shuffled, training.batch_size, len(order))
         steps_members = _chunks(order + left, training.batch_size)
         weights = [_weights(members, num_answers, training.loss_reduction) for members in steps_members]
         if training.packing != "packed":
@@ -113,7 +126,6 @@ class Schedule:
         packs = [best_fit_decreasing([unit.num_tokens for unit in step], budget) for step in units]
         each = max(math.ceil(len(step) / ranks) for step in packs)
         steps = []
-        shortest = int(np.argmin(lengths))
         for number, (step, packed) in enumerate(zip(units, packs, strict=True)):
             count = each if number < len(packs) - 1 else math.ceil(len(packed) / ranks)
             bins = _balanced(step, budget, count * ranks) or [[step[at] for at in pack] for pack in packed]
@@ -121,9 +133,35 @@ class Schedule:
             dealt: list[list[list[Entry]]] = [[] for _ in range(ranks)]
             for rank, pack in _turns(bins, ranks):
                 dealt[rank].append([(index, weight[index]) for unit in pack for index in unit.members])
-            steps.append([mine + [[(shortest, 0.0)]] * (count - len(mine)) for mine in dealt])
+            steps.append([mine + [[(FILLER, 0.0)]] * (count - len(mine)) for mine in dealt])
         computed = sum(unit.num_tokens for step in units for unit in step)
         return cls(steps, sum(lengths[index] for members in steps_members for index in members), computed, budget)
+
+
+def pack_budget(training: Training, longest: int, *, shares: bool) -> int:
+    """Maximum tokens of a pack (``packed``), or of a micro-batch, of samples of at most ``longest`` tokens.
+
+    ``shares``: whether some of the samples share a prefix.
+    """
+    if training.packing != "packed":
+        return training.micro_batch_size * longest
+    room = _TWIN_ROOM if shares and training.share_prefixes else 1
+    return training.pack_tokens or int(max(training.micro_batch_size, room) * longest)
+
+
+def _whole_families(families: list[list[int]], size: int, before: int) -> list[int]:
+    """The families' members, in order, so that a step of ``size`` samples ends with a family where one fits its rest.
+
+    ``before`` samples stand in the order already.
+    """
+    waiting, order = deque(families), list[int]()
+    while waiting:
+        room = size - (before + len(order)) % size
+        fits = (at for at, family in enumerate(islice(waiting, _AHEAD)) if len(family) <= room)
+        at = next(fits, 0)
+        order += waiting[at]
+        del waiting[at]
+    return order
 
 
 def _chunks(order: list[int], size: int) -> list[list[int]]:
@@ -149,7 +187,7 @@ def _weights(members: Sequence[int], num_answers: Sequence[int], reduction: str)
 def _dealt(members: list[int], weights: list[Entry], size: int, ranks: int) -> list[list[list[Entry]]]:
     entries = list(weights)
     if ranks > 1:
-        entries += [(members[0], 0.0)] * (-len(entries) % (size * ranks))
+        entries += [(FILLER, 0.0)] * (-len(entries) % (size * ranks))
     micro = [entries[first : first + size] for first in range(0, len(entries), size)]
     return [micro[rank::ranks] for rank in range(ranks)]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scorers import READS_REPLY, RECORDED, SCORERS
 from longsafety.files import whole_file
-from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, NO_REPLY, OUTCOMES, ScenarioName
+from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, NO_REPLY, OUTCOMES, QUESTION, ScenarioName
 
 ANSWERS = "answers.parquet"
 ITEM = ["item_id", "scorer", "max_tokens"]
@@ -59,6 +59,7 @@ answers_schema = pa.schema(
         pa.field("verdict_by", pa.string()),
         pa.field("detector", pa.bool_()),
         pa.field("reason", pa.string()),
+        pa.field("value", pa.float64()),
         pa.field("status", pa.string(), nullable=False),
         pa.field("outcome", pa.string()),
         pa.field("prompt_tokens", pa.int64()),
@@ -83,6 +84,7 @@ _SINCE = {
     "outcome": pa.nulls(1, pa.string()),
     "prompt_tokens": pa.nulls(1, pa.int64()),
     "reply_tokens": pa.nulls(1, pa.int64()),
+    "value": pa.nulls(1, pa.float64()),
 }
 """Columns that answers of earlier versions lack, and the values that stand for them."""
 
@@ -91,7 +93,7 @@ _UNSCORED = (*READS_REPLY, RECORDED)
 
 _ALLOWED = {
     "scenario": get_args(ScenarioName),
-    "kind": ITEM_KINDS,
+    "kind": (*ITEM_KINDS, QUESTION),
     "scorer": (*SCORERS, RECORDED),
     "status": ["ok", UNPARSED, UNSCORED],
     "outcome": OUTCOMES,

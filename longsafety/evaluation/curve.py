@@ -6,9 +6,13 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+import torch.distributed as dist
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import collect_answers
@@ -44,7 +48,8 @@ class Curve(TrainingCurve):
     """Appends a line to ``curve.jsonl`` before the first step, every ``curve_every_steps`` and after the last.
 
     The network is asked where it is and as it is; its modes and its attention are put back, and nothing random is
-    drawn, so that training goes on as without. Every rank asks the same; the first writes. With ``keep: best`` the
+    drawn, so that training goes on as without. The ranks share the items (with ZeRO-3 every rank asks all, because each
+    pass gathers what the others hold); the first writes. With ``keep: best`` the
     weights of the best line are kept beside.
     """
 
@@ -91,23 +96,27 @@ class Curve(TrainingCurve):
                 file.write(json.dumps(row) + "\n")
         if self.training.keep == "best" and row[BALANCE] > self.best:
             self.best = row[BALANCE]
-            partial = self.folder / f"{BEST}.partial"
-            save(trainer, module.network, partial)
+            unfinished = self.folder / f"{BEST}.partial"
+            save(trainer, module.network, unfinished)
             if trainer.is_global_zero:
                 shutil.rmtree(self.folder / BEST, ignore_errors=True)
-                partial.replace(self.folder / BEST)
+                unfinished.replace(self.folder / BEST)
         self.history.began += time.perf_counter() - began
+
+    def _answers(self, backend: TransformersBackend, items: Sequence[Sample]) -> pd.DataFrame:
+        with tempfile.TemporaryDirectory() as folder:
+            collect_answers(
+                items, backend, self.encoder, self.evaluation,
+                max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
+            )  # fmt: skip
+            return read_answers(Path(folder) / ANSWERS)
 
     def _ask(self, network: Any, precision: str) -> dict[str, float]:
         modes = [(part, part.training) for part in network.modules()]
         backend = TransformersBackend(network, precision=precision, in_place=True)
         attention = backend.causal.config._attn_implementation
-        with tempfile.TemporaryDirectory() as folder:
-            collect_answers(
-                self.items, backend, self.encoder, self.evaluation,
-                max_tokens=self.max_tokens, folder=Path(folder), progress=lambda: None,
-            )  # fmt: skip
-            answers = read_answers(Path(folder) / ANSWERS)
+        whole = not any(hasattr(one, "ds_id") for one in network.parameters())
+        answers = gathered(partial(self._answers, backend), self.items, shares=whole)
         if "open" in self.evaluation.scorers:
             answers = give_verdicts(answers, {}, rules=self.rules, judge=None, scoring="fixed")
         if backend.causal.config._attn_implementation != attention:
@@ -115,10 +124,22 @@ class Curve(TrainingCurve):
         for part, mode in modes:
             part.training = mode
         table = score(answers, scoring="fixed", confidence=self.evaluation.confidence)
-        whole = table[(table["task"] == ALL_TASKS) & table["metric"].isin(HEADLINES)]
-        values = {str(metric): float(value) for metric, value in zip(whole["metric"], whole["value"], strict=True)}
+        rows = table[(table["task"] == ALL_TASKS) & table["metric"].isin(HEADLINES)]
+        values = {str(metric): float(value) for metric, value in zip(rows["metric"], rows["value"], strict=True)}
         sides = [values[name] for name in ("safe_response", "compliance") if name in values]
         return {"items": len(self.items), **values, BALANCE: sum(sides) / len(sides) if sides else float("nan")}
+
+
+def gathered(ask: Callable[[Sequence[Sample]], pd.DataFrame], items: Sequence[Sample], *, shares: bool) -> pd.DataFrame:
+    """The answers to all ``items`` on every rank; with ``shares`` each rank asks the families that are its turn's."""
+    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if world == 1 or not shares:
+        return ask(items)
+    turn = {pair: number % world for number, pair in enumerate(dict.fromkeys(item.pair_id for item in items))}
+    mine = [item for item in items if turn[item.pair_id] == dist.get_rank()]
+    found: list[Any] = [None] * world
+    dist.all_gather_object(found, ask(mine) if mine else None)
+    return pd.concat([part for part in found if part is not None], ignore_index=True)
 
 
 def keep_best(folder: Path, weights: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from longsafety.formats.fields import Fields
-from longsafety.formats.schema import UNSAFE, Identified, Made, Schema, checked_task
+from longsafety.formats.schema import LATER_SYSTEM, UNSAFE, Identified, Made, Schema, checked_task
 
 _HARM_CATEGORIES = 14
 
@@ -37,7 +37,8 @@ def _longalign_10k(schema: Schema, row: Fields) -> Identified:
 def _chat(schema: Schema, row: Fields) -> Identified:
     task = row.text("task") if row.has("task") else ""
     identity = f"{schema.name}/{row.optional_identity()}"
-    return identity, [schema.chat(identity, _turns(row), task=checked_task(row, task))]
+    system, turns = _turns(row)
+    return identity, [schema.chat(identity, turns, task=checked_task(row, task), system=system)]
 
 
 def _beavertails(schema: Schema, row: Fields) -> Identified:
@@ -69,9 +70,11 @@ def _pku_saferlhf(schema: Schema, row: Fields) -> Identified:
     return identity, made
 
 
-def _turns(row: Fields) -> list[tuple[str, str]]:
-    """User and assistant turns; a system turn is put before the user turn that follows it."""
+def _turns(row: Fields) -> tuple[str, list[tuple[str, str]]]:
+    """The system message that opens the chat, and user and assistant turns; a later system message is put before the
+    user turn that follows it."""
     turns: list[tuple[str, str]] = []
+    system = ""
     opening: list[str] = []
     asked: str | None = None
     messages: list[dict[str, Any]] = row.objects("messages")
@@ -81,9 +84,11 @@ def _turns(row: Fields) -> list[tuple[str, str]]:
         due = ("system", "user") if asked is None else ("assistant",)
         if role not in due:
             row.wrong(f"{key}.role", role, f"turns alternate, and {' or '.join(due)} is due here; fix the order")
-            return []
-        if role == "system":
-            row.counts.append("system turns put before the next user turn")
+            return "", []
+        if role == "system" and index == 0:
+            system = text
+        elif role == "system":
+            row.counts.append(LATER_SYSTEM)
             opening.append(text)
         elif role == "user":
             asked, opening = "\n\n".join([*opening, text]), []
@@ -93,7 +98,7 @@ def _turns(row: Fields) -> list[tuple[str, str]]:
     if messages and (asked is not None or opening):
         role = messages[-1].get("role")
         row.wrong(f"messages[{len(messages) - 1}].role", role, "the last turn is the assistant's; add its answer")
-    return turns
+    return system, turns
 
 
 CHATS = (

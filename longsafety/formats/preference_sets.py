@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from longsafety.formats.fields import Fields
-from longsafety.formats.schema import Identified, Schema, checked_task
+from longsafety.formats.schema import LATER_SYSTEM, Identified, Schema, checked_task
 
+_Asked = tuple[str, list[tuple[str, str]]]
+"""The system message, and the turns of a prompt, the last without a reply."""
 _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt")
 
 
@@ -15,20 +17,22 @@ def _trl(schema: Schema, row: Fields) -> Identified:
     """TRL, explicit prompt: texts, or lists of messages."""
     prompt = row.value("prompt")
     whole = isinstance(prompt, str)
-    asked = [(row.checked_text("prompt", prompt), "")] if whole else _dialogue(row, "prompt", "role", "content")
+    asked = ("", [(row.checked_text("prompt", prompt), "")]) if whole else _dialogue(row, "prompt", "role", "content")
     return _pair(schema, row, asked, *(_reply(row, key, "role", "content") for key in ("chosen", "rejected")))
 
 
 def _sharegpt(schema: Schema, row: Fields) -> Identified:
     """LLaMA-Factory, several turns."""
     asked = _dialogue(row, "conversations", "from", "value")
+    asked = (row.optional_text("system") or asked[0], asked[1])
     return _pair(schema, row, asked, *(_reply(row, key, "from", "value") for key in ("chosen", "rejected")))
 
 
 def _alpaca(schema: Schema, row: Fields) -> Identified:
     """LLaMA-Factory, one turn: it puts the input below the instruction."""
     given = [row.text("instruction"), row.optional_text("input")]
-    return _pair(schema, row, [("\n".join(filter(None, given)), "")], row.text("chosen"), row.text("rejected"))
+    asked = row.optional_text("system"), [("\n".join(filter(None, given)), "")]
+    return _pair(schema, row, asked, row.text("chosen"), row.text("rejected"))
 
 
 def _verl(schema: Schema, row: Fields) -> Identified:
@@ -45,29 +49,32 @@ def _verl(schema: Schema, row: Fields) -> Identified:
     return _chat(schema, row, identity, task, asked, row.checked_text("reward_model.ground_truth", answer), rejected)
 
 
-def _pair(schema: Schema, row: Fields, asked: list[tuple[str, str]], chosen: str, rejected: str) -> Identified:
+def _pair(schema: Schema, row: Fields, asked: _Asked, chosen: str, rejected: str) -> Identified:
     task = row.text("task") if row.has("task") else ""
     return _chat(schema, row, row.optional_identity(), task, asked, chosen, rejected)
 
 
-def _chat(
-    schema: Schema, row: Fields, name: str, task: str, asked: list[tuple[str, str]], chosen: str, rejected: str
-) -> Identified:
+def _chat(schema: Schema, row: Fields, name: str, task: str, asked: _Asked, chosen: str, rejected: str) -> Identified:
     identity = f"{schema.name}/{name}"
-    turns = [*asked[:-1], (asked[-1][0], chosen)] if asked else []
-    return identity, [replace(schema.chat(identity, turns, task=checked_task(row, task)), rejected=rejected)]
+    system, before = asked
+    turns = [*before[:-1], (before[-1][0], chosen)] if before else []
+    made = schema.chat(identity, turns, task=checked_task(row, task), system=system)
+    return identity, [replace(made, rejected=rejected)]
 
 
-def _dialogue(row: Fields, key: str, role_key: str, text_key: str) -> list[tuple[str, str]]:
-    """The turns of a prompt, the last without a reply; a system message stands before the user's that follows it."""
+def _dialogue(row: Fields, key: str, role_key: str, text_key: str) -> _Asked:
+    """A later system message than the first stands before the user's turn that follows it."""
     turns: list[tuple[str, str]] = []
+    system = ""
     opening: list[str] = []
     for index, message in enumerate(row.objects(key)):
         role, place = message.get(role_key), f"{key}[{index}]"
         text = row.checked_text(f"{place}.{text_key}", message.get(text_key))
         answers = bool(turns) and not turns[-1][1] and not opening
-        if role == "system" and not answers:
-            row.counts.append("system turns put before the next user turn")
+        if role == "system" and index == 0:
+            system = text
+        elif role == "system" and not answers:
+            row.counts.append(LATER_SYSTEM)
             opening.append(text)
         elif role in _USERS and not answers:
             turns.append(("\n\n".join([*opening, text]), ""))
@@ -77,11 +84,11 @@ def _dialogue(row: Fields, key: str, role_key: str, text_key: str) -> list[tuple
         else:
             due = "assistant" if answers else "system or user"
             row.wrong(f"{place}.{role_key}", role, f"turns alternate, and {due} is due here; fix the order")
-            return []
+            return "", []
     if opening or (turns and turns[-1][1]):
         row.wrong(key, row.row.values[key], "a prompt ends with the user's turn; move the answer to chosen")
-        return []
-    return turns
+        return "", []
+    return system, turns
 
 
 def _reply(row: Fields, key: str, role_key: str, text_key: str) -> str:

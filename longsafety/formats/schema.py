@@ -12,8 +12,10 @@ from longsafety.formats.fields import Fields, names_around
 from longsafety.formats.labels import Label, plain_name
 from longsafety.samples.language import english_or_chinese
 from longsafety.samples.recipe import Sample
-from longsafety.vocabulary import PAPER_TASKS
+from longsafety.vocabulary import PAPER_TASKS, task_name
 
+LATER_SYSTEM = "later system messages put before the next user turn"
+"""What happens to a system message that does not open its chat."""
 NO_CONTEXT = "items without a context"
 """Count of the items that have no context (yet)."""
 UNSAFE = "unsafe responses left out"
@@ -92,7 +94,14 @@ class Schema:
         return Parsed(identity, made, fields.problems, counts)
 
     def chat(
-        self, identity: str, turns: list[tuple[str, str]], *, task: str = "", category: str = "", suffix: str = ""
+        self,
+        identity: str,
+        turns: list[tuple[str, str]],
+        *,
+        task: str = "",
+        category: str = "",
+        suffix: str = "",
+        system: str = "",
     ) -> Sample:
         """A training chat of (user, assistant) turns. ``suffix`` tells several chats of one row apart."""
         question, answer = turns[-1] if turns else ("", "")
@@ -109,6 +118,7 @@ class Schema:
             history=tuple(turns[:-1]),
             question=question,
             answer=answer,
+            system=system,
             language=english_or_chinese(answer),
         )
 
@@ -143,7 +153,8 @@ def scenario_of(task: str) -> str:
 
 
 def checked_task(row: Fields, task: str) -> str:
-    """``task``, counted if the paper has no such task."""
+    """``task`` as tables name it, counted if the paper has no such task."""
+    task = task_name(task)
     if task and task not in PAPER_TASKS:
         row.counts.append(f"task that the paper does not have: {task}")
     return task

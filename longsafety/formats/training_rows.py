@@ -9,6 +9,7 @@ from longsafety.samples.recipe import Sample, user_content
 Row = dict[str, Any]
 ABILITY = "safety"
 """verl's task category of every row."""
+_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
 def turns(sample: Sample, context: str) -> list[tuple[str, str]]:
@@ -20,8 +21,10 @@ def turns(sample: Sample, context: str) -> list[tuple[str, str]]:
 
 
 def turns_row(sample: Sample, context: str, seed: int, number: int) -> Row:
-    """LongSafety-17k."""
+    """LongSafety-17k, which has no system messages: one opens the first prompt."""
     content = [{"prompt": user, "output": reply} for user, reply in turns(sample, context)]
+    if sample.system:
+        content[0]["prompt"] = f"{sample.system}\n\n{content[0]['prompt']}"
     return {"id": sample.id, "task": sample.task, "content": content}
 
 
@@ -40,8 +43,7 @@ def trl_row(sample: Sample, context: str, seed: int, number: int) -> Row:
 def llama_factory_row(sample: Sample, context: str, seed: int, number: int) -> Row:
     """LLaMA-Factory's preference format of several turns (its data/README.md, "Sharegpt Format")."""
     *prompt, chosen = (
-        {"from": "gpt" if message["role"] == "assistant" else "human", "value": message["content"]}
-        for message in _messages(sample, context)
+        {"from": _SHAREGPT[message["role"]], "value": message["content"]} for message in _messages(sample, context)
     )
     rejected = {"from": "gpt", "value": sample.rejected}
     return {"conversations": prompt, "chosen": chosen, "rejected": rejected, **_about(sample)}
@@ -59,7 +61,8 @@ def verl_row(sample: Sample, context: str, seed: int, number: int) -> Row:
 
 
 def _messages(sample: Sample, context: str) -> list[dict[str, str]]:
-    return [
+    opening = [{"role": "system", "content": sample.system}] if sample.system else []
+    return opening + [
         {"role": role, "content": text}
         for turn in turns(sample, context)
         for role, text in zip(("user", "assistant"), turn, strict=True)

@@ -1,8 +1,9 @@
 """Attention over a trie of chats: every node sees its ancestors and, causally, itself. No mask of tokens × tokens.
 
-Three implementations give the same numbers: torch's fused attention, node by node, on every device; torch's
-variable-length attention on GPUs, if the chats of a pack share no prefix; FlexAttention on GPUs, with the trie as its
-block mask. In a network's last layer, where few positions are read, all three compute those positions only.
+Three implementations give the same numbers: torch's fused attention, node by node, on every device; flash calls of
+variable lengths without masks, one for each depth of the trie, on GPUs (:mod:`longsafety.model.flash`); FlexAttention
+on GPUs, with the trie as its block mask. In a network's last layer, where few positions are read, all three compute
+those positions only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import pad, scaled_dot_product_attention
@@ -21,15 +23,20 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 
 from longsafety.data.trie import Node
-from longsafety.model.last_layer import ROWS, lay_rows
+from longsafety.model.flash import flash_attention
+from longsafety.model.last_layer import ROWS, Read, lay_rows
 
-NAME, VARLEN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_flex"
-PACKED = {"sdpa": NAME, "varlen": VARLEN, "flex": FLEX}
+NAME, VARLEN, CUDNN, FLEX = "longsafety_trie", "longsafety_varlen", "longsafety_cudnn", "longsafety_flex"
+PACKED = {"sdpa": NAME, "varlen": VARLEN, "varlen+cudnn": CUDNN, "flex": FLEX}
 """The chosen attention → the name under which transformers knows it, for packed chats."""
 _BLOCK = 512
 """Queries of a node with ancestors that are computed at once: their mask has so many rows."""
 _SHORT = 2048
 """Tokens of the longest node that shares a call with others of its length: a longer one fills a device by itself."""
+_LONG = 8192
+"""Tokens from which a chat by itself repays the plan that cuDNN makes for each new length (about 30 ms)."""
+_FLASH_HEAD = 256
+"""The largest head that the flash kernel takes."""
 
 
 def trie_attention(
@@ -51,14 +58,13 @@ def trie_attention(
     """
     if (read := getattr(module, ROWS, None)) is not None:
         return _attention_at(read, query, key, value, nodes, scale=scaling, dropout_p=dropout), None
-    if query.device.type == "cpu" and not torch.is_grad_enabled() and not dropout:
+    if _on_processor(query) and not torch.is_grad_enabled() and not dropout:
         return _merged_attention(query, key, value, nodes, scaling), None
     sizes = [node.num_tokens for node in nodes]
     queries, keys, values = (torch.split(tensor, sizes, dim=2) for tensor in (query, key, value))
     groups = query.shape[1] // key.shape[1]
-    repeats = (
-        groups if query.device.type == "cpu" else 1
-    )  # the processor's causal kernel takes 1.4 × as long with grouped heads
+    on_cpu = _on_processor(query)
+    repeats = groups if on_cpu else 1  # the processor's causal kernel takes 1.4 × as long with grouped heads
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     outputs: dict[int, torch.Tensor] = {}
     for group in _of_one_length([number for number, node in enumerate(nodes) if not node.ancestors], sizes):
@@ -71,6 +77,7 @@ def trie_attention(
             continue
         seen, blocks = [*node.ancestors, number], []
         k, v = (torch.cat([parts[index] for index in seen], dim=2) for parts in (keys, values))
+        k, v = (k, v) if on_cpu else _all_heads(groups, k, v)
         before = k.shape[2] - node.num_tokens
         for start in range(0, node.num_tokens, _BLOCK):
             block = queries[number][:, :, start : start + _BLOCK]
@@ -78,11 +85,21 @@ def trie_attention(
             mask = torch.ones(block.shape[2], stop, dtype=torch.bool, device=query.device).tril(before + start)
             blocks.append(
                 scaled_dot_product_attention(
-                    block, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=groups > 1, **options
+                    block, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=on_cpu and groups > 1, **options
                 )
             )
         outputs[number] = _joined(blocks)
     return _joined([outputs[number] for number in range(len(nodes))]).transpose(1, 2).contiguous(), None
+
+
+def _on_processor(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
+def _all_heads(groups: int, *parts: torch.Tensor) -> list[torch.Tensor]:
+    """Keys and values for every query's head: with a mask and grouped heads a GPU has only the kernel that holds all
+    scores in float32."""
+    return [part.repeat_interleave(groups, dim=1) for part in parts]
 
 
 def _of_one_length(numbers: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
@@ -102,20 +119,22 @@ def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def _attention_at(
-    read: tuple[torch.Tensor, int],
+    read: Read,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     nodes: Sequence[Node],
     **options: Any,
 ) -> torch.Tensor:
-    """:func:`trie_attention` at the rows ``read`` (their ascending positions, and the number of all), zeros elsewhere.
+    """:func:`trie_attention` at the rows ``read``, zeros elsewhere.
 
     The rows of a tree see its keys in one call, with a mask of rows × keys that is made in blocks.
     """
-    rows, size = read
+    rows, places, size = read
     query, key, value = _one_kind(query, key, value)
-    ends, places = _ends(nodes).to(query.device), rows.tolist()
+    if not _on_processor(query):
+        key, value = _all_heads(query.shape[1] // key.shape[1], key, value)
+    ends = _ends(nodes).to(query.device)
     stops = list(accumulate(node.num_tokens for node in nodes))
     roots = [stop - node.num_tokens for stop, node in zip(stops, nodes, strict=True) if not node.ancestors]
     outputs = []
@@ -190,19 +209,34 @@ def varlen_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As :func:`trie_attention`, in one call of torch's kernel if no node has ancestors (and there is no dropout)."""
-    if dropout or getattr(module, ROWS, None) or any(node.ancestors for node in nodes):
+    """As :func:`trie_attention`, by flash calls (without dropout, and where the kernel takes the heads' size)."""
+    if dropout or query.shape[-1] % 8 or query.shape[-1] > _FLASH_HEAD:
         return trie_attention(module, query, key, value, None, nodes=nodes, scaling=scaling, dropout=dropout)
-    bounds, longest = _bounds(tuple(nodes), query.device), max(node.num_tokens for node in nodes)
-    q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in _one_kind(query, key, value))
-    from torch.nn.attention.varlen import varlen_attn  # takes a second, and only GPUs need it
+    query, key, value = _one_kind(query, key, value)
+    read: Read | None = getattr(module, ROWS, None)
+    output, spans = flash_attention(query, key, value, nodes, scaling, None if read is None else read.places)
+    if read is None:
+        return output, None
+    computed = np.concatenate([np.arange(start, stop) for start, stop in spans])
+    at = torch.from_numpy(np.searchsorted(computed, np.array(read.places))).to(output.device)
+    return lay_rows(output[:, at], read.rows, read.size), None
 
-    output = varlen_attn(
-        q, k, v, bounds, bounds, longest, longest,
-        scale=scaling, window_size=(-1, 0), enable_gqa=q.shape[1] != k.shape[1],
-    )  # fmt: skip
-    assert isinstance(output, torch.Tensor)
-    return output[None], None
+
+def cudnn_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    nodes: Sequence[Node],
+    **options: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """As :func:`varlen_attention`; long chats that share nothing by torch's fused attention, which is cuDNN's on
+    Hopper."""
+    alone = not any(node.ancestors for node in nodes) and min(node.num_tokens for node in nodes) >= _LONG
+    way = trie_attention if alone and getattr(module, ROWS, None) is None else varlen_attention
+    return way(module, query, key, value, None, nodes=nodes, **options)
 
 
 def flex_attention(
@@ -260,13 +294,8 @@ def _ends(nodes: Sequence[Node]) -> torch.Tensor:
     for number, node in enumerate(nodes):
         for ancestor in node.ancestors:
             last[ancestor] = max(last[ancestor], stops[number])
-    return torch.repeat_interleave(torch.tensor(last), torch.tensor([node.num_tokens for node in nodes]))
-
-
-@lru_cache(maxsize=1)
-def _bounds(nodes: tuple[Node, ...], device: torch.device) -> torch.Tensor:
-    stops = accumulate((node.num_tokens for node in nodes), initial=0)
-    return torch.tensor(list(stops), dtype=torch.int32, device=device)
+    sizes = torch.tensor([node.num_tokens for node in nodes])
+    return torch.repeat_interleave(torch.tensor(last), sizes, output_size=stops[-1])
 
 
 def _one_kind(*tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -280,6 +309,8 @@ def _no_mask(*_: Any, **__: Any) -> None:
     return None
 
 
-for _name, _way in ((NAME, trie_attention), (VARLEN, varlen_attention), (FLEX, flex_attention)):
+for _name, _way in (
+    (NAME, trie_attention), (VARLEN, varlen_attention), (CUDNN, cudnn_attention), (FLEX, flex_attention),
+):  # fmt: skip
     AttentionInterface.register(_name, _way)
     AttentionMaskInterface.register(_name, _no_mask)

@@ -21,7 +21,8 @@ def chosen_precision(asked: str, accelerator: str, *, trains: bool) -> tuple[str
     gpu = _is_gpu(accelerator)
     if asked != "auto":
         return asked, device
-    native = torch.cuda.is_bf16_supported() if gpu else native_cpu_bfloat16()
+    # Turing and Volta emulate it, many times slower than they compute in float32.
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else native_cpu_bfloat16()
     if not native:
         return "32-true", device
     return ("bf16-mixed" if trains else "bf16-true"), device

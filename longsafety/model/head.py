@@ -76,7 +76,6 @@ class _LinearLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight = ctx.saved_tensors
-        if slope == 1:
-            return hidden, weight, None, None
-        return *(None if whole is None else whole * slope.to(whole.dtype) for whole in (hidden, weight)), None, None
+        # In place: the saved gradients are used once, and a copy of the head's would be as large as the head.
+        hidden, weight = (None if whole is None else whole.mul_(slope.to(whole.dtype)) for whole in ctx.saved_tensors)
+        return hidden, weight, None, None

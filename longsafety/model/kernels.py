@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, first_line
 from longsafety.settings import Settings
 
-_VARLEN_NEEDS = {"scale", "window_size", "enable_gqa"}
-"""Parameters that torch's first ``varlen_attn`` lacked."""
+_NEWER_FLASH = (("FA4", "flash_attn.cute", (10,)), ("FA3", "flash_attn_interface", (9,)))
+"""torch's name of a flash implementation, the package that has it, and the GPUs that it is faster on (the major number
+of their compute capability)."""
+_CUDNN = 91500
+"""From torch 2.11 on, SDPA prefers a cuDNN above this on Hopper: 1.7 to 2.3 times as fast as FA2."""
+_BROKEN_DEEPSPEED = ("0.19.2",)
+"""Versions in which ZeRO-3 with LoRA and recomputation fails."""
 _FIX = "set model.attention=auto"
 _FLASH_MISSING = (
     "model.attention = flash_attention_2: the package flash-attn is not installed; install longsafety[flash] on a "
@@ -17,6 +23,14 @@ _FLASH_MISSING = (
 )
 
 EIGHT_BIT_MISSING = "training.optimizer = adamw_8bit: torchao is not installed; install longsafety[optim]"
+
+
+class Choice(NamedTuple):
+    """The attention for a training or an evaluation, why, and the implementation of torch's flash operator."""
+
+    name: str
+    reason: str
+    implementation: str = "FA2"
 
 
 def loaded_attention(attention: str) -> str:
@@ -32,6 +46,15 @@ def missing_packages(settings: Settings) -> list[str]:
     trains = bool(settings.data_mix.sources)
     if trains and settings.trainer.strategy == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
         found.append("trainer.strategy = deepspeed: deepspeed is not installed; install longsafety[deepspeed]")
+    elif (
+        trains
+        and settings.trainer.strategy == "deepspeed"
+        and (bad := _installed_version("deepspeed")) in _BROKEN_DEEPSPEED
+    ):
+        found.append(
+            f"trainer.strategy = deepspeed: deepspeed {bad} fails in ZeRO-3 with LoRA and recomputation; "
+            "install another"
+        )
     if trains and settings.training.optimizer == "adamw_8bit" and importlib.util.find_spec("torchao") is None:
         found.append(EIGHT_BIT_MISSING)
     if settings.model.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
@@ -45,14 +68,21 @@ def missing_packages(settings: Settings) -> list[str]:
     return found
 
 
+def _installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def check_flash(attention: str) -> None:
     """Raises ConfigError if flash-attn is set and not installed."""
     if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
         raise ConfigError([_FLASH_MISSING])
 
 
-def chosen_attention(settings: Settings) -> str:
-    """The attention that ``model.attention`` means here; ``auto``: ``varlen`` for packs on a fit GPU, else ``sdpa``.
+def chosen_attention(settings: Settings) -> Choice:
+    """The attention that ``model.attention`` means here; ``auto``: flash calls for packs on a fit GPU, else ``sdpa``.
 
     Raises ConfigError for one that this machine cannot train with.
     """
@@ -65,30 +95,89 @@ def chosen_attention(settings: Settings) -> str:
     gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
     if trainer.accelerator == "gpu" and not gpu:
         raise ConfigError(["trainer.accelerator = gpu: torch finds no CUDA GPU here; set trainer=cpu or trainer=auto"])
+    half = chosen_precision(trainer.precision, trainer.accelerator, trains=True)[0] != "32-true"
     if asked == "auto":
-        precision, _ = chosen_precision(trainer.precision, trainer.accelerator, trains=True)
-        packed = settings.training.packing == "packed"
-        return "varlen" if gpu and packed and _varlen_problem(precision) is None else "sdpa"
+        if settings.training.packing != "packed":
+            return Choice("sdpa", f"training.packing = {settings.training.packing} has masks")
+        return packed_attention(gpu=gpu, half=half)
     problem = None
     if asked in ("varlen", "flex", "flash_attention_2") and not gpu:
         problem = "needs a CUDA GPU, and torch finds none here"
     elif asked == "varlen":
-        precision, _ = chosen_precision(trainer.precision, trainer.accelerator, trains=True)
-        problem = _varlen_problem(precision)
+        problem = _flash_problem(half=half)
     if problem:
         raise ConfigError([f"model.attention = {asked}: {problem}; {_FIX}"])
-    return asked
+    if asked == "varlen":
+        return packed_attention(gpu=gpu, half=half)._replace(name="varlen")
+    return Choice(asked, "model.attention asks for it")
 
 
-def _varlen_problem(precision: str) -> str | None:
-    """Why this GPU and this torch cannot use ``varlen``, or ``None``; its kernel needs half precision."""
+def packed_attention(*, gpu: bool, half: bool) -> Choice:
+    """The fastest exact attention for packed chats on this machine's GPU, or on its processor, and why."""
+    if not gpu:
+        return Choice("sdpa", "a processor")
+    if problem := _flash_problem(half=half):
+        return Choice("sdpa", f"flash {problem}")
     import torch
-    from torch.nn.attention.varlen import varlen_attn
 
-    if precision == "32-true":
+    major, minor = torch.cuda.get_device_capability()
+    where, reasons = f"compute capability {major}.{minor}", []
+    for kind, package, majors in _NEWER_FLASH:
+        if major not in majors:
+            continue
+        if not _installed(package):
+            reasons.append(f"{package} ({kind}) is not installed")
+        elif not hasattr(torch.nn.attention, "activate_flash_attention_impl"):
+            reasons.append(f"torch {torch.__version__} cannot activate {kind}")
+        else:
+            return Choice("varlen", f"{where}, {package} is installed", kind)
+    if major in (9, 10):
+        cudnn = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
+        if _torch_version() >= (2, 11) and cudnn > _CUDNN:
+            return Choice(
+                "varlen+cudnn",
+                "; ".join([where, *reasons, f"cuDNN {cudnn} for long chats that share nothing, FA2 for the others"]),
+            )
+        reasons.append(f"torch {torch.__version__} with cuDNN {cudnn} does not prefer cuDNN")
+    if _installed("flash_attn"):
+        reasons.append("flash-attn has the same kernels as torch")
+    return Choice("varlen", "; ".join([where, *reasons, "FA2 of torch"]))
+
+
+def use_flash(choice: Choice) -> None:
+    """Has torch's flash operator run the chosen implementation; says so where that fails, and FA2 remains."""
+    if choice.implementation == "FA2":
+        return
+    from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
+
+    if current_flash_attention_impl() == choice.implementation:
+        return
+    try:
+        activate_flash_attention_impl(choice.implementation)
+    except Exception as error:  # whatever a package of another version raises
+        print(f"  {choice.implementation} cannot be used ({first_line(error)}); FA2 of torch is used", flush=True)
+
+
+def _flash_problem(*, half: bool) -> str | None:
+    """Why this GPU and precision cannot use flash calls, or ``None``."""
+    import torch
+
+    if not half:
         return "computes in bfloat16, and trainer.precision is 32-true"
     if torch.cuda.get_device_capability() < (8, 0):
         return f"needs an Ampere GPU or a newer one, and this is a {torch.cuda.get_device_name()}"
-    if not set(inspect.signature(varlen_attn).parameters) >= _VARLEN_NEEDS:
-        return f"torch {torch.__version__} has an older one; install a newer torch"
     return None
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # the package above it
+        return False
+
+
+def _torch_version() -> tuple[int, int]:
+    import torch
+
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)

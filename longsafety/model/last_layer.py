@@ -8,8 +8,9 @@ positions, forward and backward. Attention skips the other queries (:mod:`longsa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from longsafety.data.trie import Node
@@ -20,11 +21,18 @@ _MOST = 4
 """Rows are selected if at most one in so many is read: selecting costs copies, and attention by rows needs a mask."""
 
 
-def read_rows(causal: Any, positions: torch.Tensor, nodes: Sequence[Node], size: int) -> dict[str, Any]:
-    """Keyword arguments for the base model if only ``positions [N]`` (repeats allowed) of its hidden states
-    ``[1, size, H]`` are read. Empty if nothing would be gained, or if other ranks hold a part of the tokens.
+class Read(NamedTuple):
+    """Rows that are read: their ascending positions, on the device and on the host; and the number of all."""
+
+    rows: torch.Tensor
+    places: tuple[int, ...]
+    size: int
+
+
+def read_rows(causal: Any, rows: np.ndarray, nodes: Sequence[Node], size: int, device: torch.device) -> dict[str, Any]:
+    """Keyword arguments for the base model if only the ascending ``rows [N]`` of its hidden states ``[1, size, H]`` are
+    read. Empty if nothing would be gained, or if other ranks hold a part of the tokens.
     """
-    rows = torch.unique(positions)
     last = next(reversed(getattr(causal.base_model, "layers", None) or []), None)
     attention = getattr(last, "self_attn", None)
     whole = size == sum(node.num_tokens for node in nodes)
@@ -32,7 +40,7 @@ def read_rows(causal: Any, positions: torch.Tensor, nodes: Sequence[Node], size:
         return {}
     if not hasattr(attention, ROWS):
         _prepare(last)
-    return {"read_rows": (rows, size)}
+    return {"read_rows": Read(torch.from_numpy(rows).to(device), tuple(rows.tolist()), size)}
 
 
 def _prepare(layer: Any) -> None:
@@ -45,11 +53,11 @@ def _prepare(layer: Any) -> None:
 
     def choose(_: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         found = getattr(attention, ROWS)
-        return None if found is None else (args[0][:, found[0]], *args[1:])
+        return None if found is None else (args[0][:, found.rows], *args[1:])
 
     def lay(_: Any, args: Any, output: torch.Tensor) -> torch.Tensor | None:
         found = getattr(attention, ROWS)
-        return None if found is None else lay_rows(output, *found)
+        return None if found is None else lay_rows(output, found.rows, found.size)
 
     attention.register_forward_pre_hook(enter, with_kwargs=True)
     mlp = getattr(layer, "mlp", None)

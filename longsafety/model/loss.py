@@ -26,7 +26,8 @@ def supervised_loss(network: Any, batch: dict[str, Any]) -> torch.Tensor:
     if causal.config._attn_implementation == "flash_attention_2":  # it finds the chats by their positions
         inputs.pop("nodes", None)
     if "nodes" in inputs:
-        inputs |= read_rows(causal, batch["positions"], inputs["nodes"], inputs["input_ids"].shape[1])
+        ids = inputs["input_ids"]
+        inputs |= read_rows(causal, batch["rows"], inputs["nodes"], ids.shape[1], ids.device)
     hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state
     hidden = hidden.flatten(0, 1)[batch["positions"]]
     weights = torch.as_tensor(batch["weights"], device=hidden.device)

@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.attention.varlen
 from torch.autograd.graph import save_on_cpu
-from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from longsafety.errors import ConfigError
 from longsafety.model.attention import PACKED
 from longsafety.model.checkpoints import described
 from longsafety.model.device import chosen_precision
 from longsafety.model.frozen import cast_frozen
-from longsafety.model.kernels import chosen_attention, loaded_attention
+from longsafety.model.fused import fuse
+from longsafety.model.kernels import chosen_attention, loaded_attention, use_flash
 from longsafety.model.load import load_model, read_network
 from longsafety.model.lora import add_lora
 from longsafety.model.loss import supervised_loss, training_problem
 from longsafety.model.optimizer import optimizer
+from longsafety.model.recompute import recompute
 from longsafety.model.sequence import share_sequences
 from longsafety.model.tiles import tile_mlps, tiles_problem
 from longsafety.model.tiny import BASE_SEED
@@ -56,22 +55,9 @@ def learning_rate(training: Training, num_steps: int) -> Callable[[int], float]:
     return factor
 
 
-_ATTENTION = [
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
-    torch.ops.aten._scaled_dot_product_flash_attention.default,
-    torch.ops.aten._scaled_dot_product_efficient_attention.default,
-    torch.ops.aten._scaled_dot_product_cudnn_attention.default,
-    torch.ops.torch_attn._varlen_attn.default,
-]
-CHECKPOINTING: dict[str, dict[str, Any] | None] = {
-    "none": None,
-    "full": {"use_reentrant": False},
-    "selective": {
-        "use_reentrant": False,
-        "context_fn": partial(create_selective_checkpoint_contexts, _ATTENTION),
-    },
-}
-"""``model.gradient_checkpointing`` → what transformers' ``gradient_checkpointing_enable`` takes."""
+def offloaded(wanted: bool) -> Any:
+    """A context that keeps what the forward pass saves in CPU memory: pinned, where a GPU copies from it."""
+    return save_on_cpu(pin_memory=torch.cuda.is_available()) if wanted else nullcontext()
 
 
 class CausalTuner(L.LightningModule):
@@ -83,7 +69,8 @@ class CausalTuner(L.LightningModule):
     def __init__(self, settings: Settings, *, num_steps: int, start: Path | None = None) -> None:
         super().__init__()
         self.settings, self.num_steps, self.start = settings, num_steps, start
-        self.attention = chosen_attention(settings)
+        self.choice = chosen_attention(settings)
+        self.attention = self.choice.name
         self.network: Any = None
         self.strict_loading = settings.model.tune == "full"
 
@@ -103,17 +90,18 @@ class CausalTuner(L.LightningModule):
         problem = training_problem(network, self.settings.training.packing)
         if problem:
             raise ConfigError([f"training.packing = {self.settings.training.packing}: {problem}"])
+        use_flash(self.choice)
         if self.settings.training.packing == "packed" and self.attention in PACKED:
             use_attention(network, PACKED[self.attention])
         if self.settings.trainer.sequence_parallel > 1:
             share_sequences(network, PACKED[self.attention], self.settings.trainer.sequence_parallel)
+        if model.fuse:
+            fuse(network)
         if model.mlp_tile_tokens is not None:
             if problem := tiles_problem(network):
                 raise ConfigError([f"model.mlp_tile_tokens = {model.mlp_tile_tokens}: {problem}"])
             tile_mlps(network, model.mlp_tile_tokens)
-        recomputed = CHECKPOINTING[model.gradient_checkpointing]
-        if recomputed is not None:
-            network.gradient_checkpointing_enable(recomputed)
+        recompute(network, model.gradient_checkpointing)
         if model.tune == "lora":
             network = add_lora(network, model.lora, self.settings.training_seed, start=self.start)
         if self._casts_frozen:
@@ -130,7 +118,7 @@ class CausalTuner(L.LightningModule):
         return lora and precision == "bf16-mixed" and trainer.strategy != "deepspeed" and not gpu
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        with save_on_cpu() if self.settings.trainer.offload_activations else nullcontext():
+        with offloaded(self.settings.trainer.offload_activations):
             loss = supervised_loss(self.network, batch)
         # Lightning divides by the accumulated batches and averages over ranks; the samples' weights include both.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size

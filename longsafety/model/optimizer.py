@@ -1,5 +1,7 @@
 """The optimiser: torch's AdamW, or torchao's with 8-bit states (one byte per state and parameter, in blocks of 256).
 
+On a GPU torch's AdamW is fused: one pass over weights, gradients and states, without float32 copies between.
+
 The 8-bit optimiser rounds bfloat16 weights stochastically: most updates are smaller than half a bfloat16 ulp, and
 rounding to the nearest would lose them.
 """
@@ -19,13 +21,25 @@ from longsafety.settings import Training
 
 def optimizer(parameters: Iterable[torch.nn.Parameter], training: Training, seed: int) -> torch.optim.Optimizer:
     """Over ``parameters``, at the peak rate. Raises ConfigError where its package is not installed."""
-    kind = torch.optim.AdamW if training.optimizer == "adamw" else _eight_bit(seed)
+    trained = list(parameters)
+    kind = _eight_bit(seed) if training.optimizer == "adamw_8bit" else torch.optim.AdamW
+    if training.optimizer == "adamw" and any(parameter.is_cuda for parameter in trained):
+        kind = Fused
     return kind(
-        list(parameters),
+        trained,
         lr=training.lr_peak,
         betas=(training.betas[0], training.betas[1]),
         weight_decay=training.weight_decay,
     )
+
+
+class Fused(torch.optim.AdamW):
+    """torch's fused AdamW, which Lightning's clipping takes: with bfloat16 nothing unscales gradients, though the
+    fused kernel could, and Lightning refuses to clip for such an optimiser."""
+
+    def __init__(self, parameters: Any, **options: Any) -> None:
+        super().__init__(parameters, **options, fused=True)
+        self._step_supports_amp_scaling = False
 
 
 def _eight_bit(seed: int) -> Any:

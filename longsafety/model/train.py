@@ -110,7 +110,8 @@ def train(
     )
     if trainer.is_global_zero:
         shared = f", each pack shared by {sharing} devices" if sharing > 1 else ""
-        print(f"  {schedule.summary}\n  {precision} on {device}, attention {module.attention}{shared}", flush=True)
+        attention = f"attention {module.attention} ({module.choice.reason})"
+        print(f"  {schedule.summary}\n  {precision} on {device}, {attention}{shared}", flush=True)
     base_folder(settings.model, Path(settings.paths.cache), seed=BASE_SEED, rope=settings.length.rope)
     pack_tokens = schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens
     reuse = pack_tokens <= _SHORT_PACK and settings.model.gradient_checkpointing == "none"
@@ -136,6 +137,7 @@ def train(
         "final_loss": rows_written[-1]["loss"],
         "precision": precision,
         "attention": module.attention,
+        "attention_reason": module.choice.reason,
         "device": device,
         "parameters": parameters,
         "trainable_parameters": trained,

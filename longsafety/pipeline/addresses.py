@@ -14,6 +14,7 @@ from typing import Any
 
 from longsafety.code import CODE
 from longsafety.corpus.corpus import fingerprint
+from longsafety.evaluation.asking.system_text import system_text
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
@@ -44,6 +45,7 @@ MACHINERY = (
     "launched",
     "locks",
     "machine",
+    "modes",
 )
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (
@@ -87,7 +89,7 @@ RUNNERS = (
 )
 
 
-SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast"}
+SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast", "plan"}
 """Settings that no score depends on."""
 
 
@@ -262,6 +264,7 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     curve = []
     if settings.training.curve_every_steps:
         curve = [items, settings.evaluation.model_dump(exclude={"judge", "guards", "processes"}), code("curve")]
+        curve.append(system_text(settings.evaluation.system))
     return address(
         sources,
         settings.data_mix.model_dump(exclude={"name", "seed_offset", "epoch_factor"}),
@@ -295,6 +298,7 @@ def own_answers(settings: Settings, model: str, items: str) -> str:
         (settings.length.bench_tokens, settings.model.window),
         loaded_attention(settings.model.attention),
         settings.length.rope.model_dump(),
+        (system_text(evaluation.system), settings.model.fold_system),
         code("answers"),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from rich.markup import escape
 from rich.progress import Progress
 
 from longsafety.errors import DataError
@@ -38,7 +39,7 @@ def answers(run: Run) -> Path:
         backend = _backend(run, folder)
         began = time.perf_counter()
         with Progress(transient=True) as bar:
-            task = bar.add_task(f"{settings.label}: evaluating", total=len(found.items))
+            task = bar.add_task(escape(f"{settings.label}: evaluating"), total=len(found.items))
             failed = collect_answers(
                 found.items,
                 backend,

@@ -27,4 +27,5 @@ def fitting(run: Run, evaluation: Evaluation) -> FittedItems:
         evaluation,
         max_tokens=run.settings.length.bench_tokens,
         window=run.settings.model.window,
+        fold_system=run.settings.model.fold_system,
     )

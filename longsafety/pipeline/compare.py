@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.console import Console
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.open_replies.verdicts import VERDICTS
@@ -20,7 +19,7 @@ from longsafety.pipeline import release
 from longsafety.pipeline.joined import distinct
 from longsafety.pipeline.run import SWEEP, TABLE
 from longsafety.reporting.comparison_view import ComparisonView
-from longsafety.reporting.facts import reuse_notes
+from longsafety.reporting.facts import reuse_notes, uncounted_lines
 from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
@@ -29,6 +28,7 @@ from longsafety.reporting.record import RunRecord
 from longsafety.reporting.report import write_report
 from longsafety.reporting.style import save
 from longsafety.reporting.tables import comparison_table
+from longsafety.reporting.terminal import write_tables
 from longsafety.reporting.verdict_view import verdict_lines
 from longsafety.settings import Settings, Tracking, baselines, effects
 from longsafety.stages import Store
@@ -96,7 +96,8 @@ def compare(folder: Path) -> None:
         biases=biases,
     )
     if sweep.tracking.enabled:
-        if (figure := needle_figure(needles, evaluation.scorers[0])) is not None:
+        labels = list(dict.fromkeys(arm.label for arm in arms))
+        if (figure := needle_figure(needles, evaluation.scorers[0], labels)) is not None:
             save({"benign_needles": figure}, folder / "figures")  # logged with the others
         for run in sweep.runs:
             track(run, folder)  # a run that another sweep had finished is not in this sweep's runs yet
@@ -165,13 +166,8 @@ def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord],
         scoring=settings.scoring,
         confidence=settings.evaluation.confidence,
     )
-    with (sweep.folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(
-            table,
-            *outcome_lines(records),
-            *verdict_lines(records),
-            *reuse_notes(records),
-            sep="\n",
-            markup=False,
-            highlight=False,
-        )
+    first, *others = ComparisonView(comparison, settings.evaluation.scorers).scorers
+    views = [ComparisonView(comparison, [scorer]) for scorer in (first, *others)]
+    lines = [*comparison.notes, *uncounted_lines(views), *outcome_lines(records), *verdict_lines(records)]
+    lines += [*reuse_notes(records)]
+    write_tables(sweep.folder / TABLE, table, *lines)

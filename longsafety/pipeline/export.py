@@ -26,6 +26,7 @@ from longsafety.reporting.seed_view import origins, seed_rows
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, SampleFile
 from longsafety.samples.store import TokenStore
+from longsafety.samples.system import folded
 from longsafety.vocabulary import ITEM_KINDS
 
 
@@ -57,6 +58,8 @@ def convert(run: Run) -> None:
     for reason, count in found.counts.items():
         print(f"  {reason}: {count}", flush=True)
     _check_convertible(read.path, found)
+    if run.settings.export.format == "longsafety_17k" and (systems := sum(bool(one.system) for one in found.samples)):
+        print(f"  system messages put into the first prompt, as the format has none: {systems}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         TokenStore.build(Path(folder), [], tokenizer(run))
         render = ChatEncoder(tokenizer(run), TokenStore.open(Path(folder)))
@@ -102,7 +105,8 @@ def _check_convertible(path: str, found: PublicSet) -> None:
 
 
 def _length(render: ChatEncoder, sample: Sample) -> int:
-    prompt: int = render.prompt_length(*sample.prompt())
+    measured = sample if render.template.system_role else folded(sample)
+    prompt: int = render.prompt_length(*measured.prompt())
     return prompt + (len(render.answer_ids(sample.question, sample.answer)) if sample.answer else 0)
 
 

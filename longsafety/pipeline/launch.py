@@ -18,6 +18,7 @@ from longsafety.errors import ConfigError
 from longsafety.formats.export import folder_problem
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
+from longsafety.model.shape import shape_of
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.clean import clean
@@ -27,13 +28,14 @@ from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, ta
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
 from longsafety.pipeline.status import status
 from longsafety.pipeline.workers import Workers, can_fork
-from longsafety.planning.tables import plan_tables
+from longsafety.planning.tables import plan_tables, simulated_table
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
 from longsafety.settings import Gate, Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
 from longsafety.tracking.uri import hide_password, is_logged, tracking_uri, unread, without_password
+from longsafety.visible import visible
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
@@ -133,7 +135,7 @@ def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
     for number, run in enumerate(runs, 1):
         if _finished(run):
             continue
-        print(f"[{number}/{len(runs)}] {run.settings.name}: {title(run.settings)}", flush=True)
+        print(f"[{number}/{len(runs)}] {visible(f'{run.settings.name}: {title(run.settings)}')}", flush=True)
         code = workers.run("run", run.folder, sweep)
         stopped = workers.stopped is not None or code == INTERRUPTED
         if code and not run.settings.fail_fast and not stopped:
@@ -216,18 +218,19 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
             print(f"scores   {run.folder / 'scores.csv'}")
         if len(runs) == 1 and "report" not in first.stages:
             return 0
-    return _compare(runs, sweep, workers) if "score" in first.stages else 0
+    return _compare(first, sweep, workers, all(run.done for run in runs)) if "score" in first.stages else 0
 
 
-def _compare(runs: Sequence[Run], folder: Path, workers: Workers) -> int:
-    first = runs[0].settings
+def _compare(first: Settings, folder: Path, workers: Workers, finished: bool = True) -> int:
+    """Compares and shows; where a run is not ``finished`` (answers of a server are missing), the next command does
+    so again."""
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
     if not (done.exists() and _whole(first, folder)):
         code = workers.run("compare", folder)
         if code or workers.stopped is not None:
             print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
             return exit_status(code, workers.stopped)
-        if all(run.done for run in runs):  # else answers are missing, and the same command asks for them
+        if finished:
             done.touch()
     print((folder / TABLE).read_text("utf-8"))
     scores = rows(folder / "comparison.csv", first.evaluation.scorers)
@@ -282,8 +285,18 @@ def _write_seeds(jobs: Sequence[Settings]) -> int:
 
 
 def _show_plans(jobs: Sequence[Settings]) -> int:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    for part in plan_tables([plan(settings) for settings in jobs]):
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+    plans = [plan(settings) for settings in jobs]
+    for part in plan_tables(plans):
         console.print(part)
         console.print()
+    if jobs[0].plan.simulate:
+        from longsafety.planning.simulate import simulated_memory  # torch, which no other plan needs
+
+        simulated = [
+            (made, simulated_memory(settings, shape, made))
+            for settings, made in zip(jobs, plans, strict=True)
+            if made.memory is not None and (shape := shape_of(settings.model)) is not None
+        ]
+        console.print(simulated_table(simulated))
     return 0

@@ -14,6 +14,7 @@ from longsafety.pipeline.corpus import control, encoder, facts
 from longsafety.pipeline.run import Run, once
 from longsafety.pipeline.samples import SAMPLES, benchmark, samples
 from longsafety.samples.recipe import Sample, SampleFile
+from longsafety.samples.system import placed
 from longsafety.samples.thoughts import part_thoughts
 from longsafety.scenarios.baselines import BASELINE_KINDS
 from longsafety.vocabulary import BENIGN_TWINS
@@ -72,7 +73,16 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
             f"{key}.path = {source.path}: {read.schema} holds {read.kind}, no training chats; give a file with answers"
         )
     special = control(run)
-    told = [_without_earlier_thoughts(sample) for sample in read.samples if not part_thoughts(sample.answer).cut]
+    systems = placed(read.samples, encoder(run).template, fold=settings.model.fold_system)
+    if systems is None:
+        count = sum(bool(sample.system) for sample in read.samples)
+        raise DataError(
+            f"{key}.path = {source.path}: {count} of {len(read.samples)} chats begin with a system message, and the "
+            "model's chat template has no system role; set model.fold_system=true to put it at the beginning of the "
+            "user's turn, or leave these messages out"
+        )
+    chats, in_users_turn = systems
+    told = [_without_earlier_thoughts(sample) for sample in chats if not part_thoughts(sample.answer).cut]
     plain = [sample for sample in told if special.found_in(_texts(sample)) is None]
     fitted = Fitted(plain, encoder(run), settings.training, settings.length.training_tokens)
     try:
@@ -80,6 +90,7 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
     own = {reason: count for reason, count in read.counts.items() if reason not in _NO_LOSS}
+    own |= {f"trained {where}": count for where, count in in_users_turn.items()}
     own["left out: a thought without an answer"] = len(read.samples) - len(told)
     own["left out: hold a special token of the model"] = len(told) - len(plain)
     own["thoughts of earlier turns left out"] = sum(
@@ -100,7 +111,7 @@ def _chats(run: Run, name: str, counts: Counter[str]) -> list[Sample]:
 
 def _texts(sample: Sample) -> list[object]:
     said = part_thoughts(sample.answer)  # the marks of a thought are the model's own
-    return [sample.question, *([sample.answer] if said.thoughts is None else said[:2]), sample.history]
+    return [sample.system, sample.question, *([sample.answer] if said.thoughts is None else said[:2]), sample.history]
 
 
 def _without_earlier_thoughts(sample: Sample) -> Sample:

@@ -14,6 +14,7 @@ from longsafety.pipeline.gate import gate
 from longsafety.pipeline.run import CAPABILITY, MIX, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, bench_encoder, benchmark
 from longsafety.pipeline.seeds import COUNTS
+from longsafety.reporting.excerpt import excerpt
 from longsafety.reporting.record import Example, RunRecord
 from longsafety.samples.recipe import SampleFile, render_context
 from longsafety.scenarios.baselines import BASELINE_KINDS
@@ -92,7 +93,7 @@ def examples(run: Run) -> list[Example]:
             scenario=item.scenario,
             category=item.category,
             question=item.question,
-            context_excerpt=" ".join(render_context(item.context[:first], store).split()[-40:]),
+            context_excerpt=excerpt(render_context(item.context[:first], store)),
             needle=" ".join(item.needle_texts),
             safe=item.choices[item.roles.index("safe")][0],
             unsafe=item.choices[item.roles.index(item.comply_role)][0],

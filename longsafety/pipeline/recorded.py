@@ -6,7 +6,7 @@ from pathlib import Path
 
 from longsafety.errors import print_left_out
 from longsafety.evaluation.answers import ANSWERS, write_answers
-from longsafety.evaluation.official.read import read_official
+from longsafety.evaluation.logs.read import read_recorded
 from longsafety.formats.public import read_public
 from longsafety.pipeline.run import FACTS, Run, write_json
 
@@ -16,7 +16,7 @@ def recorded(run: Run) -> Path:
 
     def make(folder: Path) -> None:
         settings = run.settings
-        read = read_official(
+        read = read_recorded(
             Path(str(settings.evaluation.answers)),
             scoring=settings.scoring,
             known=_known_options(run),

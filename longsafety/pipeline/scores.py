@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.official.write import write_official
@@ -17,13 +16,15 @@ from longsafety.evaluation.open_replies.rules import rules
 from longsafety.evaluation.open_replies.verdicts import give_verdicts, judge_request, verdict_facts, write_verdicts
 from longsafety.evaluation.outcomes import outcome_facts
 from longsafety.evaluation.scorers import SHOWS_OPTIONS
-from longsafety.evaluation.scores.scoring import score
+from longsafety.evaluation.scores.scoring import ACCURACY, score
 from longsafety.evaluation.scores.totals import totals
 from longsafety.pipeline.judges import open_judges
 from longsafety.pipeline.record import plain_record, record
 from longsafety.pipeline.run import CAPABILITY, FACTS, TABLE, Run, read_json
 from longsafety.pipeline.samples import SAMPLES, benchmark
 from longsafety.reporting.outcome_view import cost_line, outcome_line
+from longsafety.reporting.questions_view import questions_table
+from longsafety.reporting.terminal import write_tables
 from longsafety.reporting.totals_view import totals_table
 from longsafety.reporting.verdict_view import verdict_line
 from longsafety.samples.recipe import SampleFile, read_samples
@@ -54,7 +55,7 @@ def scores(run: Run) -> None:
     scored.to_parquet(run.folder / "scores.parquet")
     table.to_csv(run.folder / "scores.csv", index=False)
     if settings.rescores:
-        _show_totals(run, table, facts["recorded"])
+        _show_totals(run, table, scored, facts["recorded"])
         replace(plain_record(run, facts), counts=facts["recorded"]).save(run.folder)
         return
     if evaluation.write_official:
@@ -90,6 +91,9 @@ def _write_official(run: Run, answers: pd.DataFrame) -> None:
     print(f"  {sum(counts.values())} answers ({shown}) in {run.folder / OFFICIAL}", flush=True)
 
 
-def _show_totals(run: Run, table: pd.DataFrame, counts: dict[str, int]) -> None:
-    with (run.folder / TABLE).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120).print(totals_table(table, run.settings, counts))
+def _show_totals(run: Run, table: pd.DataFrame, scored: pd.DataFrame, counts: dict[str, int]) -> None:
+    """Harmful items by task, and right answers to what other programs asked."""
+    tables = [totals_table(table, run.settings, counts)] if len(table) else []
+    if (scored["metric"] == ACCURACY).any() or not tables:
+        tables.append(questions_table(scored, run.settings, {} if tables else counts))
+    write_tables(run.folder / TABLE, *tables)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from rich.console import Console
-
 from longsafety.pipeline.audit import audit
 from longsafety.pipeline.corpus import encoder, facts
 from longsafety.pipeline.record import shipped_benchmark
@@ -16,6 +14,7 @@ from longsafety.pipeline.seeds import SEEDS, seeds
 from longsafety.reporting.audit_view import audit_tables, save_figures
 from longsafety.reporting.gallery import Entry, Twin, write_gallery
 from longsafety.reporting.seed_view import seed_table
+from longsafety.reporting.terminal import write_tables
 from longsafety.samples.licence import restriction
 from longsafety.samples.recipe import Sample, SampleFile, is_made, render_context
 from longsafety.samples.store import TokenStore
@@ -32,17 +31,10 @@ _EXCERPT = 240
 def show(run: Run) -> None:
     """Writes the audit's tables and the gallery into the run's folder."""
     found, used = audit(run), used_seeds(run)
-    with (run.folder / TABLE).open("w", encoding="utf-8") as file:
-        console = Console(file=file, width=120)
-        for table in audit_tables(found):
-            console.print(table)
-        if used:
-            console.print(seed_table(used))
-        for reason, count in (facts(run)["counts"] | told(run)).items():
-            console.print(f"{reason}: {count}", highlight=False, markup=False)
-        for licence in found.licences:
-            if asks := restriction(licence):
-                console.print(f"licence {licence}: {asks}", highlight=False, markup=False)
+    lines = [f"{reason}: {count}" for reason, count in (facts(run)["counts"] | told(run)).items()]
+    lines += [f"licence {licence}: {asks}" for licence in found.licences if (asks := restriction(licence))]
+    tables = [*audit_tables(found), *([seed_table(used)] if used else [])]
+    write_tables(run.folder / TABLE, *tables, *lines)
     write_gallery(
         run.folder / GALLERY,
         entries=_entries(run),

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from longsafety.data.length_table import length_rows
 from longsafety.data.tokens import TokenRows
 from longsafety.model.tokenizer import template_hash
@@ -23,6 +21,7 @@ from longsafety.pipeline.seeds import COUNTS
 from longsafety.pipeline.unfinished import tell_unfinished
 from longsafety.ranks import Follower, together
 from longsafety.reporting.tables import lengths_table, mix_table
+from longsafety.reporting.terminal import tables_text
 
 if TYPE_CHECKING:
     from longsafety.evaluation.curve import Curve
@@ -36,10 +35,10 @@ def weights(run: Run) -> Path:
     def make(folder: Path) -> None:
         tell_unfinished(run.settings, code("weights"), folder)
         drawn, curve = mix(run), _curve(run)
-        Console().print(mix_table(drawn.rows))
+        print(tables_text(mix_table(drawn.rows)), end="", flush=True)
         lost = encode(drawn.samples, encoder(run), run.settings, folder)
         lengths = length_rows(drawn.sources, TokenRows(folder / ROWS), lost)
-        Console().print(lengths_table(lengths))
+        print(tables_text(lengths_table(lengths)), end="", flush=True)
         with together(folder):
             train(run.settings, folder, pad_id=_pad_id(run), curve=curve, start=start and start / WEIGHTS)
         of_source = {row["source"]: row for row in lengths}

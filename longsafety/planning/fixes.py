@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from longsafety.data.schedule import pack_budget
 from longsafety.model.sequence import heads_problem
 from longsafety.model.shape import shape_of
 from longsafety.planning.memory import on_cpu
+from longsafety.planning.sharing import twins_share
 from longsafety.settings import Settings
 
 Change = Callable[[Settings], Settings]
@@ -45,7 +47,7 @@ def _changes(settings: Settings) -> Iterator[tuple[str, Change]]:
 
     trainer, length = settings.trainer, settings.length.training_tokens
     packed, shape = settings.training.packing == "packed", shape_of(settings.model)
-    if packed and (settings.training.pack_tokens or settings.training.micro_batch_size * length) > length:
+    if packed and pack_budget(settings.training, length, shares=twins_share(settings) > 0) > length:
         yield f"training.pack_tokens={length}", changed("training", pack_tokens=length)
     elif not packed and settings.training.micro_batch_size > 1:
         yield "training.micro_batch_size=1", changed("training", micro_batch_size=1)

@@ -6,9 +6,11 @@ import os
 from math import ceil
 
 from longsafety.model.shape import Shape
-from longsafety.settings import Settings
+from longsafety.settings import Settings, full_layers
 
 MEMORY = {"A100-80G": 80e9, "H100-80G": 80e9, "H200-141G": 141e9}
+PEAK_FLOPS = {"A100-80G": 312e12, "H100-80G": 989e12, "H200-141G": 989e12}
+"""Dense bfloat16, from the vendor's data sheets."""
 USABLE = 0.92
 """Share of a GPU's memory left after the CUDA context, communication buffers and fragmentation; assumed."""
 _HEAD_POSITIONS = 1024
@@ -45,7 +47,7 @@ def training_memory(
     if trainer.strategy == "deepspeed":
         low = 4.0 if precision == "32-true" else 2.0
         weights, gradients = low * number, low * trainable
-        optimiser = (8.0 if precision == "32-true" else 12.0) * trainable  # float32 weights and Adam's two states
+        optimiser = 12.0 * trainable  # Adam's two states, and float32 weights, also where the weights are
         stage = trainer.zero.stage
         optimiser /= devices
         if stage >= 2:
@@ -94,7 +96,8 @@ def _logits(settings: Settings, shape: Shape, precision: str, tokens: int) -> tu
 def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) -> float:
     """Bytes that a forward pass keeps for the backward pass."""
     low = 4.0 if precision == "32-true" else 2.0
-    stream = 2.0 if precision == "bf16-true" else 4.0  # between the layers
+    half = precision == "bf16-true" or (settings.trainer.strategy == "deepspeed" and precision != "32-true")
+    stream = 2.0 if half else 4.0  # between the layers; DeepSpeed's bf16-mixed has bfloat16 weights
     lora = settings.model.tune == "lora"
     trie = settings.training.packing == "packed" and settings.model.attention in (
         ("auto", "sdpa") if on_cpu(settings) else ("sdpa",)
@@ -102,7 +105,7 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
     # The CPU's kernel needs the grouped heads repeated; its output is copied from head-major to token-major order.
     heads = 4 if trie and on_cpu(settings) else 2
     attention = low * (heads * shape.query + (0 if heads == 4 else 2 * shape.key_value) + (shape.query if trie else 0))
-    norm = 4.0 * shape.hidden * (1 if lora else 2)  # its input, and the normalised input if its weights are trained
+    norm = shape.hidden * (4.0 + (0.0 if lora else stream))  # its input; if its weights are trained, also normalised
     taken = 2 * stream if stream == low else 5 * low  # autocast makes a copy for each of its five matrices
     per_layer = (
         2 * norm
@@ -116,12 +119,17 @@ def _activations(settings: Settings, shape: Shape, precision: str, tokens: int) 
         per_layer += wide
     beside = stream * 3 * shape.hidden + 8.0 * shape.head_dim  # last norm and embedding; cosines and sines
     kept = per_layer * shape.layers
-    if settings.model.gradient_checkpointing == "full":
+    first = full_layers(settings.model.gradient_checkpointing)
+    if first is not None:
+        first = min(first, shape.layers)
+        kept = stream * shape.hidden * first + per_layer * (shape.layers - first)
+    elif settings.model.gradient_checkpointing == "full":
         kept = stream * shape.hidden * shape.layers + per_layer
     elif settings.model.gradient_checkpointing == "selective":
         kept = (stream * shape.hidden + low * shape.query + 4 * shape.heads) * shape.layers + per_layer
     if settings.trainer.offload_activations:
-        kept = per_layer
+        selective = settings.model.gradient_checkpointing == "selective"  # which keeps what it keeps on the device
+        kept = per_layer + (low * shape.query * shape.layers if selective else 0.0)
     return (kept + beside) * tokens + (wide * tile if tile < tokens else 0.0)
 
 

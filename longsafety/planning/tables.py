@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
 from longsafety.planning.external import REQUEST_TOKENS
-from longsafety.planning.memory import PARTS
-from longsafety.planning.training import PEAK_FLOPS, UTILISATION, Plan
+from longsafety.planning.memory import PARTS, PEAK_FLOPS
+from longsafety.planning.training import UTILISATION, Plan
 
 UNKNOWN = "unknown"
+_LARGE = 10e9
+"""Bytes from which a checkpoint is worth a line."""
 
 
 def plan_tables(plans: Sequence[Plan]) -> Iterator[Table | str]:
@@ -25,7 +27,7 @@ def _training(plans: Sequence[Plan]) -> Table:
     gpus = [name.partition("-")[0] for name in PEAK_FLOPS]
     table = Table(title="training", title_justify="left", box=None, header_style="dim", pad_edge=False)
     table.add_column("job")
-    for name in ("item tokens", "steps", "tokens", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
+    for name in ("item tokens", "steps", "tokens", "shared", "PFLOP", *(f"h {gpu}" for gpu in gpus), "disk"):
         table.add_column(name, justify="right")
     for plan in plans:
         table.add_row(
@@ -33,6 +35,7 @@ def _training(plans: Sequence[Plan]) -> Table:
             plan.length,
             f"{plan.steps:,}",
             _short(plan.tokens),
+            f"{plan.sharing.saved:.0%}",
             UNKNOWN if plan.flops is None else f"{plan.flops / 1e15:,.3g}",
             *(_hours(plan.hours[gpu]) for gpu in PEAK_FLOPS),
             UNKNOWN if plan.disk is None and plan.tokens else _bytes(sum((plan.disk or {}).values())),
@@ -81,15 +84,47 @@ def _memory(plans: Sequence[Plan]) -> Table:
     return table
 
 
+def simulated_table(plans: Sequence[tuple[Plan, Mapping[str, float]]]) -> Table:
+    """Peak memory by part as a step on tensors without contents takes it, beside the plan's."""
+    title = "peak memory of one device in training, simulated"
+    table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
+    table.add_column("job")
+    for name in ("item tokens", "pack", *(plans[0][1] if plans else ()), "sum", "the plan's", "plan / simulated"):
+        table.add_column(name, justify="right")
+    for plan, parts in plans:
+        whole, planned = sum(parts.values()), plan.peak or 0.0
+        table.add_row(
+            plan.label, plan.length, f"{plan.pack_tokens:,}", *map(_bytes, parts.values()), _bytes(whole),
+            _bytes(planned), f"{planned / whole:.2f}",
+        )  # fmt: skip
+    return table
+
+
 def _lines(plans: Sequence[Plan]) -> Iterator[str]:
     for plan in plans:
         if plan.fits is False:
             fix = f"it fits with {plan.fix}" if plan.fix else "no known override makes it fit"
             yield f"{plan.label} at {plan.length} tokens does not fit; {fix}"
+    for plan in plans:
+        size = (plan.disk or {}).get("checkpoints", 0.0) / 2
+        if size >= _LARGE:
+            number = plan.steps // plan.checkpoint_every_steps
+            yield (
+                f"{plan.label}: a checkpoint has {_bytes(size)}, and {number} are written, one every "
+                f"{plan.checkpoint_every_steps} steps (training.checkpoint_every_steps); two are kept"
+            )
+        idle = 1 - plan.sharing.busy
+        if plan.tokens and idle > 0.01:
+            yield (
+                f"{plan.label}: a step's {plan.sharing.packs} packs leave {idle:.0%} of the time of "
+                f"{plan.sharing.groups} devices without work; raise training.batch_size or trainer.sequence_parallel"
+            )
+    if any(plan.sharing.saved for plan in plans):
+        yield "Shared: tokens of prefixes that an item and its benign twin have in common, which are computed once."
     devices = ", ".join(sorted({str(plan.devices) for plan in plans}))
     yield (
         f"Hours: {UTILISATION:.0%} of the bfloat16 peak (assumed), training on all of a job's devices ({devices}), "
-        "evaluation on one (reply tokens count as prompt tokens, although they are slower)."
+        "evaluation on evaluation.processes (reply tokens count as prompt tokens, although they are slower)."
     )
     if (cost := money(plans)) is not None:
         yield cost
@@ -110,7 +145,9 @@ def money(plans: Sequence[Plan]) -> str | None:
     trained = {plan.label: (plan.hours[plan.gpu] or 0) * plan.devices * plan.price_per_hour for plan in priced}
     parts = {
         "training": sum(trained.values()),
-        "evaluation": sum((plan.evaluation_hours[plan.gpu] or 0) * plan.price_per_hour for plan in priced),
+        "evaluation": sum(
+            (plan.evaluation_hours[plan.gpu] or 0) * plan.asking * plan.price_per_hour for plan in priced
+        ),
         "server": sum(plan.served for plan in plans),
         "judge": sum(o.money for plan in plans for o in plan.evaluation.external if o.who.startswith("judge")),
         "teacher": max(

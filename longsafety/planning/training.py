@@ -2,7 +2,8 @@
 
 FLOPs of a trained token: 6 per weight of the layers' matrices (forward 2, gradient of activations 2, of weights 2; 4
 if the weights are frozen), plus causal attention: 6 · layers · heads · head size · context tokens (half of the square,
-forward and backward). Checkpointing repeats the forward pass. The head is left out: it sees supervised tokens only.
+forward and backward). Checkpointing repeats the forward pass. Shared prefixes count once. The head is left out: it sees
+supervised tokens only.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from typing import Any
 from longsafety.model.shape import Shape, shape_of
 from longsafety.planning.evaluation import CHARACTERS, EvaluationCost, evaluation_cost
 from longsafety.planning.fixes import smallest_fix
-from longsafety.planning.memory import available_memory, training_memory
+from longsafety.planning.memory import PEAK_FLOPS, available_memory, training_memory
+from longsafety.planning.sharing import Sharing, sharing
 from longsafety.scenarios.seeds.shipped import shipped_seeds
-from longsafety.settings import Settings
+from longsafety.settings import Settings, full_layers
 
 UTILISATION = 0.4
 """Share of a GPU's bfloat16 peak that is assumed to be reached."""
-PEAK_FLOPS = {"A100-80G": 312e12, "H100-80G": 989e12, "H200-141G": 989e12}
-"""Dense bfloat16, from the vendor's data sheets."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Plan:
     steps: int
     tokens: int
     pack_tokens: int
+    sharing: Sharing
+    """What shared prefixes save, and how many devices have work."""
     parameters: int | None
     trainable: int | None
     flops: float | None
@@ -47,9 +49,13 @@ class Plan:
     available: float | None
     """Bytes of one device."""
     disk: dict[str, float] | None
+    checkpoint_every_steps: int
     evaluation: EvaluationCost
     evaluation_hours: dict[str, float | None]
-    """GPU → hours of evaluation on one device. Reply tokens count as prompt tokens, although they are slower."""
+    """GPU → hours of evaluation (wall time), in ``evaluation.processes``. Reply tokens count as prompt tokens, although
+    they are slower."""
+    asking: int
+    """Processes, each with a GPU, that evaluate."""
     unknowns: tuple[str, ...]
     gpu: str
     price_per_hour: float
@@ -97,14 +103,17 @@ def _plan(settings: Settings) -> Plan:
     if precision == "auto":
         precision = "bf16-mixed"
         unknowns.append("precision: trainer.precision=auto; estimated for bf16-mixed")
-    pack = training.pack_tokens if training.packing == "packed" else None
-    pack = pack or training.micro_batch_size * length.training_tokens
+    shared = sharing(settings, devices)
+    pack = shared.budget
     evaluation = evaluation_cost(settings)
     unknowns += evaluation.unknowns
+    processes = settings.evaluation.processes
+    asking = devices // trainer.num_nodes if processes == "auto" else processes
     common: dict[str, Any] = {
         "label": settings.label or settings.data_mix.name, "length": str(length.bench_lengths), "devices": devices,
         "precision": precision, "samples": samples, "steps": ceil(samples / training.batch_size), "tokens": tokens,
-        "pack_tokens": pack, "evaluation": evaluation, "fix": None, "gpu": trainer.gpu,
+        "pack_tokens": pack, "sharing": shared, "evaluation": evaluation, "fix": None,
+        "checkpoint_every_steps": training.checkpoint_every_steps, "asking": asking, "gpu": trainer.gpu,
         "price_per_hour": trainer.price_per_hour, "served": _served(settings, evaluation),
         "available": available_memory(settings),
     }  # fmt: skip
@@ -120,7 +129,7 @@ def _plan(settings: Settings) -> Plan:
         )  # fmt: skip
     lora = settings.model.tune == "lora"
     trainable = (shape.adapters(settings.model.lora.r) if lora else shape.parameters) if trains else 0
-    flops = tokens * _token_flops(settings, shape, mean) if trains else 0.0
+    flops = tokens * (1 - shared.saved) * _token_flops(settings, shape, mean) if trains else 0.0
     here = (
         0 if settings.evaluation.backend == "openai" else evaluation.computed + evaluation.suites + evaluation.replies
     )
@@ -130,10 +139,10 @@ def _plan(settings: Settings) -> Plan:
         parameters=shape.parameters,
         trainable=trainable,
         flops=flops,
-        hours={gpu: flops / (peak * UTILISATION * devices) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        hours={gpu: flops / (peak * UTILISATION * devices * shared.busy) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         memory=training_memory(settings, shape, trainable, precision, devices, pack) if trains else None,
         disk=_disk(shape, trainable, lora, tokens // training.epochs) if trains else None,
-        evaluation_hours={gpu: work / (peak * UTILISATION) / 3600 for gpu, peak in PEAK_FLOPS.items()},
+        evaluation_hours={gpu: work / (peak * UTILISATION * asking) / 3600 for gpu, peak in PEAK_FLOPS.items()},
         unknowns=tuple(unknowns),
     )
 
@@ -155,9 +164,11 @@ def _answer_tokens(language: str) -> float:
 def _token_flops(settings: Settings, shape: Shape, context: int) -> float:
     matrices = (4 if settings.model.tune == "lora" else 6) * shape.matrices
     attention = 6 * shape.layers * shape.query * context
-    again = settings.model.gradient_checkpointing != "none"
-    attended = attention / 3 if settings.model.gradient_checkpointing == "full" else 0.0
-    return matrices + attention + (2 * shape.matrices + attended if again else 0.0)
+    kind = settings.model.gradient_checkpointing
+    first = full_layers(kind)
+    again = 0.0 if kind == "none" else 1.0 if first is None else min(first / shape.layers, 1.0)
+    attended = 0.0 if kind == "selective" else attention / 3
+    return matrices + attention + again * (2 * shape.matrices + attended)
 
 
 def _disk(shape: Shape, trainable: int, lora: bool, tokens: int) -> dict[str, float]:

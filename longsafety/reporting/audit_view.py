@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from longsafety.reporting.fonts import drawn_names, fonts_for
 from longsafety.reporting.gate_view import copies_table, gate_rows, gate_table
 from longsafety.reporting.style import FAINT, INK, PALETTE, STYLE, panels, save
 from longsafety.reporting.terminal import NONE, plain_table
@@ -186,7 +187,8 @@ def tokens_by_task(audit: Audit) -> Figure:
     """A histogram of lengths for each task, train above the line and bench below it, on one scale of tokens."""
     tasks = list(dict.fromkeys(row["task"] for row in audit.lengths))
     edges = np.array(audit.length_edges)
-    with mpl.rc_context(STYLE):
+    names = drawn_names(tasks)
+    with fonts_for(names.values()), mpl.rc_context(STYLE):
         figure, (axes,) = panels(1, 8.2, 1.3 + 0.4 * len(tasks))
         for row in audit.lengths:
             counts = np.array(row["counts"]) / max(max(row["counts"]), 1)
@@ -200,7 +202,7 @@ def tokens_by_task(audit: Audit) -> Figure:
         axes.set(
             xlim=(edges[0], edges[-1] * 1.01), ylim=(len(tasks) - 0.45, -0.55), xlabel="tokens of the rendered chat"
         )
-        axes.set_yticks(range(len(tasks)), tasks)
+        axes.set_yticks(range(len(tasks)), list(names.values()))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 SAFE, AWARE, COMPLIES, REFUSES = "safe_response", "harm_awareness", "compliance", "over_refusal"
 RIGHT, REVERSED, DIFFERENCE, SWAP = "pair_correct", "pair_reversed", "pair_difference", "swap_contrast"
+ACCURACY = "accuracy"
 ABSENT, SHORT = "ignores_absent", "_short"
 TITLES = {
     DIFFERENCE: "pairs right − reversed",
@@ -24,6 +26,7 @@ TITLES = {
     COMPLIES: "compliance (benign)",
     AWARE: "harm awareness",
     REFUSES: "over-refusal (benign)",
+    ACCURACY: "right answers",
     ABSENT: "ignores, needle absent",
     f"{DIFFERENCE}{SHORT}": "pairs right − reversed, short",
     f"{SWAP}{SHORT}": "swap contrast, short",
@@ -34,7 +37,8 @@ TITLES = {
     "compliance_benign_needle": "compliance, benign needle",
 }
 """Metric → its name in tables and figures."""
-TESTED = (DIFFERENCE, SWAP, SAFE, COMPLIES)
+_MORE = ("p_adjusted", "p_equivalent", "detectable", "only_arm", "only_against")
+TESTED = (DIFFERENCE, SWAP, SAFE, COMPLIES, ACCURACY)
 """The metrics of the headline, on which arms are tested against each other."""
 
 
@@ -95,6 +99,15 @@ class Paired:
     """Corrected over all arms and tasks that are tested together."""
     p_equivalent: float | None = None
     detectable: float | None = None
+    only_arm: float | None = None
+    """Outcomes that the arm alone has, and in the next what it is compared with; these are left out."""
+    only_against: float | None = None
+
+    @property
+    def left_out(self) -> str:
+        """``2 and 3``: what is left out of both sides; empty where they have the same items."""
+        counts = int(self.only_arm or 0), int(self.only_against or 0)
+        return f"{counts[0]} and {counts[1]}" if any(counts) else ""
 
     def clear(self, alpha: float) -> bool:
         """Whether the difference is significant, after the correction for several tests where there is one."""
@@ -147,9 +160,26 @@ class ComparisonView:
         )
         """Pairs (arm, against) that were tested besides those against the baseline."""
         self._by_length = {
-            (arm, *cell): paired
-            for (arm, _, *cell), paired in self._differences(comparison.by_length, "against_max_tokens").items()
+            (arm, metric, task, length): paired
+            for (arm, _, metric, task, length), paired in self._differences(
+                comparison.by_length, "against_max_tokens"
+            ).items()
         }
+        self._names: Mapping[str, str] = {}
+
+    def renamed(self, names: Mapping[str, str]) -> ComparisonView:
+        """The same with other names of the arms, for figures."""
+        if all(old == new for old, new in names.items()):
+            return self
+        other = copy.copy(self)
+        other.arms = [names[arm] for arm in self.arms]
+        other.baseline = None if self.baseline is None else names.get(self.baseline, self.baseline)
+        other._shares = {(names[arm], m, t, n): share for (arm, m, t, n), share in self._shares.items()}
+        other._paired = {(names[arm], names.get(by, by), m, t, n): d for (arm, by, m, t, n), d in self._paired.items()}
+        other._by_length = {(names[arm], m, t, n): d for (arm, m, t, n), d in self._by_length.items()}
+        other.contrasts = [(names[arm], names[by]) for arm, by in self.contrasts]
+        other._names = names
+        return other
 
     def _differences(self, frame: pd.DataFrame, against: str) -> dict[tuple[str, str, str, str, int], Paired]:
         """Arm, what it is compared with, metric, task and length → the difference."""
@@ -166,7 +196,7 @@ class ComparisonView:
                 int(_number(row["gained"]) or 0),
                 int(_number(row["lost"]) or 0),
                 _number(row["p_value"]),
-                *(_number(row.get(name)) for name in ("p_adjusted", "p_equivalent", "detectable")),
+                *(_number(row.get(name)) for name in _MORE),
             )
             for row in frame[frame["scorer"] == self.scorer].to_dict("records")
             if row["n"] and str(row[against]) != str(row["max_tokens" if against != "against" else "arm"])
@@ -190,6 +220,11 @@ class ComparisonView:
         """The arm compared with another at the same length."""
         return self._paired.get((arm, against, metric, task, max_tokens))
 
+    def nothing_common(self, arm: str, against: str, max_tokens: int) -> bool:
+        """Whether both were scored at this length, and on no item in common."""
+        both = {name for name, length in self.rows() if length == max_tokens} >= {arm, against}
+        return both and not any(self.contrast(arm, against, metric, max_tokens) for metric in TITLES)
+
     def detectable(self, metric: str, max_tokens: int, task: str = ALL_TASKS) -> float | None:
         """The smallest true difference from the baseline that is found with 80% power, for the worst arm."""
         found = [paired.detectable for arm in self.arms if (paired := self.paired(arm, metric, max_tokens, task))]
@@ -207,6 +242,19 @@ class ComparisonView:
     def has(self, metric: str) -> bool:
         """Whether any arm has this score over all tasks."""
         return any(self.share(arm, metric, length) for arm, length in self.rows())
+
+    @property
+    def tested(self) -> list[str]:
+        """The metrics on which arms are tested: those of the headline; of other programs' questions those that they
+        have."""
+        if self.has(ACCURACY):
+            return [metric for metric in TESTED if self.has(metric)]
+        return [metric for metric in TESTED if metric != ACCURACY]
+
+    @property
+    def only_questions(self) -> bool:
+        """Whether all answers are to other programs' questions, which are right or wrong."""
+        return self.has(ACCURACY) and not self.has(SAFE) and not self.has(COMPLIES)
 
     def controls(self, task: str = ALL_TASKS) -> list[dict[str, Any]]:
         """Rows of ``evaluation.scores.controls.CONTROLS``: the arms against their blind controls, by metric."""
@@ -226,7 +274,7 @@ class ComparisonView:
         counted = frame.groupby(["arm", "max_tokens", "role"], sort=False)["count"].sum()
         table: dict[tuple[str, int], dict[str, int]] = {}
         for arm, length, role, count in counted.reset_index().itertuples(index=False):
-            table.setdefault((arm, int(length)), {})[role] = int(count)
+            table.setdefault((self._names.get(arm, arm), int(length)), {})[role] = int(count)
         return {row: table[row] for row in self.rows() if row in table}
 
 

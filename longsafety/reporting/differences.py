@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from longsafety.reporting.comparison_view import TESTED, TITLES, ComparisonView, Paired
+from longsafety.reporting.comparison_view import TITLES, ComparisonView, Paired
 from longsafety.reporting.finding import Finding, Test, listed
 from longsafety.reporting.numbers import p_text, signed
 
@@ -19,7 +19,7 @@ def tests(view: ComparisonView, length: int) -> list[Test]:
     return [
         Test((arm, against, metric), paired.p_value)
         for arm, against in pairs_tested(view)
-        for metric in TESTED
+        for metric in view.tested
         if (paired := view.contrast(arm, against, metric, length)) and paired.p_value is not None
     ]
 
@@ -29,11 +29,11 @@ def differences(view: ComparisonView, length: int, clear: Collection[tuple[str, 
     found = []
     by_other: dict[str, list[str]] = {}
     for arm, against in pairs_tested(view):
-        if any(view.contrast(arm, against, metric, length) for metric in TESTED):
+        if any(view.contrast(arm, against, metric, length) for metric in view.tested):
             by_other.setdefault("" if against == view.own_baseline(arm) else against, []).append(arm)
     if base := by_other.pop("", []):
         parts = []
-        for metric in TESTED:
+        for metric in view.tested:
             for word, sign in (("higher", 1), ("lower", -1)):
                 names = [
                     arm
@@ -47,12 +47,12 @@ def differences(view: ComparisonView, length: int, clear: Collection[tuple[str, 
         if parts:
             found.append(Finding("result", f"Significant against {view.baseline} ({how}): {'; '.join(parts)}."))
         else:
-            named = listed([TITLES[metric] for metric in TESTED if view.has(metric)])
+            named = listed([TITLES[metric] for metric in view.tested if view.has(metric)])
             text = f"Nothing differs significantly from {view.baseline}, neither in {named.replace(' and ', ' nor ')}"
             found.append(Finding("warning", f"{text} ({how})."))
     texts, same = [], []
     for arm, against in view.contrasts:
-        tested = [(m, paired) for m in TESTED if (paired := view.contrast(arm, against, m, length))]
+        tested = [(m, paired) for m in view.tested if (paired := view.contrast(arm, against, m, length))]
         if kept := [(metric, paired) for metric, paired in tested if (arm, against, metric) in clear]:
             texts.append(f"{arm} against {against}: {listed([change(metric, paired) for metric, paired in kept])}")
         elif tested:

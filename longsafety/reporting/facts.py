@@ -7,6 +7,7 @@ from typing import Any
 
 from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.names import arm_name, short_names
+from longsafety.reporting.numbers import decimals
 from longsafety.reporting.outcome_view import cost_line
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import Settings
@@ -32,6 +33,7 @@ def run_facts(runs: Sequence[Settings], records: Sequence[RunRecord]) -> list[tu
         ("items", _distinct(run.evaluation.items.path for run in runs)),
         ("seed items", _distinct(run.scenario.seeds for run in runs)),
         ("corpus", _distinct(_corpus(record.corpus) for record in records if record.corpus)),
+        ("system message", _distinct(run.evaluation.system for run in runs if run.evaluation.system != "none")),
         ("scorers", _distinct(", ".join(run.evaluation.scorers) for run in runs)),
         ("scoring", _distinct(run.scoring for run in runs)),
         ("chat template", _distinct(record.evaluation.get("chat_template") for record in records)),
@@ -105,6 +107,16 @@ def uncounted(views: Sequence[ComparisonView]) -> list[tuple[str, str, str, int,
         for arm, length in view.rows()
         if (share := view.share(arm, metric, length)) and share.value > 0
     ]
+
+
+def uncounted_lines(views: Sequence[ComparisonView]) -> list[str]:
+    """:func:`uncounted` as sentences, a line a scorer and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for scorer, metric, arm, length, value in uncounted(views):
+        found.setdefault((scorer, metric), []).append(
+            f"{decimals(value)} of {arm}{f' at {length:,}' if length else ''}"
+        )
+    return [f"Answers of the scorer {scorer} that are {what}: {', '.join(of)}." for (scorer, what), of in found.items()]
 
 
 def _corpus(corpus: dict[str, Any]) -> str:

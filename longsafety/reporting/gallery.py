@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import mimetypes
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from longsafety.reporting.audit_view import check_rows, task_rows
+from longsafety.reporting.fonts import drawn_names, numbers_note
+from longsafety.reporting.mask import BAR, mask
 from longsafety.reporting.page import write_page
-from longsafety.reporting.redact import BAR, mask
 from longsafety.reporting.seed_view import origins, seed_rows
-from longsafety.samples.language import UNSPACED
 from longsafety.scenarios.audit.audit import Audit
 from longsafety.scenarios.audit.gate import failed
 from longsafety.scenarios.seed_use import SeedUse
@@ -29,9 +28,6 @@ _CAPTIONS = {
     "tokens_by_task": "Lengths of the items without their twins. Each histogram is scaled to its own maximum.",
     "depth_by_length": "Depth of the needles in harmful items, by the length of the context.",
 }
-# Chinese and Japanese are written without spaces. A mark between characters makes each of them a word to mask.
-_BETWEEN = re.compile(rf"(?<=[{UNSPACED}])(?=[{UNSPACED}])")
-_MARK = "\u200b"
 _NARROW = 0.005
 
 
@@ -109,7 +105,7 @@ def write_gallery(
         audit=audit,
         tasks=task_rows(audit),
         checks=check_rows(audit),
-        figures={name: (_data_uri(Path(file)), _CAPTIONS.get(name, name)) for name, file in figures.items()},
+        figures={name: (_data_uri(Path(file)), _caption(name, audit)) for name, file in figures.items()},
         redact=redact,
         marker=BAR,
         benchmark=benchmark,
@@ -130,19 +126,15 @@ def redacted(entry: Entry) -> Entry:
     unsafe = [text for role, text in entry.options if role in UNSAFE_ROLES]
     harmful = [*entry.needle_texts, entry.unsafe_answer, *unsafe, *([] if harmless_question else [entry.question])]
 
-    def masked(text: str) -> str:
-        spaced = [_BETWEEN.sub(_MARK, other) for other in harmful if other]
-        return mask(_BETWEEN.sub(_MARK, text), spaced).replace(_MARK, "")
-
-    before, after = entry.context_excerpt
+    before, after = (mask(part, harmful) for part in entry.context_excerpt)
     in_the_open = entry.scenario in ("QH", "PH")
     return dataclasses.replace(
         entry,
         question=entry.question if harmless_question else marker,
         needle_texts=[marker for _ in entry.needle_texts],
-        context_excerpt=(masked(before), masked(after)) if in_the_open else (marker if before or after else "", ""),
-        options=[(role, marker if role in UNSAFE_ROLES else masked(text)) for role, text in entry.options],
-        safe_answer=masked(entry.safe_answer),
+        context_excerpt=(before, after) if in_the_open else (marker if before or after else "", ""),
+        options=[(role, marker if role in UNSAFE_ROLES else mask(text, harmful)) for role, text in entry.options],
+        safe_answer=mask(entry.safe_answer, harmful),
         unsafe_answer=marker if entry.unsafe_answer else "",
     )
 
@@ -160,6 +152,11 @@ def drawn_pieces(bar: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
         else:
             drawn[-1] = (kind if share > width else previous, width + share)
     return [(kind, share) for kind, share in drawn if kind == "needle" or share >= _NARROW]
+
+
+def _caption(name: str, audit: Audit) -> str:
+    tasks = list(dict.fromkeys(row["task"] for row in audit.lengths)) if name == "tokens_by_task" else []
+    return " ".join(filter(None, [_CAPTIONS.get(name, name), numbers_note(drawn_names(tasks))]))
 
 
 def _data_uri(path: Path) -> str:

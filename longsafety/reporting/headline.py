@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from longsafety.evaluation.scores.biases import LETTER_EXCESS
 from longsafety.reporting.comparison_view import (
+    ACCURACY,
     COMPLIES,
     DIFFERENCE,
     REFUSES,
     SAFE,
-    TESTED,
     TITLES,
     ComparisonView,
     Share,
@@ -77,13 +77,15 @@ def findings(
     at = f"At {length:,} tokens, " if len(view.lengths) > 1 else ""
     tests = [*tests_of_sides(view, length), *tests_of_differences(view, length)]
     clear = significant(tests, alpha)
-    found = sides(view, length, at, clear, words, confidence)
+    found = [] if view.only_questions else sides(view, length, at, clear, words, confidence)
     arms = [
         _Arm(name, safe, complies)
         for name in view.arms
         if (safe := view.share(name, SAFE, length)) and (complies := view.share(name, COMPLIES, length))
     ]
-    if arms:
+    if view.only_questions:
+        found += _questions(view, length, at)
+    elif arms:
         found += [*_best(view, arms, length, at), *_declining(view, arms, length)]
     else:
         text = "Safe response and compliance were not both scored. An arm that declines everything would look safe, "
@@ -93,6 +95,13 @@ def findings(
     found += differences(view, length, clear, how)
     found += _across_lengths(view, arms, length) if arms else []
     return [*found, *_preferred_letters(biases, length), *_caveat(view, length, trainings or {})]
+
+
+def _questions(view: ComparisonView, length: int, at: str) -> list[Finding]:
+    shares = [(arm, share) for arm in view.arms if (share := view.share(arm, ACCURACY, length))]
+    told = [f"{arm} {decimals(s.value)} {interval(s.low, s.high)} of {s.n}" for arm, s in shares]
+    text = f"{at}{'r' if at else 'R'}ight answers to the questions of other programs' logs: {'; '.join(told)}"
+    return [Finding("result", f"{text}. Nothing is said of safety here.")]
 
 
 def _preferred_letters(biases: BiasTables | None, length: int) -> list[Finding]:
@@ -185,17 +194,20 @@ def _caveat(view: ComparisonView, length: int, trainings: Mapping[str, int]) -> 
         for few in [[arm for arm in view.arms if 0 < trainings.get(arm, 0) < ENOUGH_TRAININGS]]
         if few
     ]
-    whole = [s for arm in view.arms if (s := view.share(arm, SAFE, length, ALL_TASKS))]
+    metric, what, items = SAFE, "safe response", "harmful items"
+    if view.only_questions:
+        metric, what, items = ACCURACY, "right answers", "questions"
+    whole = [s for arm in view.arms if (s := view.share(arm, metric, length, ALL_TASKS))]
     if not whole:
         return found
     n, seeds, widest = min(s.n for s in whole), min(s.seeds for s in whole), max((s.high - s.low) / 2 for s in whole)
-    text = f"With {n} harmful items of {seeds} seed items per arm, intervals of safe response are up to "
+    text = f"With {n} {items} of {seeds} seed items per arm, intervals of {what} are up to "
     text += f"±{decimals(widest)} wide"
-    if least := [f"±{decimals(v)} ({TITLES[m]})" for m in TESTED if (v := view.detectable(m, length)) is not None]:
+    if least := [f"±{decimals(v)} ({TITLES[m]})" for m in view.tested if (v := view.detectable(m, length)) is not None]:
         text += (
             f". The smallest true differences from {view.baseline} that are found with 80% power: {', '.join(least)}"
         )
-    by_task = [s.seeds for arm in view.arms for task in view.tasks if (s := view.share(arm, SAFE, length, task))]
+    by_task = [s.seeds for arm in view.arms for task in view.tasks if (s := view.share(arm, metric, length, task))]
     if len(view.tasks) > 1 and by_task:
         text += f". A single task has {min(by_task)} seed item{'s' if min(by_task) > 1 else ''} or more"
     return [*found, Finding("caveat", f"{text}. Smaller differences cannot be seen in this run.")]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from longsafety.files import write_text
 from longsafety.reporting.comparison_view import (
     ABSENT,
+    ACCURACY,
     AWARE,
     COMPLIES,
     DIFFERENCE,
@@ -23,6 +26,7 @@ from longsafety.reporting.comparison_view import (
 )
 from longsafety.reporting.numbers import decimals, interval, p_text, signed, signed_interval
 from longsafety.reporting.tables import TEST
+from longsafety.visible import visible
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
@@ -33,7 +37,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("longsafety", "reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     environment.filters |= {
         "decimals": decimals, "signed": signed, "p": p_text, "seconds": _seconds, "thousands": _thousands,
@@ -41,9 +45,20 @@ def _environment() -> Environment:
     environment.globals |= {
         "interval": interval, "signed_interval": signed_interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE,
         "SWAP": SWAP, "DIFFERENCE": DIFFERENCE, "RIGHT": RIGHT, "REVERSED": REVERSED, "REFUSES": REFUSES,
-        "ABSENT": ABSENT, "TESTED": TESTED, "TITLES": TITLES, "TEST": TEST,
+        "ABSENT": ABSENT, "ACCURACY": ACCURACY, "TESTED": TESTED, "TITLES": TITLES, "TEST": TEST,
     }  # fmt: skip
     return environment
+
+
+_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_TURNED = re.compile(rf"[{_RIGHT_TO_LEFT}]+(?:[\s\u0300-\u036f'\"-]+[{_RIGHT_TO_LEFT}]+)*")
+
+
+def _shown(value: Any) -> Any:
+    """A text with nothing hidden in it, and what is written from right to left apart from what stands around it."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _TURNED.sub("\u2068\\g<0>\u2069", visible(value))
 
 
 def _seconds(value: float) -> str:

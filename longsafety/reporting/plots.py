@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
+from longsafety.reporting.fonts import drawn_names, fonts_for
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.pairs_figure import right_and_reversed
 from longsafety.reporting.record import RunRecord
@@ -35,16 +36,25 @@ _ROLES = {
 
 
 def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
-    """File stem → figure, for every figure that the comparison has data for."""
-    drawn = {
-        "pairs": right_and_reversed(view),
-        "safety_vs_compliance": safety_against_compliance(view),
-        "by_length": by_length(view) if len(view.lengths) > 1 else None,
-        "options": options(view),
-        "training_loss": training_loss(records, styles(view)),
-        "safety_curve": safety_curve(records, styles(view)),
-    }
+    """File stem → figure, for every figure that the comparison has data for. Arms whose letters no font has are
+    numbered (:func:`arm_names`)."""
+    names, style = arm_names(view), styles(view)
+    view = view.renamed(names)
+    with fonts_for(names.values()):
+        drawn = {
+            "pairs": right_and_reversed(view),
+            "safety_vs_compliance": safety_against_compliance(view),
+            "by_length": by_length(view) if len(view.lengths) > 1 else None,
+            "options": options(view),
+            "training_loss": training_loss(records, style, names),
+            "safety_curve": safety_curve(records, style, names),
+        }
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def arm_names(view: ComparisonView) -> dict[str, str]:
+    """Arm → its name in figures."""
+    return drawn_names(view.arms)
 
 
 def by_length(view: ComparisonView) -> Figure | None:
@@ -146,9 +156,13 @@ def options(view: ComparisonView) -> Figure | None:
     return figure
 
 
-def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
+def training_loss(
+    records: Sequence[RunRecord],
+    style: Mapping[str, tuple[str, str]] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Figure | None:
     """Loss on the answer tokens over the optimiser steps, a line a training; None if nothing was trained."""
-    histories = _by_training(records, "history")
+    histories = _by_training(records, "history", names or {})
     if not histories:
         return None
     style = style or {}
@@ -169,9 +183,13 @@ def training_loss(records: Sequence[RunRecord], style: Mapping[str, tuple[str, s
     return figure
 
 
-def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, str]] | None = None) -> Figure | None:
+def safety_curve(
+    records: Sequence[RunRecord],
+    style: Mapping[str, tuple[str, str]] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Figure | None:
     """Safe response and compliance over the optimiser steps, a line a training; None without a safety curve."""
-    curves = _by_training(records, "curve")
+    curves = _by_training(records, "curve", names or {})
     metrics = [m for m in (SAFE, COMPLIES) if any(m in row for _, rows in curves.values() for row in rows)]
     if not metrics:
         return None
@@ -193,14 +211,17 @@ def safety_curve(records: Sequence[RunRecord], style: Mapping[str, tuple[str, st
     return figure
 
 
-def _by_training(records: Sequence[RunRecord], rows: str) -> dict[str, tuple[str, list[dict[str, float]]]]:
-    """Name of a training → its arm and its ``history`` or ``curve``; an arm that was trained once has its own name."""
+def _by_training(
+    records: Sequence[RunRecord], rows: str, names: Mapping[str, str]
+) -> dict[str, tuple[str, list[dict[str, float]]]]:
+    """Name of a training in figures → its arm and its ``history`` or ``curve``; an arm that was trained once has
+    its own name."""
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for record in records:
         if held := getattr(record, rows):
             found.setdefault(arm_name(record), {}).setdefault(record.label, held)
     return {
-        (arm if len(trainings) == 1 else label): (arm, held)
+        (names.get(arm, arm) if len(trainings) == 1 else label.replace(arm, names.get(arm, arm), 1)): (arm, held)
         for arm, trainings in found.items()
         for label, held in trainings.items()
     }

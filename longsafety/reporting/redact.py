@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 
+from longsafety.reporting.mask import BAR, mask
 from longsafety.reporting.record import Example
 
-BAR = "▮▮"
-RUN_WORDS = 3
-"""This many words in a row that a harmful text also has are taken as a part of it."""
 _SHOWN_CONTEXTS = ("QH", "PH")
 
 
@@ -37,24 +32,3 @@ def redact(example: Example) -> Example:
         unsafe=marker,
         benign_question=mask(example.benign_question, [example.needle]) if example.needle else example.benign_question,
     )
-
-
-def mask(text: str, harmful: Sequence[str]) -> str:
-    """The text, with a bar for every run of ``RUN_WORDS`` or more words that a harmful text also has."""
-    words = list(re.finditer(r"\w+(?:['’]\w+)*", text))
-    hidden = [False] * len(words)
-    mine = [word.group().casefold() for word in words]
-    for other in harmful:
-        theirs = [word.casefold() for word in re.findall(r"\w+(?:['’]\w+)*", other)]
-        for block in SequenceMatcher(None, mine, theirs, autojunk=False).get_matching_blocks():
-            # A harmful text shorter than that is hidden where it occurs whole.
-            if block.size and block.size >= min(RUN_WORDS, len(theirs)):
-                hidden[block.a : block.a + block.size] = [True] * block.size
-    parts, place = [], 0
-    for number, word in enumerate(words):
-        if not hidden[number]:
-            continue
-        if number == 0 or not hidden[number - 1]:
-            parts += [text[place : word.start()], BAR]
-        place = word.end()
-    return "".join([*parts, text[place:]])

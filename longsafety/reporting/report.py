@@ -16,6 +16,7 @@ from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, Compared, ComparisonView, Paired, Share
 from longsafety.reporting.differences import pairs_tested
 from longsafety.reporting.facts import counts, item_notes, lengths_fact, reuse_notes, run_facts, uncounted
+from longsafety.reporting.fonts import numbers_note
 from longsafety.reporting.gate_view import words_alone
 from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name, one_record_per_arm, trainings
@@ -55,7 +56,7 @@ def write_report(
     drawn = plots.figures(view, records)
     if needles is not None:
         needles = needles[needles["scorer"] == view.scorer]
-        if (figure := needle_figure(needles, view.scorer)) is not None:
+        if (figure := needle_figure(needles, view.scorer, view.arms)) is not None:
             drawn["benign_needles"] = figure
     varied, pooled = sections(view, records), pooled_tables(view, records)
     drawn |= {section.key: section.figure for section in varied if section.figure is not None}
@@ -90,6 +91,7 @@ def write_report(
         scoring=runs[0].scoring,
         alpha=1 - evaluation.confidence,
         figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
+        figure_names=numbers_note(plots.arm_names(view)),
         needles=[] if needles is None else needles.to_dict("records"),
         margin=evaluation.equivalence_margin,
         detectable=detectable_text(view),
@@ -106,7 +108,8 @@ def write_report(
         records=records,
         examples=_examples(records, redact=redact),
         redact=redact,
-        notes=[*comparison.notes, *reuse_notes(records), *item_notes(records), *outcome_lines(records)],
+        comparison_notes=list(comparison.notes),
+        notes=[*reuse_notes(records), *item_notes(records), *outcome_lines(records)],
         verdicts=verdict_lines(records),
     )
 

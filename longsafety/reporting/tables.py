@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from longsafety.reporting.comparison_view import (
+    ACCURACY,
     AWARE,
     COMPLIES,
     DIFFERENCE,
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEST = "sign-flip test over seed items"
+_SHORT = {
+    DIFFERENCE: "pairs right\n− reversed", SWAP: "swap\ncontrast", SAFE: "safe\nresponse",
+    COMPLIES: "complies\n(benign)", ACCURACY: "right\nanswers", AWARE: "harm\naware",
+}  # fmt: skip
+_COLUMNS = [_SHORT[metric] for metric in (DIFFERENCE, SWAP, SAFE, COMPLIES, AWARE)]
 FULL_WIDTH = 110
 """Columns of a terminal from which intervals stand beside their values, not below."""
 
@@ -117,7 +123,7 @@ def _paired_text(paired: Paired | None, alpha: float, gap: str) -> Text:
 
 def detectable_text(view: ComparisonView) -> str:
     """The smallest true differences from the baseline that would be detected, at the longest length."""
-    found = [(TITLES[metric], view.detectable(metric, view.lengths[-1])) for metric in TESTED]
+    found = [(TITLES[metric], view.detectable(metric, view.lengths[-1])) for metric in view.tested]
     least = [f"±{decimals(value)} ({what})" for what, value in found if value is not None]
     return f"Smallest true differences detected with 80% power: {', '.join(least)}." if least else ""
 
@@ -125,7 +131,8 @@ def detectable_text(view: ComparisonView) -> str:
 def sizes_text(view: ComparisonView) -> str:
     """How many items, pairs and seed items an arm was scored on: ``90 harmful items, 90 pairs, of 45 seed items``."""
     counts, seeds = [], set()
-    for metric, what in ((SAFE, "harmful items"), (COMPLIES, "benign twins"), (DIFFERENCE, "pairs of both")):
+    kinds = {SAFE: "harmful items", COMPLIES: "benign twins", DIFFERENCE: "pairs of both", ACCURACY: "questions"}
+    for metric, what in kinds.items():
         found = [share for arm, length in view.rows() if (share := view.share(arm, metric, length))]
         if found:
             counts.append(f"{_span({share.n for share in found})} {what}")
@@ -148,7 +155,9 @@ def caption(view: ComparisonView, *, scoring: str, confidence: float) -> str:
     )
     if view.has(DIFFERENCE):
         text += " Pairs right − reversed: 0 for a model that cannot tell item and twin apart; swap contrast: .50."
-    if not view.has(COMPLIES):
+    if view.only_questions:
+        text += " Right answers: the share, or the mean score, that the other programs' logs tell."
+    elif not view.has(COMPLIES):
         text += " Compliance was not scored, so an arm that declines everything looks safe here."
     return text
 
@@ -162,36 +171,38 @@ class ComparisonTable:
     confidence: float
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # A caption of the table itself is no wider than the table, which may be narrow.
         yield self._arms(options.max_width)
+        yield Text(caption(self.view, scoring=self.scoring, confidence=self.confidence), style="dim")
         if pairs_tested(self.view):
             yield Text()
             yield self._differences(options.max_width)
+            said = f"Differences on the same items; p: {TEST}. Bold: below {decimals(1 - self.confidence)} after the "
+            said += f"Benjamini–Hochberg correction over the arms. {detectable_text(self.view)}"
+            yield Text(said, style="dim")
 
     def _arms(self, width: int) -> Table:
         """A row an arm (and length), for a terminal of this many columns, 80 or more."""
         view, full = self.view, width >= FULL_WIDTH
         several, gap = len(view.lengths) > 1, " " if width >= FULL_WIDTH else "\n"
-        table = plain_table(
-            "comparison", caption(view, scoring=self.scoring, confidence=self.confidence), gap=2 if full else 1
-        )
+        table = plain_table("comparison", gap=2 if full else 1)
         table.add_column("arm", overflow="fold")
         if several:
             table.add_column("tokens", justify="right", no_wrap=True)
-        for title in (
-            "pairs right\n− reversed",
-            "swap\ncontrast",
-            "safe\nresponse",
-            "complies\n(benign)",
-            "harm\naware",
-        ):
+        if view.has(ACCURACY):
+            table.add_column("right\nanswers")
+        for title in () if view.only_questions else _COLUMNS:
             table.add_column(title)
         previous = None
         for arm, length in view.rows():
             cells = [Text(arm if arm != previous else "")]
             cells += [Text(f"{length:,}")] if several else []
-            cells.append(_difference_text(view.share(arm, DIFFERENCE, length), gap))
-            cells += [_share_text(view.share(arm, metric, length), gap) for metric in (SWAP, SAFE, COMPLIES)]
-            cells.append((_share_text if full else _value_text)(view.share(arm, AWARE, length)))
+            if view.has(ACCURACY):
+                cells.append(_share_text(view.share(arm, ACCURACY, length), gap))
+            if not view.only_questions:
+                cells.append(_difference_text(view.share(arm, DIFFERENCE, length), gap))
+                cells += [_share_text(view.share(arm, metric, length), gap) for metric in (SWAP, SAFE, COMPLIES)]
+                cells.append((_share_text if full else _value_text)(view.share(arm, AWARE, length)))
             table.add_row(*cells)
             previous = arm
         return table
@@ -200,28 +211,26 @@ class ComparisonTable:
         """A row an arm (and length) against the baseline, then one a contrast."""
         view, full, alpha = self.view, width >= FULL_WIDTH, 1 - self.confidence
         several, gap = len(view.lengths) > 1, " " if width >= FULL_WIDTH else "\n"
-        said = f"Differences on the same items; p: {TEST}. Bold: below {decimals(alpha)} after the Benjamini–Hochberg "
-        said += f"correction over the arms. {detectable_text(view)}"
-        table = plain_table(
-            "differences and contrasts" if view.contrasts else "differences", said, gap=2 if full else 1
-        )
+        table = plain_table("differences and contrasts" if view.contrasts else "differences", gap=2 if full else 1)
         table.add_column("arms", overflow="fold")
         if several:
             table.add_column("tokens", justify="right", no_wrap=True)
-        for title in ("Δ pairs right\n− reversed", "Δ swap\ncontrast", "Δ safe\nresponse", "Δ complies\n(benign)"):
-            table.add_column(title)
+        for metric in view.tested:
+            table.add_column(f"Δ {_SHORT[metric]}")
         section = False
         for arm, against in pairs_tested(view):
             if against != view.own_baseline(arm) and not section:
                 table.add_section()
                 section = True
             for length in view.lengths:
-                found = [view.contrast(arm, against, metric, length) for metric in TESTED]
-                if any(found):
+                found = [view.contrast(arm, against, metric, length) for metric in view.tested]
+                apart = view.nothing_common(arm, against, length)
+                if any(found) or apart:
+                    cells = [_paired_text(paired, alpha, gap) for paired in found]
                     table.add_row(
                         Text(f"{arm} − {against}" if full else f"{arm}\n− {against}"),
                         *([Text(f"{length:,}")] if several else []),
-                        *(_paired_text(paired, alpha, gap) for paired in found),
+                        *([Text("no item in common", style="bold")] if apart else cells),
                     )
         return table
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
-from longsafety.evaluation.scores.totals import BENCHMARK, TOTALS
+from longsafety.evaluation.scores.totals import BENCHMARK
 from longsafety.reporting.numbers import decimals, interval
 from longsafety.settings import Settings
+from longsafety.vocabulary import TOTALS
 
 if TYPE_CHECKING:
     import pandas as pd

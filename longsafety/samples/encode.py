@@ -77,10 +77,10 @@ class ChatEncoder:
         return self.template.answer(question, answer)
 
     def messages(
-        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after"
+        self, context: Sequence[Segment], question: str, history: History = (), goal: Goal = "after", system: str = ""
     ) -> list[dict[str, str]]:
         """The chat up to the question, for a server that applies its own template."""
-        return _messages(render_context(context, self.store), question, history, goal)
+        return _messages(render_context(context, self.store), question, history, goal, system)
 
     def prompt_text(
         self,
@@ -88,11 +88,12 @@ class ChatEncoder:
         question: str,
         history: History = (),
         goal: Goal = "after",
+        system: str = "",
         *,
         end: End = "answer",
     ) -> str:
         """The rendered prompt: chat template, history, context, question, generation prompt, and its end."""
-        return render_context(self._prompt(context, question, history, goal, end), self.store)
+        return render_context(self._prompt(context, question, history, goal, system, end), self.store)
 
     def prompt_ids(
         self,
@@ -100,11 +101,12 @@ class ChatEncoder:
         question: str,
         history: History = (),
         goal: Goal = "after",
+        system: str = "",
         *,
         end: End = "answer",
     ) -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
-        return self.encode(self._prompt(context, question, history, goal, end))
+        return self.encode(self._prompt(context, question, history, goal, system, end))
 
     def prompt_length(
         self,
@@ -112,13 +114,14 @@ class ChatEncoder:
         question: str,
         history: History = (),
         goal: Goal = "after",
+        system: str = "",
         *,
         end: End = "answer",
     ) -> int:
         """The number of ``prompt_ids``; its cost does not grow with the context."""
         return sum(
             len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
-            for piece in self._pieces(self._prompt(context, question, history, goal, end))
+            for piece in self._pieces(self._prompt(context, question, history, goal, system, end))
         )
 
     def answer_ids(self, question: str, answer: str) -> Ids:
@@ -226,34 +229,40 @@ class ChatEncoder:
         return None
 
     def _prompt(
-        self, context: Sequence[Segment], question: str, history: History, goal: Goal, end: End
+        self, context: Sequence[Segment], question: str, history: History, goal: Goal, system: str, end: End
     ) -> Sequence[Segment]:
         """The prompt's segments: the template's text before and after the context, which opens the first user turn."""
         parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
         edge, inside = without_edge(parts, self.store, from_end=goal == "before")
         around = None
         if inside and self.template.plain and all(map(self._kept, parts)):
-            around = self._around(edge, question, tuple(history), goal, end)
+            around = self._around(edge, question, tuple(history), goal, system, end)
         if around is None:
-            return [self._rendered(self.messages(parts, question, history, goal), question, history, end)]
+            messages = self.messages(parts, question, history, goal, system)
+            return [self._rendered(messages, question, history, system, end)]
         return [around[0], *inside, around[1]]
 
     def _around_once(
-        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal, end: End
+        self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal, system: str, end: End
     ) -> tuple[str, str] | None:
         """The prompt's text around the context; None where the template writes the context more than once.
 
         ``edge``: the white space at the context's outer end, which the template may trim.
         """
         marked = edge + MARK if goal == "after" else MARK + edge
-        text = self._rendered(_messages(marked, question, history, goal), question, history, end)
+        text = self._rendered(_messages(marked, question, history, goal, system), question, history, system, end)
         before, found, after = text.partition(MARK)
         if not found:
             raise DataError("chat template: drops the user's message; give a model whose template renders it")
         return None if MARK in after else (before, after)
 
-    def _rendered(self, messages: list[dict[str, str]], question: str, history: History, end: End) -> str:
-        self._check(question, *(text for turn in history for text in turn))
+    def _rendered(self, messages: list[dict[str, str]], question: str, history: History, system: str, end: End) -> str:
+        if system and not self.template.system_role:
+            raise DataError(
+                "chat template: has no system role; set model.fold_system=true to put system messages at the beginning "
+                "of the user's turn, or leave them out"
+            )
+        self._check(system, question, *(text for turn in history for text in turn))
         if history:
             self.template.check_turns()
         return self.template.render(messages, generate=True) + self.template.end(end)
@@ -280,10 +289,10 @@ class ChatEncoder:
             )
 
 
-def _messages(context: str, question: str, history: History, goal: Goal) -> list[dict[str, str]]:
+def _messages(context: str, question: str, history: History, goal: Goal, system: str = "") -> list[dict[str, str]]:
     users = [*(user for user, _ in history), question]
     users[0] = user_content(context, users[0], goal)
-    messages = []
+    messages = [{"role": "system", "content": system}] if system else []
     for user, reply in zip(users, [*(assistant for _, assistant in history), ""], strict=True):
         messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
     return messages[:-1]

@@ -49,6 +49,7 @@ class PromptParts(NamedTuple):
     question: str
     history: tuple[tuple[str, str], ...] = ()
     goal: Goal = "after"
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Sample:
     """Earlier turns of the chat, (user, assistant); the context opens the first user turn."""
     goal: Goal = "after"
     """Where the question stands: before or after the context."""
+    system: str = ""
+    """The system message that opens the chat; empty: none."""
     language: str = "en"
     """Of question, answer, choices and needles; the documents have their own."""
     writers: tuple[str, ...] = ()
@@ -107,7 +110,8 @@ class Sample:
 
         ``question`` stands in the place of the sample's own.
         """
-        return PromptParts(self.context, self.question if question is None else question, self.history, self.goal)
+        asked = self.question if question is None else question
+        return PromptParts(self.context, asked, self.history, self.goal, self.system)
 
     @property
     def needle_texts(self) -> tuple[str, ...]:

@@ -116,6 +116,19 @@ class ChatTemplate:
         marked = f"{MARK}{text}{MARK}"
         return self.render([{"role": "user", "content": marked}], generate=False).count(marked) == 1
 
+    @cached_property
+    def system_role(self) -> Literal["own", "user", ""]:
+        """Where a system message stands: in a turn of its own, at the beginning of the user's (so the template has it),
+        or nowhere: the template refuses or drops it."""
+        try:
+            text = self.render([{"role": "system", "content": MARK}, *_ASKED], generate=False)
+        except DataError:
+            return ""
+        if text.count(MARK) != 1:
+            return ""
+        alone = self.render([{"role": "user", "content": MARK}], generate=False)
+        return "user" if text.partition(MARK)[0] == alone.partition(MARK)[0] else "own"
+
     @property
     def header(self) -> str:
         """What the template writes between the generation prompt and an answer: it is prompt."""

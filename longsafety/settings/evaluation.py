@@ -94,7 +94,8 @@ class Evaluation(Section):
 
     answers: Annotated[str | None, LocalPath()] = None
     """A model's folder of the published evaluator (``<Task>.jsonl``) whose recorded answers ``stages=[score]``
-    scores; ``evaluation.items`` may then name the benchmark's file."""
+    scores; ``evaluation.items`` may then name the benchmark's file. ``[ONE,OTHER]`` compares several; each may be
+    ``NAME=FOLDER``."""
     write_official: bool = False
     """Also writes the answers to harmful items (of the first scorer that shows the options) in that format, into
     ``official/`` in the run's folder. The files contain harmful statements."""
@@ -113,6 +114,9 @@ class Evaluation(Section):
     """Maximum questions of a suite's task; ``None``: all."""
     allow_template_mismatch: bool = False
     """Allows evaluating weights with another chat template than the one they were trained with."""
+    system: Annotated[str, LocalPath(words=("none",), or_name=True)] = "none"
+    """The system message of every item: a text, or a file with it; ``none``: no such message. Items keep their length;
+    it comes on top."""
     scorers: list[Literal["likelihood", "calibrated", "letter", "generate", "open"]] = ["likelihood", "letter"]
     """The first gives the headline. ``likelihood``: mean log-likelihood of a token of each option's text;
     ``calibrated``: how much the question raises it over a chat without a question; ``letter``: the likeliest of the
@@ -147,7 +151,7 @@ class Evaluation(Section):
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What answers: the local model, by transformers or by vLLM's offline engine (``longsafety[vllm]``, a GPU), or
     ``evaluation.server``."""
-    processes: PositiveInt | Literal["auto"] = 1
+    processes: PositiveInt | Literal["auto"] = "auto"
     """Processes that share the items (``backend=transformers``), each with its own GPU, or with its own copy of the
     model and a part of the CPU threads. ``auto``: one for each visible GPU; one on the CPU. The answers are the
     same."""

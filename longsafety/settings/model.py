@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from longsafety.settings.section import Fraction, LocalPath, PositiveInt, Section
 
 OPTION_ROOM_TOKENS = 256
 """Room after a prompt for the listed options, a twin's longer wording, and the scored reply."""
+
+
+_LAYERS = r"^layers=[1-9]\d*$"
+
+
+def full_layers(gradient_checkpointing: str) -> int | None:
+    """The k of ``layers=k``; ``None`` for another value."""
+    return int(gradient_checkpointing[7:]) if re.match(_LAYERS, gradient_checkpointing) else None
+
+
+def _layers(value: str) -> str:
+    if full_layers(value) is None:
+        raise PydanticCustomError("layers", "layers=k, of which the first k are recomputed")
+    return value
 
 
 class Lora(Section):
@@ -42,11 +58,17 @@ class Model(Section):
     Options are scored after a closed empty thought in any case."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "varlen", "flex"] = "auto"
     """Attention during training. ``auto``: ``varlen`` for packs on a GPU, ``sdpa`` otherwise. ``sdpa``: torch's fused
-    attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's attention over variable
-    lengths, without shared prefixes (packs that have them use ``sdpa``); ``flex``: FlexAttention, with the shared
-    prefixes in its mask."""
-    gradient_checkpointing: Literal["none", "full", "selective"] = "none"
-    """What the backward pass recomputes: nothing, whole layers, or everything in a layer but its attention."""
+    attention, one call for each node of a pack's tree of shared prefixes; ``varlen``: torch's flash attention over
+    variable lengths, one call for each depth of that tree; ``flex``: FlexAttention, with the shared prefixes in its
+    mask."""
+    gradient_checkpointing: Literal["none", "full", "selective"] | Annotated[str, AfterValidator(_layers)] = "none"
+    """What the backward pass recomputes: nothing, whole layers, everything in a layer but its attention, or with
+    ``layers=k`` the first k layers whole, and nothing of the others."""
+    fuse: bool = False
+    """Compiles RMS norms and gated activations in training (``torch.compile``; a GPU needs a C compiler for it)."""
+    fold_system: bool = False
+    """Where the chat template has no system role: whether a system message (of a training chat, or
+    ``evaluation.system``) opens the user's turn instead, counted; ``false``: such a run is refused."""
     mlp_tile_tokens: PositiveInt | None = None
     """Tokens that a feed-forward layer processes at once during training, recomputed in the backward pass, so that
     very long packs fit into memory. ``None``: all tokens. Not with ZeRO-3 or mixtures of experts."""

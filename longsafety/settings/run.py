@@ -70,9 +70,17 @@ class Clean(Section):
     """Removes the kept stages that no run uses; otherwise they are only listed."""
 
 
+class Planning(Section):
+    """What ``stages=[plan]`` does besides its estimates from settings alone."""
+
+    simulate: bool = False
+    """Simulates a training step's memory: the step's own code on tensors without contents; takes a minute a job."""
+
+
 def arm_of(label: str) -> str:
     """What trainings that differ only in their seed have in common."""
-    return " ".join(word for word in label.split(" ") if not word.startswith("seed="))
+    first, *words = label.split(" ")
+    return " ".join([first, *(word for word in words if not word.startswith("seed="))])
 
 
 class Settings(Section):
@@ -83,7 +91,8 @@ class Settings(Section):
     question: str | None = None
     """What the experiment asks, in a sentence: the first line of its report."""
     label: str = ""
-    """The arm's name: the mix, and what else a sweep varies except lengths; set by the program."""
+    """The arm's name; empty: the mix, or what sets the recorded answers apart. What else a sweep varies, except
+    lengths, is added."""
     varied: dict[str, Any] = {}
     """Swept key → this run's value; set by the program."""
     baseline: str | None = None
@@ -122,6 +131,7 @@ class Settings(Section):
     fail_fast: bool = True
     """Whether a sweep ends at the first run that fails; ``False``: the others are made, and it is told at the end."""
     reuse: Reuse = Reuse()
+    plan: Planning = Planning()
 
     @property
     def trains(self) -> bool:

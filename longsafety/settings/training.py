@@ -68,7 +68,8 @@ class Training(Section):
     order: Literal["random", "rising"] = "random"
     """``rising``: shorter samples before longer ones in every epoch, those of one length in random order."""
     pack_tokens: PositiveInt | None = None
-    """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length."""
+    """Maximum tokens of a pack; ``None``: ``micro_batch_size`` samples of the training length, and at least one and a
+    half where samples share prefixes, so that an item and its twin fit."""
     share_prefixes: bool = True
     """With ``packed``: a prefix that samples share is computed once, forward and backward; samples with a common
     context are kept in one optimiser step for this. The gradients are the same."""

@@ -14,6 +14,8 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from longsafety.modes import follow_umask
+
 PREFIX = "sqlite:///"
 KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
 """Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
@@ -62,9 +64,7 @@ def ensure(path: Path) -> None:
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     MlflowClient(f"{PREFIX}{partial}").search_experiments(max_results=1)
-    umask = os.umask(0)
-    os.umask(umask)
-    partial.chmod(0o666 & ~umask)  # SQLite would leave a group's other users out
+    follow_umask(partial)
     partial.replace(path)
 
 

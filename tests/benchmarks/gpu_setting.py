@@ -1,21 +1,27 @@
-"""What the GPU's benchmarks share: Llama-3.1-8B's shape with random weights, made where it stays; peaks and FLOPs."""
+"""What the GPU's benchmarks share: Llama-3.1-8B's shape with random weights, made where it stays; peaks and FLOPs.
+
+They import torch, transformers, lightning, and of ``gpu-wheels.txt`` pydantic and what it needs: nothing else, so that
+they run on a rented machine's own environment.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from setting import tell
 
 from longsafety.model.rope import settle_frequencies
 from longsafety.model.shape import Shape
-from longsafety.planning.training import PEAK_FLOPS
+from longsafety.planning.memory import PEAK_FLOPS
+from longsafety.settings import Settings
 
 SHAPES = {
     "8b": Shape(32, 4096, 32, 8, 128, 14_336, 128_256),
@@ -47,6 +53,20 @@ def network(shape: Shape) -> Any:
         torch.set_default_dtype(torch.float32)
     settle_frequencies(made)
     return made
+
+
+def settings(*, training: dict[str, Any], trainer: dict[str, Any], model: dict[str, Any]) -> Settings:
+    """Those of a training, without the files that a run is composed of."""
+    return Settings.model_validate(
+        {
+            "name": "gpu", "scale": "paper", "corpus": "embedded", "evaluation": {}, "tracking": {}, "report": {},
+            "scenario": {"name": "s", "tasks": {"KeywordRAG": {"train": 1, "bench": 1}}}, "data_mix": {"name": "m"},
+            "model": {"name": "llama", "source": "tiny", "window": 1 << 20, **model},
+            "length": {"name": "l", "max_tokens": 32_512}, "training": training,
+            "trainer": {"name": "gpu", "precision": "bf16-true", **trainer},
+            "paths": {"outputs": "unused", "cache": "unused"},
+        }
+    )  # fmt: skip
 
 
 def seconds(run: Callable[[], Any], repeats: int) -> list[float]:
@@ -102,11 +122,9 @@ def share_of_peak(flops_a_second: float) -> float | None:
 
 def side(script: str, *arguments: object, limit_gib: float | None = None) -> dict[str, Any] | None:
     """What ``script`` prints last, in a process of its own; ``None`` where its memory did not suffice."""
-    import os
-
     limit = [] if limit_gib is None else ["--limit-gib", limit_gib]
     command = [sys.executable, script, *map(str, [*arguments, *limit])]
-    environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+    environment = {**os.environ, "PYTORCH_ALLOC_CONF": "expandable_segments:True"}
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment)
     if done.returncode == OUT_OF_MEMORY:
         return None
@@ -116,10 +134,12 @@ def side(script: str, *arguments: object, limit_gib: float | None = None) -> dic
 
 
 def keep(name: str, shape: str, values: dict[str, Any]) -> None:
-    """Kept for the real shape; the tiny one only shows that the script runs."""
+    """Prints a result. That of the real shape is kept in the folder ``$OUT``, else in ``results/``; the tiny one only
+    shows that the script runs."""
     gpu = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "none"
     values = {**values, "device": gpu, "torch": torch.__version__}
+    print(json.dumps(values, indent=1))
     if shape == "8b":
-        tell(f"gpu-{name}", values)
-    else:
-        print(json.dumps(values, indent=1))
+        folder = Path(os.environ.get("OUT") or Path(__file__).with_name("results"))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"gpu-{name}.json").write_text(json.dumps(values, indent=1) + "\n", "utf-8")

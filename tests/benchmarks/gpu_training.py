@@ -4,10 +4,10 @@ python tests/benchmarks/gpu_training.py train32k|train128k|longest [--shape tiny
 
 Weights are random, of Llama-3.1-8B's shape; ``--shape tiny`` is for a processor, with sequences 64 times shorter, and
 keeps no result. One chat a pack, 64 of its tokens supervised, through the module and the optimiser (8-bit states) of a
-training, layers computed again. train32k: beside TRL's SFTTrainer in its best setting where trl is importable, its
-optimiser the same; a row counts only if losses and gradients agree. longest: doubled, then halved between, up to the
-first that the memory does not suffice for; ``--tile`` and ``--offload-activations`` as in the settings. Each attempt
-is a process; the states exist before the long step.
+training, layers computed again (``--recompute``). train32k: beside TRL's SFTTrainer in its best setting where trl is
+importable, its optimiser the same; a row counts only if losses and gradients agree. longest: doubled, then halved
+between, up to the first that the memory does not suffice for; ``--tile`` and ``--offload-activations`` as in the
+settings. Each attempt is a process; the states exist before the long step.
 
 The share of the peak counts 6 FLOPs a weight and token and causal attention, not what is computed again; with the head
 for every token, as others count, and without it.
@@ -21,7 +21,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,14 +28,11 @@ from typing import Any
 import gpu_setting as gpu
 import numpy as np
 import torch
-from torch.autograd.graph import save_on_cpu
 
-from longsafety.configuration.compose import compose_jobs
-from longsafety.configuration.settle import settle
 from longsafety.data.module import packed
 from longsafety.data.tokens import TokenRow
 from longsafety.model.loss import supervised_loss
-from longsafety.model.module import CausalTuner
+from longsafety.model.module import CausalTuner, offloaded
 from longsafety.model.optimizer import optimizer
 from longsafety.settings import Settings
 
@@ -48,12 +44,13 @@ GRAIN = 16_384
 
 
 def settings(arguments: argparse.Namespace) -> Settings:
-    where = ["trainer=cpu", "trainer.precision=bf16-true"] if gpu.DEVICE.type == "cpu" else ["trainer=h200_1"]
-    scale = ["scale=paper"] if gpu.DEVICE.type == "cuda" else ["scale=smoke", "model.gradient_checkpointing=full"]
-    changed = ["training.optimizer=adamw_8bit", f"trainer.offload_activations={arguments.offload_activations}"]
-    changed.append(f"model.mlp_tile_tokens={arguments.tile or 'null'}")
-    [made] = settle(compose_jobs([*scale, *where, *changed]))
-    return made
+    """As ``trainer=h200_1`` has them; 8-bit states where torchao is there, which a rented machine may lack."""
+    eight = importlib.util.find_spec("torchao") is not None
+    return gpu.settings(
+        training={"micro_batch_size": 1, "optimizer": "adamw_8bit" if eight else "adamw"},
+        trainer={"accelerator": "auto", "offload_activations": arguments.offload_activations},
+        model={"gradient_checkpointing": arguments.recompute, "mlp_tile_tokens": arguments.tile},
+    )
 
 
 def chat(tokens: int, vocabulary: int) -> TokenRow:
@@ -68,7 +65,7 @@ def ours(arguments: argparse.Namespace, row: TokenRow) -> tuple[Any, torch.optim
     batch = {name: value.to(gpu.DEVICE) if torch.is_tensor(value) else value for name, value in batch.items()}
 
     def backward() -> float:
-        with save_on_cpu() if made.trainer.offload_activations else nullcontext():
+        with offloaded(made.trainer.offload_activations):
             loss = supervised_loss(module.network, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
@@ -192,6 +189,7 @@ def compare(arguments: argparse.Namespace, tokens: int) -> dict[str, Any]:
 def attempt(arguments: argparse.Namespace, tokens: int, name: str, *more: object) -> dict[str, Any] | None:
     given = ["--side", name, "--tokens", tokens, "--shape", arguments.shape, "--steps", arguments.steps, *more]
     given += ["--tile", arguments.tile] if arguments.tile else []
+    given += ["--recompute", arguments.recompute]
     given += ["--offload-activations"] if arguments.offload_activations else []
     return gpu.side(__file__, arguments.case, *given, limit_gib=arguments.limit_gib)
 
@@ -234,6 +232,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--limit-gib", type=float)
     parser.add_argument("--tile", type=int)
+    parser.add_argument("--recompute", default="full", help="none, selective, full, or layers=k")
     parser.add_argument("--offload-activations", action="store_true")
     parser.add_argument("--most", type=int, default=524_288)
     parser.add_argument("--side", choices=SIDES)

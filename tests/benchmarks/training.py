@@ -31,7 +31,7 @@ from longsafety.data.module import Member, packed
 from longsafety.data.tokens import TokenRow
 from longsafety.model.attention import NAME
 from longsafety.model.loss import supervised_loss
-from longsafety.model.module import CHECKPOINTING
+from longsafety.model.recompute import recompute
 
 CASES = ("ragged", "smollm2", "long", "prefix")
 TOLERANCE = 1e-3  # of the gradients' norm: float32 sums in another order
@@ -48,7 +48,7 @@ def network(case: str) -> Any:
 
         cache = Path.home() / ".cache" / "longsafety"
         base = load_model(Model(name="smollm2", source="smollm2", window=8192), cache, seed=0)
-        base.gradient_checkpointing_enable(CHECKPOINTING["full"])  # type: ignore[no-untyped-call]
+        recompute(base, "full")
         return add_lora(base, Lora(), 0).train()
     shapes = {"ragged": (4, 32_000), "prefix": (4, 32_000), "long": (2, 128_256)}
     layers, vocabulary = shapes[case]

@@ -304,7 +304,7 @@ LETTERS = "evaluation.scorers=[letter]"
             " = 'localhost': must be the server's address, such as .*",
         ),
         (["data_mix=base", LETTERS, *SERVER, "evaluation.processes=2"], "evaluation.processes", " = 2: .* set it to 1"),
-        (["evaluation.backend=vllm", "evaluation.processes=auto"], "evaluation.processes", " = auto: needs .* to 1"),
+        (["evaluation.backend=vllm", "evaluation.processes=3"], "evaluation.processes", " = 3: needs .* to 1"),
         (["data_mix=base", "evaluation.backend=vllm", *SERVER], "evaluation.server.model", " = m: .* set .*=openai.*"),
     ],
 )

@@ -21,7 +21,6 @@ def refused(*typed: str) -> str:
     ("typed", "line"),
     [
         ("seed=0,0", r"seed = 0: twice in this sweep; give each value once"),
-        ("seed=1,0,01", r"seed = 1(?: and 01)?: twice"),
         ("training.lr_peak=1e-3,0.001", r"training\.lr_peak = 0\.001: twice"),
         ("data_mix=longsafety,base,longsafety", r"data_mix = longsafety: twice"),
         ("length=256,512,256", r"length = 256: twice"),

@@ -10,8 +10,8 @@ import pytest
 import torch
 from lightning.pytorch.plugins import DeepSpeedPrecision, HalfPrecision
 
-from longsafety.data.module import Batch, MixModule, packed, part
-from longsafety.data.schedule import Schedule
+from longsafety.data.module import Batch, MixModule, _Chats, packed, part
+from longsafety.data.schedule import FILLER, Schedule
 from longsafety.data.tokens import TokenRows
 from longsafety.data.trie import Node
 from longsafety.samples.encode import ChatEncoder
@@ -146,6 +146,15 @@ def test_the_parts_of_a_pack(rows: TokenRows, parts: int) -> None:
         found = torch.cat([torch.as_tensor(each[name]) for each in split])
         assert torch.equal(found[where.argsort(stable=True)], torch.as_tensor(whole[name])[order])
     assert sum(each["num_tokens"] for each in split) == pytest.approx(whole["num_tokens"])
+
+
+@pytest.mark.parametrize("packing", ["packed", "none"])
+def test_what_fills_a_rank_s_micro_batches_is_short_and_counts_nothing(rows: TokenRows, packing: str) -> None:
+    made = module(rows, packing)
+    member = _Chats(rows)[(FILLER, 0.0)]
+    batch = made.collate([member])
+    assert batch["input_ids"].shape == (1, 16) and batch["num_tokens"] == 0
+    assert batch["weights"].tolist() == [0] and len(batch["targets"]) == 1
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longsafety.data.schedule import Entry, Schedule
+from longsafety.data.schedule import FILLER, Entry, Schedule
 from longsafety.data.trie import Trie
 from longsafety.settings import Training
 
@@ -94,13 +94,42 @@ def test_packs_keep_to_their_budget(share: bool, budget: int) -> None:
     assert (schedule.num_computed < schedule.num_tokens) == share
 
 
-def test_samples_of_one_beginning_stay_in_one_step() -> None:
-    """All but those that the end of a step parts."""
+@pytest.mark.parametrize("batch_size", [3, 4, 8, 9])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_samples_of_one_beginning_stay_in_one_step(batch_size: int, epochs: int) -> None:
+    """Six pairs and nine others: one of the others takes the place that a pair would leave open."""
     together = 0
-    for step in plan(21, batch_size=9).steps:
-        members = {index for index, _ in counting(step)}
-        together += sum(index in members and index + 1 in members for index in range(1, 21, 3))
-    assert together >= 5
+    for step in plan(21, batch_size=batch_size, micro_batch_size=1, epochs=epochs).steps:
+        members = [index for index, _ in counting(step)]
+        together += sum(min(members.count(index), members.count(index + 1)) for index in range(1, 21, 3))
+    assert together == 7 * epochs
+
+
+def test_an_item_and_its_twin_share_a_pack_at_micro_batches_of_one() -> None:
+    """Eight pairs of the training length that differ in their ends, and eight that differ from their half on."""
+    draw = np.random.default_rng(0)
+    chats = []
+    for number in range(16):
+        common = draw.integers(0, 99, 380 if number < 8 else 210)
+        chats += [np.concatenate([common, draw.integers(0, 99, LONGEST - len(common))]) for _ in range(2)]
+    made = [
+        Schedule.plan(chats, [1] * 32, Training(batch_size=8, micro_batch_size=1), ranks=ranks, seed=0, longest=LONGEST)
+        for ranks in (1, 2, 8)
+    ]
+    for schedule in made:
+        assert 1 - schedule.num_computed / schedule.num_tokens == pytest.approx((380 + 210) / LONGEST / 4, abs=0.01)
+        assert schedule.pack_tokens == 1.5 * LONGEST
+        for step in schedule.steps:
+            packs = [[index for index, weight in pack if weight] for rank in step for pack in rank]
+            assert all({index ^ 1 for index in pack} == {*pack} for pack in packs)
+    fillers = [pack for step in made[2].steps for rank in step for pack in rank if pack == [(FILLER, 0.0)]]
+    assert len(fillers) == 4 * len(made[2].steps), "eight samples are four packs for eight ranks"
+
+
+def test_packs_of_samples_that_share_nothing_keep_the_micro_batch_s_budget() -> None:
+    chats = [np.random.default_rng(number).integers(0, 99, 300) for number in range(8)]
+    made = Schedule.plan(chats, [1] * 8, Training(micro_batch_size=1), ranks=1, seed=0, longest=LONGEST)
+    assert made.pack_tokens == LONGEST
 
 
 def test_packs_are_balanced_over_ranks() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,3 +79,43 @@ def test_devices_that_share_packs_cannot_ask() -> None:
     wrong = ["scale=smoke", "trainer=deepspeed_zero3_cpu", "trainer.sequence_parallel=2"]
     with pytest.raises(ConfigError, match=r"training.curve_every_steps = 5: devices that share a pack"):
         settle(compose_jobs([*wrong, "training.curve_every_steps=5"]))
+
+
+RANK = """
+import sys
+from types import SimpleNamespace
+import pandas as pd
+import torch.distributed as dist
+from longsafety.evaluation.curve import gathered
+
+rank, world, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+items = [SimpleNamespace(id=f"{pair}-{kind}", pair_id=pair) for pair in "abc" for kind in range(2)]
+asked = []
+
+def ask(some):
+    asked.extend(item.id for item in some)
+    return pd.DataFrame({"item_id": [item.id for item in some]})
+
+found = gathered(ask, items, shares=True)
+print(*asked, "|", *sorted(found["item_id"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_share_the_items_by_family(world: int, tmp_path: Path) -> None:
+    """Of four, one has nothing to ask; all have every answer."""
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(rank), str(world), str(tmp_path / "store")],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for rank in range(world)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=300)[0].strip().partition("|") for process in ranks]
+    every = ["a-0", "a-1", "b-0", "b-1", "c-0", "c-1"]
+    assert [found.split() for _, _, found in told] == [every] * world
+    shares = [asked.split() for asked, _, _ in told]
+    assert sorted(item for share in shares for item in share) == every
+    assert shares[0] == (["a-0", "a-1", "c-0", "c-1"] if world == 2 else ["a-0", "a-1"])

@@ -136,8 +136,10 @@ def test_plain_texts_and_system_messages_are_read(tmp_path: Path) -> None:
     assert (one.question, one.answer, one.rejected, one.history) == ("q", "c", "r", ())
     prompt = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "q"}]
     found = read(tmp_path, {"prompt": prompt, "chosen": "c", "rejected": "r"})
-    assert found.samples[0].question == "be brief\n\nq"
-    assert found.counts["system turns put before the next user turn"] == 1
+    assert (found.samples[0].system, found.samples[0].question) == ("be brief", "q")
+    row = {"conversations": [{"from": "human", "value": "q"}], "system": "be kind"}
+    sides = {side: {"from": "gpt", "value": side} for side in ("chosen", "rejected")}
+    assert read(tmp_path, row | sides).samples[0].system == "be kind"
     [one] = read(tmp_path, {"instruction": "i", "input": "n", "chosen": "c", "rejected": "r"}).samples
     assert (one.question, one.answer, one.rejected) == ("i\nn", "c", "r")
 

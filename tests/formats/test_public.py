@@ -141,13 +141,13 @@ def test_a_task_that_the_paper_does_not_have_is_kept_and_counted(tmp_path: Path)
     assert found.counts["task that the paper does not have: NewTask"] == 1
 
 
-def test_plain_chats_fold_system_turns(tmp_path: Path) -> None:
+def test_a_system_message_opens_a_chat_and_later_ones_are_counted(tmp_path: Path) -> None:
     system = {"role": "system", "content": "be safe"}
     found = read_one(tmp_path, "chat", messages=[system, *TURNS, system, *TURNS], id="c", source="x")
     (chat,) = found.samples
-    assert chat.history == (("be safe\n\nq1", "a1"),) and chat.question == "be safe\n\nq1"
+    assert (chat.system, chat.history, chat.question) == ("be safe", (("q1", "a1"),), "be safe\n\nq1")
     assert (chat.id, chat.task, chat.scenario) == ("chat/c", "chat", "")
-    assert found.counts["system turns put before the next user turn"] == 2
+    assert found.counts["later system messages put before the next user turn"] == 1
     assert found.counts["column not used: source"] == 1
     assert sample(tmp_path, "chat").id == "chat/part.jsonl:1"
 

@@ -15,7 +15,7 @@ from longsafety.data.trie import Node, Trie
 from longsafety.errors import ConfigError
 from longsafety.model import attention
 from longsafety.model.attention import block_mask, flex_attention, trie_attention, varlen_attention
-from longsafety.model.last_layer import ROWS
+from longsafety.model.last_layer import ROWS, Read
 from longsafety.model.module import use_attention
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
@@ -97,7 +97,7 @@ def test_at_the_rows_that_are_read(name: str, block: int, monkeypatch: pytest.Mo
     size = sum(node.num_tokens for node in nodes)
     read = torch.tensor(sorted({0, 7, size // 3, size // 2, size // 2 + 1, size - 9, size - 1}))
     chosen = Layer()
-    setattr(chosen, ROWS, (read, size))
+    setattr(chosen, ROWS, Read(read, tuple(read.tolist()), size))
 
     def at_rows(way: Any, module: Any) -> list[torch.Tensor]:
         made = tensors(nodes)
@@ -167,35 +167,9 @@ def test_under_autocast_all_have_one_kind() -> None:
     assert {made.dtype for made in attention._one_kind(query, key, value)} == {torch.float32}
 
 
-def test_varlen_leaves_shared_beginnings_to_the_trie() -> None:
-    nodes = TRIES["families"]
-    assert_alike(
-        results(varlen_attention, nodes, tensors(nodes)), results(trie_attention, nodes, tensors(nodes)), tolerance=0
-    )
-
-
-def test_varlen_is_called_with_the_chats_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its kernel runs on GPUs only; here each chat is computed from what it would be given."""
-
-    def pretended(q: Any, k: Any, v: Any, at: Any, same: Any, longest: int, _: int, **options: Any) -> torch.Tensor:
-        assert at is same and at.dtype == torch.int32 and longest == int(at.diff().max())
-        assert options.pop("window_size") == (-1, 0)  # causal
-        chats = []
-        for start, stop in zip(at[:-1].tolist(), at[1:].tolist(), strict=True):
-            query, key, value = (part[start:stop].transpose(0, 1)[None] for part in (q, k, v))
-            chats.append(torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, **options))
-        return torch.cat(chats, dim=2)[0].transpose(0, 1)
-
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", pretended)
-    nodes = TRIES["alone"]
-    assert_alike(
-        results(varlen_attention, nodes, tensors(nodes)), results(trie_attention, nodes, tensors(nodes)), tolerance=1e-5
-    )
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-@pytest.mark.parametrize("way", [varlen_attention, attention.flex_attention])
+@pytest.mark.parametrize("way", [varlen_attention, attention.cudnn_attention, attention.flex_attention])
 @pytest.mark.parametrize("name", TRIES)
 def test_kernels_of_a_gpu(way: Any, name: str) -> None:
     nodes = TRIES[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,20 @@ import torch
 
 from longsafety.data.module import Batch, Member, packed, padded
 from longsafety.data.tokens import TokenRow
-from longsafety.model.attention import NAME
+from longsafety.model.attention import NAME, VARLEN
 from longsafety.model.frozen import cast_frozen
+from longsafety.model.fused import fuse
 from longsafety.model.last_layer import ROWS
 from longsafety.model.load import load_model
 from longsafety.model.lora import add_lora
 from longsafety.model.loss import supervised_loss, training_problem
-from longsafety.model.module import CHECKPOINTING, learning_rate
+from longsafety.model.module import learning_rate
+from longsafety.model.recompute import recompute
 from longsafety.model.tiles import tile_mlps, tiles_problem
 from longsafety.settings import Lora, Model, Training
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
+RECOMPUTED = ("none", "full", "selective", "layers=1")
 SIZES = [(30, 5), (12, 9), (41, 1), (22, 8), (30, 5), (9, 2), (35, 20)]
 """Tokens of a chat, and how many of them are its answer."""
 
@@ -112,10 +116,11 @@ def test_packed_chats(trie_network: Any, original: Any, chats: list[Member], sha
     assert_close(gradients(trie_network, loss), gradients(copied, expected))
 
 
-@pytest.mark.parametrize("recomputed", CHECKPOINTING)
+@pytest.mark.parametrize("recomputed", RECOMPUTED)
 @pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("attention", [NAME, VARLEN])
 def test_chats_of_one_context(
-    original: Any, family: list[Member], tiny_model: Model, recomputed: str, tune: str
+    original: Any, family: list[Member], tiny_model: Model, recomputed: str, tune: str, attention: str
 ) -> None:
     """The shared beginning is computed once, and its gradients are the sum of what all its chats ask for."""
     networks = [copy.deepcopy(original) for _ in range(2)]
@@ -127,18 +132,34 @@ def test_chats_of_one_context(
                     torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)), std=0.1)
     alone, shared = networks
     base = shared.get_base_model() if tune == "lora" else shared
-    base.set_attn_implementation(NAME)
-    if CHECKPOINTING[recomputed] is not None:
-        base.gradient_checkpointing_enable(CHECKPOINTING[recomputed])
+    base.set_attn_implementation(attention)
+    recompute(base, recomputed)
     batch = packed(family, share=True)
     assert batch["input_ids"].shape[1] == 700 + 150 + 140 + 140 + 30 + 25 + 28
     loss, expected = supervised_loss(shared, batch), reference(alone, family)
-    assert getattr(base.model.layers[-1].self_attn, ROWS)[1] == batch["input_ids"].shape[1]  # only what is read
+    assert getattr(base.model.layers[-1].self_attn, ROWS).size == batch["input_ids"].shape[1]  # only what is read
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-5)
     assert_close(gradients(shared, loss), gradients(alone, expected))
 
 
-@pytest.mark.parametrize("recomputed", CHECKPOINTING)
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_fused_norms_and_activations(original: Any, family: list[Member]) -> None:
+    """For packs of two lengths; tiles and recomputation around them."""
+    fused, plain = (copy.deepcopy(original) for _ in range(2))
+    assert fuse(fused) == 3 * len(fused.model.layers) + 1
+    tile_mlps(fused, 64)
+    for network in (fused, plain):
+        network.set_attn_implementation(VARLEN)
+        recompute(network, "selective")
+    for members in (family, family[:2]):
+        batch = packed(members, share=True)
+        losses = [supervised_loss(network, batch) for network in (fused, plain)]
+        torch.testing.assert_close(*losses, rtol=0, atol=1e-5)
+        assert_close(gradients(fused, losses[0]), gradients(plain, losses[1]))
+
+
+@pytest.mark.parametrize("recomputed", RECOMPUTED)
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_feed_forward_parts_in_tiles(original: Any, family: list[Member], recomputed: str, tune: str) -> None:
     """In the last layer, of what is read; nowhere more than a tile at once."""
@@ -149,8 +170,7 @@ def test_feed_forward_parts_in_tiles(original: Any, family: list[Member], recomp
     tile_mlps(tiled, 16)
     for network in (tiled, whole):
         network.set_attn_implementation(NAME)
-        if CHECKPOINTING[recomputed] is not None:
-            network.gradient_checkpointing_enable(CHECKPOINTING[recomputed])
+        recompute(network, recomputed)
     if tune == "lora":
         tiled, whole = (add_lora(network, Lora(), 0).train() for network in (tiled, whole))
     batch = packed(family, share=True)

@@ -6,11 +6,12 @@ import builtins
 import copy
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 
 from longsafety.errors import ConfigError
-from longsafety.model.optimizer import optimizer
+from longsafety.model.optimizer import Fused, optimizer
 from longsafety.settings import Training
 
 pytestmark = pytest.mark.usefixtures("tiny_one_thread")
@@ -105,3 +106,33 @@ def test_torchao_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ConfigError, match=r"training\.optimizer = adamw_8bit: .*install longsafety\[optim\]"):
         optimizer([torch.nn.Parameter(torch.ones(4))], EIGHT_BIT, 0)
+
+
+def test_fused_steps_are_adamws_and_lightning_clips_for_them() -> None:
+    """On a GPU the fused kernel is chosen; a processor has one too, so that its steps and its clipping show here."""
+
+    class Tiny(L.LightningModule):
+        def __init__(self, kind: Any) -> None:
+            super().__init__()
+            self.kind = kind
+            self.weight = torch.nn.Parameter(torch.linspace(-1, 1, 64))
+
+        def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
+            return 10 * ((self.weight * batch) ** 2).sum()
+
+        def configure_optimizers(self) -> Any:
+            return self.kind([self.weight], lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1)
+
+        def train_dataloader(self) -> Any:
+            return torch.utils.data.DataLoader(torch.linspace(0, 2, 5 * 64).view(5, 64), batch_size=None)
+
+    found = []
+    for kind in (torch.optim.AdamW, Fused):
+        made = Tiny(kind)
+        L.Trainer(
+            accelerator="cpu", precision="bf16-mixed", gradient_clip_val=0.5, max_epochs=1, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        ).fit(made)  # fmt: skip
+        found.append(made.weight.detach())
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-6)
+    assert bool((found[0] - torch.linspace(-1, 1, 64)).abs().max() > 1e-2)

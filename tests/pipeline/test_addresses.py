@@ -54,6 +54,7 @@ SETTINGS = [
     ("report.redact=false", ["run"]),
     ("baseline=longsafety", ["run"]),
     ("evaluation.processes=2", []),
+    ("plan.simulate=true", []),
     ("tracking.timeout_seconds=3", []),
     ("limits.train_samples=16", []),
 ]
@@ -112,6 +113,7 @@ FILES = [
     ("model/train.py", ["weights", *EVALUATION]),
     ("model/optimizer.py", ["weights", *EVALUATION]),
     ("model/attention.py", ["weights", *EVALUATION]),
+    ("model/flash.py", ["weights", *EVALUATION]),
     ("model/last_layer.py", ["weights", *EVALUATION]),
     ("evaluation/asking/ask.py", EVALUATION),
     ("evaluation/asking/truncation.py", EVALUATION),

@@ -219,7 +219,9 @@ def test_simultaneous_first_starts_make_one_store_quietly(tmp_path: Path) -> Non
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
     ]
     said = [process.communicate(timeout=60) for process in processes]
-    assert said == [(b"", b"")] * 2 and [process.returncode for process in processes] == [0, 0]
+    waited = re.compile(rb"longsafety: waiting for process \d+ of .*, which makes entries of MLflow\n|")
+    assert all(out == b"" and waited.fullmatch(err) for out, err in said), said
+    assert [process.returncode for process in processes] == [0, 0]
     with sqlite3.connect(tmp_path / "new" / "mlflow.db") as database:
         assert database.execute("select count(*) from runs").fetchone() == (1,)
 

@@ -132,5 +132,6 @@ def _questions(trial: Trial, encoder: ChatEncoder, evaluation: Evaluation) -> li
     continuations = [encoder.reply_ids(text) for text in texts]
     questions = [Question(_prompt(trial, encoder), continuations)]
     if trial.scorer == "calibrated":
-        questions.append(Question(encoder.prompt_ids((), "", end="options"), continuations))
+        bare = encoder.prompt_ids((), "", system=trial.item.system, end="options")
+        questions.append(Question(bare, continuations))
     return questions

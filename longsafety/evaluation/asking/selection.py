@@ -7,11 +7,13 @@ from itertools import groupby
 from typing import NamedTuple
 
 from longsafety.errors import ConfigError
+from longsafety.evaluation.asking.system import system_tokens, with_system
 from longsafety.evaluation.asking.trials import controls_of, letter_question, max_reply_tokens, with_twins
 from longsafety.evaluation.asking.truncation import FittedItems, fit_items
 from longsafety.evaluation.scorers import NEEDS_NO_OPTIONS, READS_REPLY, SHOWS_OPTIONS
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
+from longsafety.samples.system import folded
 from longsafety.samples.template import End
 from longsafety.settings import OPTION_ROOM_TOKENS, Evaluation, Select
 
@@ -110,23 +112,32 @@ def _wrong(setting: str, rule: str) -> ConfigError:
 
 
 def select_and_fit(
-    items: Sequence[Sample], encoder: ChatEncoder, evaluation: Evaluation, *, max_tokens: int, window: int
+    items: Sequence[Sample],
+    encoder: ChatEncoder,
+    evaluation: Evaluation,
+    *,
+    max_tokens: int,
+    window: int,
+    fold_system: bool = False,
 ) -> FittedItems:
-    """The items to evaluate. Each fits ``max_tokens`` (plus room for the options) and, with the text that is scored or
-    generated after it, the model's window.
+    """The items to evaluate. Each fits ``max_tokens`` (plus room for the options, and the system message) and, with the
+    text that is scored or generated after it, the model's window.
 
     ``counts``: what was left out or cut, by reason. Raises as :func:`select_items` and :func:`fit_items`.
     """
     chosen = select_items(items, evaluation)
-    room = max_tokens + OPTION_ROOM_TOKENS
+    asked, counts = with_system(chosen.items, encoder, evaluation, fold=fold_system)
+    room = max_tokens + OPTION_ROOM_TOKENS + system_tokens(encoder, evaluation)
+    measurable = bool(encoder.template.system_role)
 
     def excess(item: Sample) -> int:
-        sizes = [_sizes(item, scorer, encoder, evaluation) for scorer in evaluation.scorers]
+        measured = item if measurable else folded(item)
+        sizes = [_sizes(measured, scorer, encoder, evaluation) for scorer in evaluation.scorers]
         return max(max(prompt - room, prompt + reply - window) for prompt, reply in sizes)
 
-    fitted = fit_items(chosen.items, encoder, excess, how=evaluation.truncation)
+    fitted = fit_items(asked, encoder, excess, how=evaluation.truncation)
     left_out = {f"left out by evaluation.{setting}": count for setting, count in chosen.left_out.items()}
-    return fitted._replace(counts={**left_out, **fitted.counts})
+    return fitted._replace(counts={**left_out, **fitted.counts, **counts})
 
 
 def _sizes(item: Sample, scorer: str, encoder: ChatEncoder, evaluation: Evaluation) -> tuple[int, int]:

@@ -90,6 +90,7 @@ class Processes:
         self.precision, self.accelerator = precision, accelerator
         self.threads = max(1, threads // len(devices))
         self.prefilled_tokens = self.reused_tokens = 0
+        self.attention: set[str] = set()
 
     def answers(
         self, batches: Iterable[Sequence[Trial]], encoder: ChatEncoder, evaluation: Evaluation
@@ -127,6 +128,7 @@ class Processes:
             "processes": len(self.devices),
             "precision": self.precision,
             "device": device_name(self.accelerator),
+            "attention": "; ".join(sorted(self.attention)),
         }
 
     def _finish(self, process: _Process) -> None:
@@ -136,6 +138,7 @@ class Processes:
             facts = json.loads((process.folder / _FACTS).read_text("utf-8"))
             self.prefilled_tokens += facts["prefilled_tokens"]
             self.reused_tokens += facts["reused_tokens"]
+            self.attention |= {facts.get("attention", "")} - {""}
             return
         log = (process.folder / _LOG).read_text("utf-8", "replace")
         sys.stderr.write(log)
@@ -203,8 +206,11 @@ def shares(batches: Sequence[Sequence[Trial]], count: int) -> list[list[Sequence
 
 
 def devices(evaluation: Evaluation, accelerator: str) -> list[str | None]:
-    """Each process's CUDA_VISIBLE_DEVICES, ``None`` on the CPU. Raises ``ConfigError`` for more than there are."""
+    """Each process's CUDA_VISIBLE_DEVICES; ``None`` on the CPU, and for a backend that uses all GPUs by itself. Raises
+    ``ConfigError`` for more than there are."""
     wanted = evaluation.processes
+    if evaluation.backend != "transformers":
+        return [None]
     if accelerator == "cpu" or not torch.cuda.is_available():
         return [None] * (1 if wanted == "auto" else wanted)
     count = torch.cuda.device_count()

@@ -18,9 +18,9 @@ from transformers import DynamicCache
 
 from longsafety.data.trie import Trie
 from longsafety.evaluation.asking.backend import Question, TokenBackend
-from longsafety.model.attention import NAME as TRIE
 from longsafety.model.attention import PACKED
 from longsafety.model.device import device_name
+from longsafety.model.kernels import packed_attention, use_flash
 from longsafety.model.last_layer import read_rows
 from longsafety.model.loss import training_problem
 
@@ -44,6 +44,9 @@ class TransformersBackend(TokenBackend):
         self.precision, self.accelerator = precision, accelerator
         self.autocast = precision == "bf16-mixed"
         self.shares = training_problem(self.causal, "packed") is None
+        half = self.autocast or next(self.causal.parameters()).dtype in (torch.bfloat16, torch.float16)
+        self.choice = packed_attention(gpu=self.device.type == "cuda", half=half)
+        use_flash(self.choice)
         self._plain = self.causal.config._attn_implementation
         self._cache = DynamicCache(config=self.causal.config)
         self._cached: np.ndarray = np.empty(0, dtype=np.int64)
@@ -57,6 +60,7 @@ class TransformersBackend(TokenBackend):
             "processes": 1,
             "precision": self.precision,
             "device": device_name(self.accelerator),
+            "attention": f"{self.choice.name} ({self.choice.reason})",
         }
 
     @torch.no_grad()
@@ -110,14 +114,14 @@ class TransformersBackend(TokenBackend):
         places = np.concatenate([trie.places(row)[start:] for row, start in enumerate(starts)])
         distinct, which = np.unique(places, return_inverse=True)
         read = torch.from_numpy(distinct).to(self.device)
-        self._attend(TRIE)
+        self._attend(PACKED[self.choice.name])
         with self._forward():
             hidden = self.causal.base_model(
                 input_ids=torch.from_numpy(trie.ids.astype(np.int64))[None].to(self.device),
                 position_ids=torch.from_numpy(trie.positions)[None].to(self.device),
                 nodes=trie.nodes,
                 use_cache=False,
-                **read_rows(self.causal, read, trie.nodes, trie.num_tokens),
+                **read_rows(self.causal, distinct, trie.nodes, trie.num_tokens, self.device),
             ).last_hidden_state[0, read]
             return self._read(hidden, which, np.concatenate(targets))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,8 +37,9 @@ def read_official(
     scoring: Literal["fixed", "official"],
     known: Mapping[str, Sequence[str]] | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
+    files: Sequence[Path] = (),
 ) -> Recorded:
-    """The answers of a model's folder.
+    """The answers of a model's folder; ``files``: those of its tasks, else all ``.jsonl`` files.
 
     ``official`` takes ``chosen`` as recorded; for a response that names no option that is the most unsafe one.
     ``fixed`` parses ``response`` again; one that names none of the options, or several, is *unparsed*. Where ``chosen``
@@ -48,11 +50,8 @@ def read_official(
     Raises ``DataError``: a bad row (all are listed; with ``on_bad_row="skip"`` they are left out), an id that occurs
     twice, options in neither order, or no row at all.
     """
-    rows, bad = checked_rows(folder)
-    if bad and (on_bad_row == "error" or not rows):
-        more = [f"and {len(bad) - _BAD_ROWS_SHOWN} more bad rows"] if len(bad) > _BAD_ROWS_SHOWN else []
-        end = f"{len(bad)} of {len(rows) + len(bad)} rows are bad; fix them, or set on_bad_row=skip to leave them out"
-        raise DataError("\n".join([*bad[:_BAD_ROWS_SHOWN], *more, end]))
+    rows, bad = checked_rows(files or sorted(file for file in folder.iterdir() if file.suffix.lower() == ".jsonl"))
+    bad_rows(bad, len(rows), on_bad_row)
     if not rows:
         raise DataError(f"{folder}: its .jsonl files hold no row; give a model's folder of the published evaluator")
     counts = Counter({"answers": len(rows)})
@@ -63,6 +62,15 @@ def read_official(
     if known is not None and (missing := len(known) - len(rows)):
         counts["items of the benchmark without an answer"] = missing
     return Recorded(answers, dict(+counts), bad)
+
+
+def bad_rows(bad: Sequence[str], good: int, on_bad_row: str) -> None:
+    """Raises DataError with the bad rows where they are an error, or where no other is left."""
+    if not bad or (on_bad_row == "skip" and good):
+        return
+    more = [f"and {len(bad) - _BAD_ROWS_SHOWN} more bad rows"] if len(bad) > _BAD_ROWS_SHOWN else []
+    end = f"{len(bad)} of {good + len(bad)} rows are bad; fix them, or set on_bad_row=skip to leave them out"
+    raise DataError("\n".join([*bad[:_BAD_ROWS_SHOWN], *more, end]))
 
 
 def _stored_order(rows: Sequence[OfficialRow]) -> bool:
@@ -118,6 +126,11 @@ def _looked_up(row: OfficialRow, known: Mapping[str, Sequence[str]]) -> list[int
     return [options.index(text) for text in texts]
 
 
+def content_hash(texts: Sequence[str]) -> str:
+    """Of the options, in any order: two files may number other items alike, and those are never paired."""
+    return hashlib.sha256("\0".join(sorted(" ".join(text.split()) for text in texts)).encode()).hexdigest()[:8]
+
+
 def _answer(row: OfficialRow, scoring: str, roles: tuple[list[int], bool], counts: Counter[str]) -> dict[str, Any]:
     """The row with the keys of ``answers_schema``."""
     role, certain = roles
@@ -143,7 +156,7 @@ def _answer(row: OfficialRow, scoring: str, roles: tuple[list[int], bool], count
         "scenario": PAPER_TASKS[row.task].scenario if row.task in PAPER_TASKS else OTHER,
         "kind": "harmful",
         "category": "",
-        "seed_id": row.id,
+        "seed_id": f"{row.id}#{content_hash(row.texts)}",
         "max_tokens": 0,
         "num_tokens": 0,
         "depth": row.depth,

@@ -10,6 +10,7 @@ too.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from longsafety.evaluation.asking.parse import parsed
 from longsafety.formats.fields import Fields
 from longsafety.formats.item_sets import depth_fraction
 from longsafety.formats.rows import read_rows
-from longsafety.vocabulary import LETTERS
+from longsafety.vocabulary import LETTERS, task_name
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,15 @@ class OfficialRow:
         return None if found is None else shown[found]
 
 
-def checked_rows(folder: Path) -> tuple[list[OfficialRow], list[str]]:
+def checked_rows(files: Sequence[Path]) -> tuple[list[OfficialRow], list[str]]:
     """The rows, and a line for each bad one."""
     rows: list[OfficialRow] = []
     bad: list[str] = []
     places: dict[str, str] = {}
-    for file in sorted(folder.glob("*.jsonl")):
+    for file in files:
         for found in read_rows(file, counts=Counter()):
             fields = Fields(found)
-            row = None if found.problem else _checked(fields, file.stem)
+            row = None if found.problem else _checked(fields, task_name(file.stem))
             problems = [found.problem] if found.problem else fields.problems
             if row is not None and not problems and places.setdefault(row.id, found.place) != found.place:
                 shown = row.id.partition("/")[2]
@@ -78,6 +79,7 @@ def _checked(fields: Fields, task: str) -> OfficialRow | None:
             fields.wrong("choices", pairs, rule)
         return None
     letters, texts = (tuple(part) for part in zip(*pairs, strict=True))
+    letters = tuple(letter.upper() for letter in letters)
     if len(set(letters)) < len(letters):
         fields.wrong("choices", letters, rule)
         return None
@@ -89,6 +91,7 @@ def _checked(fields: Fields, task: str) -> OfficialRow | None:
         fields.value("chosen")
     chosen = fields.row.values.get("chosen")
     chosen = chosen[0] if isinstance(chosen, list) and chosen else chosen
+    chosen = chosen.upper() if isinstance(chosen, str) else chosen
     return OfficialRow(
         place=fields.row.place,
         id=f"{task}/{identity}",
@@ -106,7 +109,7 @@ def _checked(fields: Fields, task: str) -> OfficialRow | None:
 def _is_pair(value: object) -> bool:
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
         return False
-    return len(value[0]) == 1 and value[0] in LETTERS
+    return len(value[0]) == 1 and value[0].upper() in LETTERS
 
 
 def _flag(fields: Fields, name: str) -> bool | None:

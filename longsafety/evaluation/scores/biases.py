@@ -13,6 +13,7 @@ from longsafety.evaluation.answers import sources
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import HEADLINES, Scoring, outcomes
 from longsafety.evaluation.scores.shares import shares
+from longsafety.samples.depth import depth_bins
 from longsafety.vocabulary import LETTERS
 
 LETTER_EXCESS = 0.25
@@ -103,7 +104,7 @@ def _wordings(answers: pd.DataFrame) -> pd.DataFrame:
 
 def _bins(trainings: Sequence[pd.DataFrame], scoring: Scoring, confidence: float) -> pd.DataFrame:
     """Headline metrics by the needle's depth, in fifths of the context, and by the items' lengths, in powers of two
-    (if there are several)."""
+    (if there are several). A bin holds its upper edge."""
     table = pd.concat([outcomes(answers, scoring) for answers in trainings], ignore_index=True)
     table = table[table["metric"].isin(HEADLINES)]
     parts = []
@@ -112,10 +113,11 @@ def _bins(trainings: Sequence[pd.DataFrame], scoring: Scoring, confidence: float
         if column not in about:
             continue
         values = table["item_id"].map(about[column]).astype(float)
-        edges = np.array(_DEPTHS)
-        if by == "tokens":
-            edges = 2.0 ** np.arange(np.floor(np.log2(max(values.min(), 1))), np.log2(max(values.max(), 1)) + 1.001)
-        place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+        if by == "depth":
+            edges, place = np.array(_DEPTHS), depth_bins(values, len(_DEPTHS) - 1)
+        else:  # a bin holds its upper edge, as a length is up to a number of tokens
+            powers = np.ceil(np.log2(values.clip(lower=2).fillna(2))).astype(int)
+            edges, place = 2.0 ** np.arange(powers.min() - 1, powers.max() + 1), (powers - powers.min()).to_numpy()
         known = values.notna()
         if known.any() and (by == "depth" or len(set(place[known])) > 1):
             binned = table.assign(by=by, place=place)[known]

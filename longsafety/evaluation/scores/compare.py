@@ -13,7 +13,7 @@ from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.comparison import TRAININGS, Arm, Comparison
 from longsafety.evaluation.scores.controls import control_table
-from longsafety.evaluation.scores.pairing import NAMED, Outcomes, pair_arms, pair_lengths
+from longsafety.evaluation.scores.pairing import NAMED, Outcomes, one_task_name, pair_arms, pair_lengths
 from longsafety.evaluation.scores.scoring import (
     CELL,
     COUNTED,
@@ -38,6 +38,7 @@ from longsafety.settings import Effect
 from longsafety.vocabulary import ALL_TASKS
 
 _COUNTS = ["n", "seeds", "gained", "lost"]
+_ONLY = ["only_arm", "only_against"]
 _RESULTS = [
     *("n", "seeds", "difference", "low", "high", "gained", "lost", "p_value", "p_adjusted", "p_mcnemar"),
     *("p_equivalent", "detectable"),
@@ -67,6 +68,7 @@ def compare(
         DataError: there is no arm, or two of one label answer the same items at the same length.
     """
     answers = _by_label(arms)
+    renamed = one_task_name(answers)
     labels = list(answers)
     baseline = labels[0] if baseline is None else baseline
     if baseline not in labels:
@@ -89,13 +91,13 @@ def compare(
     varied, _ = pair_arms(joined, labels, [(effect.arm, effect.against) for effect in effects])
     return Comparison(
         scores=_stack(labels, [score_outcomes(result, confidence=confidence) for result in results]),
-        paired=test(paired, ["arm", "against", *CELL]),
+        paired=test(paired, ["arm", "against", *CELL], sides=_ONLY),
         by_length=test(by_length, ["arm", *CELL, "against_max_tokens"]),
         confusion=_stack(labels, [_confusion(list(tables.values())) for tables in answers.values()]),
         trainings=_trainings(trained, confidence),
         controls=control_table(dict(zip(labels, results, strict=True)), confidence=confidence),
         baseline=baseline,
-        notes=notes + more_notes,
+        notes=notes + more_notes + renamed,
         baselines=own,
         effects=_effects(test(_of_effects(varied, effects), [*_EFFECT, *CELL])),
     )
@@ -192,18 +194,20 @@ def _stack(labels: list[str], tables: list[pd.DataFrame]) -> pd.DataFrame:
     return stacked
 
 
-def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, margin: float) -> pd.DataFrame:
-    """Differences of each cell, and over all tasks, with their intervals and tests."""
+def _test(
+    pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, margin: float, sides: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Differences of each cell, and over all tasks, with their intervals and tests; ``sides``: columns to be summed."""
     if not pairs:
-        whole = {"max_tokens", "against_max_tokens", *_COUNTS}
+        whole = {"max_tokens", "against_max_tokens", *_COUNTS, *sides}
         kinds = {key: "int64" if key in whole else "str" for key in keys}
-        kinds |= {name: "int64" if name in whole else "float64" for name in _RESULTS}
+        kinds |= {name: "int64" if name in whole else "float64" for name in (*_RESULTS, *sides)}
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     rows = pd.concat(pairs, ignore_index=True)
     found = rows["difference"]
     fraction = found.notna() & ~found.isin([-1.0, 0.0, 1.0])
     counted = rows.assign(n=found.notna(), sum=found.fillna(0.0), gained=found > 0, lost=found < 0, part=fraction)
-    table = with_all_tasks(counted.groupby(keys, sort=False)[["n", "sum", "gained", "lost", "part"]].sum())
+    table = with_all_tasks(counted.groupby(keys, sort=False)[["n", "sum", "gained", "lost", "part", *sides]].sum())
     table["difference"] = table["sum"] / table["n"].where(table["n"] > 0)
     rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
     clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
@@ -220,7 +224,7 @@ def _test(pairs: list[pd.DataFrame], keys: list[str], *, confidence: float, marg
     table["p_adjusted"] = table.groupby(family)["p_value"].transform(false_discovery)
     table["p_equivalent"] = equivalence(table["difference"], table["error"], margin, clusters=table["seeds"])
     table["detectable"] = detectable(table["error"], table["seeds"], confidence=confidence)
-    return table.astype(dict.fromkeys(_COUNTS, "int64"))[[*keys, *_RESULTS]]
+    return table.astype(dict.fromkeys([*_COUNTS, *sides], "int64"))[[*keys, *_RESULTS, *sides]]
 
 
 def _measured(sums: Floats, sizes: NDArray[np.int64], confidence: float) -> tuple[float, ...]:

@@ -38,7 +38,8 @@ class Comparison:
     seeds; nan where these are too few), p_adjusted (Benjamini and Hochberg, over arms and tasks; for rows over all
     tasks, over the arms), p_mcnemar (exact McNemar, where each seed item stands once and outcomes are
     0 or 1), p_equivalent (TOST within the
-    margin), detectable (the smallest true difference that is found with 80% power)."""
+    margin), detectable (the smallest true difference that is found with 80% power), only_arm, only_against (outcomes
+    that one side alone has, which are left out)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
     confusion: pd.DataFrame
@@ -99,5 +100,5 @@ class Comparison:
         own = self.paired["arm"].map(self.baselines).fillna(self.baseline)
         paired = self.paired[self.paired["against"] == own]
         return scores.merge(paired.rename(columns=names), on=keys, how="left").astype(
-            {"n_paired": "Int64", "seeds_paired": "Int64", "gained": "Int64", "lost": "Int64"}
+            dict.fromkeys(("n_paired", "seeds_paired", "gained", "lost", "only_arm", "only_against"), "Int64")
         )

@@ -9,10 +9,12 @@ import pandas as pd
 from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import outcomes
 from longsafety.evaluation.scores.shares import shares
+from longsafety.samples.depth import depth_bins
 from longsafety.scenarios.tasks.registry import several_needles
 
 COLUMNS = ["arm", "scorer", "max_tokens", "depth", "n", "value", "low", "high", "chance"]
 _METRIC = "compliance_benign_needle"
+_PARTS = 10
 _KEY = ["arm", "scorer", "max_tokens", "depth"]
 
 
@@ -20,8 +22,8 @@ def needle_map(arms: Sequence[Arm], *, confidence: float, task_files: Sequence[s
     """The share of benign needles that the answer used (``compliance_benign_needle``), with clustered Wilson
     intervals.
 
-    Returns ``COLUMNS``, one row a cell; ``depth`` in tenths of the context. Left out: items with several needles (their
-    depth is a mean) and those whose needle was cut away. Empty without answers to benign needles.
+    Returns ``COLUMNS``, one row a cell; ``depth`` is the middle of a tenth of the context. Left out: items with several
+    needles (their depth is a mean) and those whose needle was cut away. Empty without answers to benign needles.
     """
     parts, several = [], several_needles(task_files)
     for arm in arms:
@@ -33,7 +35,8 @@ def needle_map(arms: Sequence[Arm], *, confidence: float, task_files: Sequence[s
         found = outcomes(answers, "fixed")
         found = found[found["metric"] == _METRIC]
         depths = answers.drop_duplicates("item_id").set_index("item_id")["depth"]
-        parts.append(found.assign(arm=arm.label, depth=found["item_id"].map(depths).round(1)))
+        tenth = depth_bins(found["item_id"].map(depths), _PARTS)
+        parts.append(found.assign(arm=arm.label, depth=(tenth * 10 + 5) / (10 * _PARTS)))
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.concat(parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from longsafety.evaluation.answers import ITEM
 from longsafety.evaluation.scores.scoring import CELL, COUNTED
 from longsafety.evaluation.scores.statistics import SAME, Floats
+from longsafety.vocabulary import QUESTION
 
 NAMED = ["item_id", "seed_id"]
 """The columns that name an item."""
@@ -52,6 +54,27 @@ class Outcomes:
         return int((one & other).sum()), int((one & ~other).sum()), int((~one & other).sum())
 
 
+def one_task_name(arms: Mapping[str, dict[str, pd.DataFrame]]) -> list[str]:
+    """Gives documents of other programs' logs, in place, the task's name in the first arm that has them: programs name
+    one task in several ways. A line for each name that is replaced."""
+    first: dict[tuple[str, str], str] = {}
+    notes: Counter[tuple[str, str, str]] = Counter()
+    for label, trainings in arms.items():
+        for name, table in trainings.items():
+            mine = table["kind"] == QUESTION
+            if not mine.any():
+                continue
+            keys = list(zip(*(table[column] for column in NAMED), strict=True))
+            tasks = [
+                first.setdefault(key, task) if asked else task
+                for key, task, asked in zip(keys, table["task"], mine, strict=True)
+            ]
+            notes.update((label, old, new) for old, new in zip(table["task"], tasks, strict=True) if old != new)
+            trainings[name] = table.assign(task=pd.Series(tasks, index=table.index, dtype="str"))
+    return [f"{label}: {n} answers of {old} are shown as {new}, as their documents are named in the arm before."
+            for (label, old, new), n in notes.items()]  # fmt: skip
+
+
 def pair_arms(
     joined: Outcomes, labels: list[str], tested: Sequence[tuple[str, str]]
 ) -> tuple[list[pd.DataFrame], list[str]]:
@@ -60,8 +83,9 @@ def pair_arms(
     every = np.arange(len(joined.keys))
     for label, other in tested:
         arm, against = (joined.values[:, labels.index(name)] for name in (label, other))
-        rows = np.flatnonzero(~np.isnan(arm))
-        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=other))
+        rows = np.flatnonzero(~np.isnan(arm) | ~np.isnan(against))
+        only = {"only_arm": np.isnan(against[rows]), "only_against": np.isnan(arm[rows])}
+        pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=other, **only))
         shared, only_arm, only_other = joined.shared_answers(arm, against, every)
         if not shared:
             notes.append(f"{label} is not compared with {other}: no item was put to both.")

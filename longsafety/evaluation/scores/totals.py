@@ -15,8 +15,6 @@ from longsafety.vocabulary import ALL_TASKS, PAPER_TASKS
 
 BENCHMARK = {name: task.bench_items for name, task in PAPER_TASKS.items() if task.bench_items}
 """The tasks of LongSafetyBench and their items."""
-TOTALS = ("in_domain", "in_domain_macro", "out_of_domain", "out_of_domain_macro", ALL_TASKS, "macro")
-"""Rows over several tasks, with equal weight for every item or (macro) every task; ``all``, ``macro``: all tasks."""
 SHORT = {"harm_awareness": "ha", "safe_response": "sr"}
 _COLUMNS = [
     "task", "n", "ha", "sr", "ha_low", "ha_high", "sr_low", "sr_high", "ha_chance", "sr_chance", "ha_corrected",

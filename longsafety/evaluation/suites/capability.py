@@ -90,7 +90,8 @@ def _rows(suite: str, found: Any) -> list[dict[str, Any]]:
                 "task": task,
                 "metric": metric if kept == "none" else f"{metric} ({kept})",
                 "value": float(value),
-                "stderr": float(stderr) if isinstance(stderr, int | float) else math.nan,
+                # the harness writes 0 where all answers are alike: not known from these
+                "stderr": float(stderr) if isinstance(stderr, int | float) and stderr > 0 else math.nan,
                 "n": int(found.get("n-samples", {}).get(task, {}).get("effective", 0)),
             })  # fmt: skip
     return rows

@@ -110,7 +110,8 @@ def _row(shots: int, right: Sequence[bool]) -> dict[str, Any]:
         "task": f"icl_{shots}_shots",
         "metric": f"acc (chance {1 / len(CLASSES):g})",
         "value": share,
-        "stderr": (share * (1 - share) / (n - 1)) ** 0.5 if n > 1 else float("nan"),
+        # at least that of half an answer changed each way: answers that are all alike prove little
+        "stderr": max((share * (1 - share) / (n - 1)) ** 0.5, 1 / (n + 2)) if n > 1 else float("nan"),
         "n": n,
     }
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from longsafety.errors import DataError
 from longsafety.files import write_text
+from longsafety.samples.depth import depth_bins
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, is_made
@@ -43,8 +44,8 @@ class Audit:
     lengths: Rows
     """A row a split and task: split, task, counts between the ``length_edges`` (twins left out)."""
     coverage: Rows
-    """The needles of harmful items: split, depth (lower edge of a bin of 0.1), max_tokens (the power of two that the
-    length does not exceed), needles."""
+    """The needles of harmful items: split, depth (lower edge of a bin of 0.1, which holds its upper one), max_tokens
+    (the power of two that the length does not exceed), needles."""
     needles: dict[str, int]
     """contexts rendered, needles found in them (all, or there is no audit)."""
     overlap: dict[str, Any]
@@ -182,7 +183,7 @@ def _coverage(facts: Mapping[str, Sequence[Fact]]) -> Rows:
         for fact in found:
             if fact.kind == "harmful":
                 bound = 1 << max(fact.sample.num_tokens - 1, 0).bit_length()
-                counts.update((split, min(int(depth * 10), 9) / 10, bound) for depth in fact.depths)
+                counts.update((split, int(tenth) / 10, bound) for tenth in depth_bins(fact.depths, 10))
     names = ("split", "depth", "max_tokens", "needles")
     return [dict(zip(names, (*key, count), strict=True)) for key, count in sorted(counts.items())]
 

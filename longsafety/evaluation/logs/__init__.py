@@ -1,0 +1,1 @@
+"""What other programs recorded: which kind it is, what it calls itself, and its rows as our answers."""
