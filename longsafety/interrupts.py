@@ -7,6 +7,7 @@ a checkpoint (:func:`held`). Signals that were ignored when the process began (`
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 HEARD = tuple(number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN)
 """Those that this process reacts to."""
 AGAIN_SECONDS = 10
-"""A signal is passed on again after so long: Python drops an exception that is raised within a finaliser."""
+"""A signal is passed on again after so long: a library may catch every exception."""
+_SOON_SECONDS = 0.05
 _TWICE_SECONDS = 5
 """A terminal's Ctrl-C reaches the worker itself and through the launcher; the second of both raises nothing."""
 
@@ -29,9 +31,23 @@ class _State:
 
 
 def listen() -> None:
-    """From now on a signal raises KeyboardInterrupt in the main thread, or is noted within :func:`held`."""
+    """From now on a signal raises KeyboardInterrupt in the main thread, or is noted within :func:`held`.
+
+    Python drops what is raised within a finaliser: there it is raised again a moment later.
+    """
     for number in HEARD:
         signal.signal(number, _note)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _dropped
+        signal.signal(signal.SIGALRM, _note)
+
+
+def _dropped(dropped: sys.UnraisableHookArgs) -> None:
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    _State.raised = float("-inf")
+    signal.setitimer(signal.ITIMER_REAL, _SOON_SECONDS)
 
 
 def _note(number: int, _: FrameType | None) -> None:

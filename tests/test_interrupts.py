@@ -77,3 +77,29 @@ def test_what_nohup_ignores_stays_ignored() -> None:
             check=True,
         )
         assert shown.stdout == f"{not ignored}\n"
+
+
+DROPPED = """
+import signal, time, weakref
+from longsafety.interrupts import listen
+
+class Thing:
+    pass
+
+listen()
+thing = Thing()
+kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+try:
+    del thing
+    time.sleep(30)
+    print("slept")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_what_a_finaliser_drops_interrupts_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED], env=os.environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")

@@ -20,13 +20,13 @@ def recorded_runs(config: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], s
     """The config of each recorded run that it names, with the value as given where there are several."""
     evaluation = config.get("evaluation")
     given = evaluation.get("answers") if isinstance(evaluation, Mapping) else None
-    several = isinstance(given, list) and all(isinstance(value, str) for value in given) and len(given) > 0
-    for value in given if several else [given]:
+    listed = given if isinstance(given, list) and all(isinstance(value, str) for value in given) else []
+    for value in listed or [given]:
         changed = dict(config)
         if isinstance(evaluation, Mapping) and isinstance(value, str):
             name, path = _named(value)
             changed |= {"evaluation": {**evaluation, "answers": path}, **({"label": name} if name else {})}
-        yield changed, value if several and len(given) > 1 else None
+        yield changed, value if len(listed) > 1 else None
 
 
 def _named(value: str) -> tuple[str, str]:

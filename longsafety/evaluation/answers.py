@@ -81,10 +81,10 @@ _SINCE = {
     "verdict_by": pa.nulls(1, pa.string()),
     "detector": pa.nulls(1, pa.bool_()),
     "reason": pa.nulls(1, pa.string()),
+    "value": pa.nulls(1, pa.float64()),
     "outcome": pa.nulls(1, pa.string()),
     "prompt_tokens": pa.nulls(1, pa.int64()),
     "reply_tokens": pa.nulls(1, pa.int64()),
-    "value": pa.nulls(1, pa.float64()),
 }
 """Columns that answers of earlier versions lack, and the values that stand for them."""
 

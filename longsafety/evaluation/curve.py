@@ -139,7 +139,8 @@ def gathered(ask: Callable[[Sequence[Sample]], pd.DataFrame], items: Sequence[Sa
     mine = [item for item in items if turn[item.pair_id] == dist.get_rank()]
     found: list[Any] = [None] * world
     dist.all_gather_object(found, ask(mine) if mine else None)
-    return pd.concat([part for part in found if part is not None], ignore_index=True)
+    every: pd.DataFrame = pd.concat([part for part in found if part is not None], ignore_index=True)
+    return every
 
 
 def keep_best(folder: Path, weights: Path) -> int:

@@ -57,9 +57,10 @@ def trie_calls(nodes: Sequence[Node], read: Sequence[int] | None = None) -> tupl
         below = (bounds[number + 1], bounds[last[number] + 1])
         if below[1] > below[0]:
             depths.setdefault(len(node.ancestors), []).append((below, own[number]))
-    calls = [Call(*zip(*pairs, strict=True), causal=number == 0) for number, pairs in enumerate(
-        [themselves, *(depths[depth] for depth in sorted(depths))]
-    )]  # fmt: skip
+    calls = []
+    for pairs in (themselves, *(depths[depth] for depth in sorted(depths))):
+        queries, keys = zip(*pairs, strict=True)
+        calls.append(Call(queries, keys, causal=pairs is themselves))
     return tuple(one for one in ranges if one[1] > one[0]), calls
 
 

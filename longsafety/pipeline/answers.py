@@ -56,9 +56,9 @@ def answers(run: Run) -> Path:
             "seconds": time.perf_counter() - began,
             "counts": found.counts,
             "chat_template": template_hash(tokenizer(run)),
-            "failed": failed,
             "thinking": settings.model.thinking,
             "options_after": bench_encoder(run).template.options_after,
+            "failed": failed,
             **backend.facts(),
         }
         write_json(folder / FACTS, facts)

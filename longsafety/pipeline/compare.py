@@ -168,6 +168,11 @@ def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord],
     )
     first, *others = ComparisonView(comparison, settings.evaluation.scorers).scorers
     views = [ComparisonView(comparison, [scorer]) for scorer in (first, *others)]
-    lines = [*comparison.notes, *uncounted_lines(views), *outcome_lines(records), *verdict_lines(records)]
-    lines += [*reuse_notes(records)]
+    lines = [
+        *comparison.notes,
+        *uncounted_lines(views),
+        *outcome_lines(records),
+        *verdict_lines(records),
+        *reuse_notes(records),
+    ]
     write_tables(sweep.folder / TABLE, table, *lines)

@@ -218,12 +218,10 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
             print(f"scores   {run.folder / 'scores.csv'}")
         if len(runs) == 1 and "report" not in first.stages:
             return 0
-    return _compare(first, sweep, workers, all(run.done for run in runs)) if "score" in first.stages else 0
+    return _compare(first, sweep, workers, runs) if "score" in first.stages else 0
 
 
-def _compare(first: Settings, folder: Path, workers: Workers, finished: bool = True) -> int:
-    """Compares and shows; where a run is not ``finished`` (answers of a server are missing), the next command does
-    so again."""
+def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run] = ()) -> int:
     done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
     if not (done.exists() and _whole(first, folder)):
         code = workers.run("compare", folder)

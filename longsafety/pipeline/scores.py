@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+from rich.console import Group
+from rich.table import Table
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.official.write import write_official
@@ -93,7 +95,7 @@ def _write_official(run: Run, answers: pd.DataFrame) -> None:
 
 def _show_totals(run: Run, table: pd.DataFrame, scored: pd.DataFrame, counts: dict[str, int]) -> None:
     """Harmful items by task, and right answers to what other programs asked."""
-    tables = [totals_table(table, run.settings, counts)] if len(table) else []
+    tables: list[Table | Group] = [totals_table(table, run.settings, counts)] if len(table) else []
     if (scored["metric"] == ACCURACY).any() or not tables:
         tables.append(questions_table(scored, run.settings, {} if tables else counts))
     write_tables(run.folder / TABLE, *tables)

@@ -37,7 +37,7 @@ _LAYERS = (3, 4)
 """Numbers of layers that are run."""
 
 
-class _Tracker(MemTracker):
+class _Tracker(MemTracker):  # type: ignore[no-untyped-call]
     """torch's, without its hooks on parameters, which it cannot set on frozen ones; they only name gradients."""
 
     def _track_module_params_and_buffers(self, module: Any, install_grad_hooks: bool = True) -> tuple[int, int]:

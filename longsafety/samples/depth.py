@@ -13,4 +13,5 @@ def depth_bins(depths: ArrayLike, bins: int) -> NDArray[np.int64]:
     """The part, from 0, of ``bins`` equal ones that each depth (0 to 1) lies in. A part holds its upper edge, not its
     lower one; the first holds both. nan gives 0."""
     scaled = np.round(np.asarray(depths, dtype=float) * bins, _ROUNDING)
-    return np.clip(np.ceil(np.nan_to_num(scaled)).astype(np.int64) - 1, 0, bins - 1)
+    parts: NDArray[np.int64] = np.clip(np.ceil(np.nan_to_num(scaled)).astype(np.int64) - 1, 0, bins - 1)
+    return parts

@@ -125,7 +125,8 @@ _Parts = tuple[str, list[str], bool]
 
 def _by_tag(text: str, opened: bool) -> _Parts:
     """A thought reaches to the tag that closes it; where tags inside it leave it open, to the last that closes one."""
-    replies, thoughts = [], []
+    replies: list[str] = []
+    thoughts: list[str] = []
     start, depth, family, last = 0, int(opened), "think" if opened else "", None
     for tag in _TAG.finditer(text):
         opens, name = _named(tag)
@@ -170,7 +171,8 @@ def _by_channel(text: str) -> _Parts | None:
         names = [mark["name"] or "analysis" for mark in marks]
         if not marks or marks[0]["name"]:  # such words inside an ordinary text
             return None
-    replies, thoughts = [text[: marks[0].start()]], []
+    replies = [text[: marks[0].start()]]
+    thoughts: list[str] = []
     for name, mark, stop in zip(names, marks, [*(mark.start() for mark in marks[1:]), len(text)], strict=True):
         end = _CHANNEL_END.search(text, mark.end(), stop)
         part = text[mark.end() : end.start() if end else stop]

@@ -36,7 +36,8 @@ def letter_scores(top: Iterable[tuple[str, float | None]], shown: str) -> Letter
     There are no scores where no value is usable, the likeliest token opens a thought, or the letters together have
     less than :data:`LEAST_MASS`: then a whole reply should be asked for and read.
     """
-    given = [(token, float(value)) for token, value in top if isinstance(token, str) and _usable(value)]
+    usable = ((token, value) for token, value in top if isinstance(token, str) and _usable(value))
+    given = [(token, float(value)) for token, value in usable if value is not None]
     if not given:
         return LetterScores(None, "no usable log-probability of the first token")
     likeliest = max(given, key=lambda one: one[1])[0]

@@ -120,15 +120,15 @@ def _of_sentence(sentence: str) -> list[Claim]:
                 if said.get(at, Claim(letter, MENTIONED, at)).kind in (MENTIONED, WEAK):
                     said[at] = Claim(letter, kind, at)
     for found in pattern("(?P<group>@GROUP)").finditer(sentence):
-        kind = None if asks else _predicate(sentence, found)
+        told: str | None = None if asks else _predicate(sentence, found)
         before = _clause(sentence[: found.start()])
-        if kind != REJECTED and _denied(before[-30:]):
-            kind = REJECTED
-        elif kind == STATED and pattern("{hedge+others}").search(before):
-            kind = None
+        if told != REJECTED and _denied(before[-30:]):
+            told = REJECTED
+        elif told == STATED and pattern("{hedge+others}").search(before):
+            told = None
         for letter, at in _letters(found["group"], found.start("group")):
-            if kind is not None and (at not in said or kind == REJECTED):
-                said[at] = Claim(letter, kind, at)
+            if told is not None and (at not in said or told == REJECTED):
+                said[at] = Claim(letter, told, at)
             said.setdefault(at, Claim(letter, MENTIONED, at))
     if not asks and (lone := pattern(_LONE).match(sentence.strip())):
         shift = len(sentence) - len(sentence.lstrip())

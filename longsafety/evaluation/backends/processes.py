@@ -183,15 +183,19 @@ class _Process:
 
 
 def _answer(row: dict[str, Any]) -> Answer:
-    return {
+    answer: Answer = {
         "scores": row["scores"],
         "wording_scores": row["wording_scores"],
         "margin": row["margin"],
         "reply": row["reply"],
         "chosen": row["chosen"],
         "status": row["status"],
-        **{name: row[name] for name in ("thoughts", "thought_tokens", "reason") if name in row},
     }
+    if "thoughts" in row:
+        answer |= {"thoughts": row["thoughts"], "thought_tokens": row["thought_tokens"]}
+    if "reason" in row:
+        answer["reason"] = row["reason"]
+    return answer
 
 
 def shares(batches: Sequence[Sequence[Trial]], count: int) -> list[list[Sequence[Trial]]]:

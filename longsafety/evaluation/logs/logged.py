@@ -81,8 +81,10 @@ def answer_rows(
 
 def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
     task = task_name(_encodable(str(one.about.get("task") or one.task)))
-    depth = one.about.get("depth")
-    number = isinstance(depth, int | float) and not isinstance(depth, bool) and 0 <= depth <= 100
+    given = one.about.get("depth")
+    depth = None
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 100:
+        depth = given / 100 if given > 1 else float(given)
     return {
         "item_id": name,
         "pair_id": name,
@@ -93,7 +95,7 @@ def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
         "document_id": name.partition("-")[0] if name.startswith("document/") else None,
         "max_tokens": 0,
         "num_tokens": 0,
-        "depth": (depth / 100 if depth > 1 else float(depth)) if number else None,
+        "depth": depth,
         "scorer": RECORDED,
         "order_index": one.repeat,
         "reply": None if one.reply is None else _encodable(one.reply),

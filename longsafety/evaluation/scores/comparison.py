@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -80,12 +81,12 @@ class Comparison:
         """
         path = folder
         try:
-            tables = {}
+            tables: dict[str, Any] = {}
             for name in _TABLES:
                 path = folder / f"{name}.parquet"
                 tables[name] = pd.read_parquet(path)
             path = folder / "comparison.json"
-            rest = json.loads(path.read_text(encoding="utf-8"))
+            rest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             effects = pd.read_parquet(path) if (path := folder / _EFFECTS).is_file() else pd.DataFrame()
             return cls(**tables, **rest, effects=effects)
         except (OSError, ValueError, KeyError) as error:
