@@ -228,7 +228,7 @@ def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run
         if code or workers.stopped is not None:
             print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
             return exit_status(code, workers.stopped)
-        if finished:
+        if all(run.done for run in runs):  # else answers are missing, and the same command asks for them
             done.touch()
     print((folder / TABLE).read_text("utf-8"))
     scores = rows(folder / "comparison.csv", first.evaluation.scorers)
