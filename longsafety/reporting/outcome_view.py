@@ -35,9 +35,10 @@ def outcome_line(facts: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{counts[name]} {_WORDS[name]}" for name in NO_REPLY if counts.get(name))
     named = facts["without_reply"][:_SHOWN]
     more = f"; and {silent - len(named)} more" if silent > len(named) else ""
+    which = f"{'; '.join(named)}{more}".rstrip(".")
     return (
         f"{silent} of {sum(counts.values())} answers have no reply and are part of no share: {listed}. "
-        f"They are {'; '.join(named)}{more}."
+        f"They are {which}."
     )
 
 

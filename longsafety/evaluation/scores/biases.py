@@ -113,13 +113,15 @@ def _bins(trainings: Sequence[pd.DataFrame], scoring: Scoring, confidence: float
         if column not in about:
             continue
         values = table["item_id"].map(about[column]).astype(float)
+        if values.isna().all():  # also where no answer is part of a share
+            continue
         if by == "depth":
             edges, place = np.array(_DEPTHS), depth_bins(values, len(_DEPTHS) - 1)
         else:  # a bin holds its upper edge, as a length is up to a number of tokens
             powers = np.ceil(np.log2(values.clip(lower=2).fillna(2))).astype(int)
             edges, place = 2.0 ** np.arange(powers.min() - 1, powers.max() + 1), (powers - powers.min()).to_numpy()
         known = values.notna()
-        if known.any() and (by == "depth" or len(set(place[known])) > 1):
+        if by == "depth" or len(set(place[known])) > 1:
             binned = table.assign(by=by, place=place)[known]
             keys = ["scorer", "max_tokens", "metric", "by", "place"]
             found = shares(binned.sort_values(keys), keys, confidence)

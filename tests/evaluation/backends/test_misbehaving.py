@@ -18,6 +18,8 @@ from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.backends.server import ServerBackend
 from longsafety.evaluation.outcomes import outcome_facts
+from longsafety.evaluation.scores.biases import bias_tables
+from longsafety.evaluation.scores.compare import Arm
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
 from longsafety.reporting.outcome_view import cost_line, outcome_line
@@ -187,6 +189,7 @@ def test_where_the_provider_refuses_all_only_that_is_scored(tiny_encoder: ChatEn
     assert failed == 0 and answers["outcome"].eq("refused").all()
     table = score(answers, scoring="fixed", confidence=0.95)
     assert dict(zip(table["metric"], table["value"], strict=True)) == {"unscored": 1.0, "refused": 1.0}
+    assert bias_tables([Arm("base", answers)], scoring="fixed", confidence=0.95).bins.empty
 
 
 def test_a_server_without_log_probabilities_is_asked_for_a_whole_reply(
