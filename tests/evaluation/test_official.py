@@ -355,8 +355,8 @@ def test_two_models_are_compared_on_the_items_that_both_answered(place: Any, tmp
     ("arguments", "message"),
     [
         (["stages=[evaluate,score]", "evaluation.answers=MODEL"], r"evaluation\.answers = .*only scored"),
-        (["stages=[score]", "evaluation.answers=nowhere"], r"evaluation\.answers = nowhere: no such folder"),
-        (["stages=[score]", "evaluation.answers=ABOVE"], r"holds no <Task>\.jsonl file; give one of its models: model"),
+        (["stages=[score]", "evaluation.answers=nowhere"], r"evaluation\.answers = nowhere: no such file or folder"),
+        (["stages=[score]", "evaluation.answers=ABOVE"], r"holds several models; give one of them: model"),
         (["stages=[train]", "evaluation.write_official=true"], r"write_official = true: the stage score writes own"),
     ],
 )

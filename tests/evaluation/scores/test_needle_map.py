@@ -71,7 +71,7 @@ def test_answers_that_do_not_say_whether_something_was_cut_count() -> None:
 def test_the_heatmap_shows_every_cell_in_its_arms_panel() -> None:
     rows = [answer(number, depth, number % 2 == 0) for number, depth in enumerate((0.1, 0.5, 0.9))]
     table = needle_map([arm("one", *rows), arm("two", rows[0])], confidence=0.95)
-    figure = needle_figure(table, "likelihood")
+    figure = needle_figure(table, "likelihood", ["one", "two"])
     assert figure is not None
     assert {axes.get_title(loc="left"): [text.get_text() for text in axes.texts] for axes in figure.axes} == {
         "one": ["1.00", ".00", "1.00"],
