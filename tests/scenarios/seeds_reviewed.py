@@ -1,7 +1,8 @@
 """Who looked at each shipped seed item: ``python -m tests.scenarios.seeds_reviewed`` renews ``seeds_reviewed.csv``.
 
 A row stands for one item as it is, by the hash of its line. ``rules``: the rules of ``operational.py`` found nothing.
-Where they found something, a person reads the item and puts a name in that column; until then the test fails.
+Where they found something, a person is to read the item and put a name in that column; a new one without an entry fails
+the test. ``excerpts only; no person yet``: at most 160 characters were looked at, and no person has read the item.
 """
 
 from __future__ import annotations
