@@ -150,18 +150,45 @@ def pack_budget(training: Training, longest: int, *, shares: bool) -> int:
 
 
 def _whole_families(families: list[list[int]], size: int, before: int) -> list[int]:
-    """The families' members, in order, so that a step of ``size`` samples ends with a family where one fits its rest.
+    """The families' members, in order, so that a step of ``size`` samples ends with a family, if that can be.
 
-    ``before`` samples stand in the order already.
+    ``before`` samples stand in the order already. Where no family fits the rest of a step, smaller ones of it, or of a
+    step before it, give way to one that does not fit, and wait in its place.
     """
-    waiting, order = deque(families), list[int]()
+    waiting, steps, filled = deque(families), [list[list[int]]()], before % size
     while waiting:
-        room = size - (before + len(order)) % size
-        fits = (at for at, family in enumerate(islice(waiting, _AHEAD)) if len(family) <= room)
-        at = next(fits, 0)
-        order += waiting[at]
-        del waiting[at]
-    return order
+        room = size - filled
+        at = next((at for at, family in enumerate(islice(waiting, _AHEAD)) if len(family) <= room), None)
+        grown = _given_way(waiting, steps, room) if at is None else None
+        if grown is not None:
+            filled += grown
+        else:
+            filled += len(waiting[at or 0])
+            steps[-1].append(waiting[at or 0])
+            del waiting[at or 0]
+        if filled >= size:
+            filled %= size
+            steps.append([])
+    return [index for step in steps for family in step for index in family]
+
+
+def _given_way(waiting: deque[list[int]], steps: list[list[list[int]]], room: int) -> int | None:
+    """Puts the first waiting family into the last step, or into one before it, for smaller ones that wait then.
+
+    Returns by how many samples the last step grew: ``room``, or 0; ``None`` where no step can take the family.
+    """
+    for step in steps[: -_AHEAD - 1 : -1]:
+        last = step is steps[-1]
+        out, left = list[list[int]](), len(waiting[0]) - (room if last else 0)
+        for family in sorted(step, key=len):
+            if len(family) <= left and len(family) < len(waiting[0]):
+                out.append(family)
+                left -= len(family)
+        if out and not left and (last or len(out[0]) <= room):
+            step[:] = [waiting.popleft(), *(family for family in step if family not in out)]
+            waiting.extendleft(out)
+            return room if last else 0
+    return None
 
 
 def _chunks(order: list[int], size: int) -> list[list[int]]:

@@ -97,7 +97,7 @@ def test_packs_keep_to_their_budget(share: bool, budget: int) -> None:
 @pytest.mark.parametrize("batch_size", [3, 4, 8, 9])
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_samples_of_one_beginning_stay_in_one_step(batch_size: int, epochs: int) -> None:
-    """Six pairs and nine others: one of the others takes the place that a pair would leave open."""
+    """Seven pairs and seven others: one of the others takes the place that a pair would leave open."""
     together = 0
     for step in plan(21, batch_size=batch_size, micro_batch_size=1, epochs=epochs).steps:
         members = [index for index, _ in counting(step)]
