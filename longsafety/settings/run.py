@@ -86,7 +86,7 @@ def arm_of(label: str) -> str:
 class Settings(Section):
     """One run: an arm at a length, resolved."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
     """The experiment's name: outputs and MLflow experiments are grouped by it."""
     question: str | None = None
     """What the experiment asks, in a sentence: the first line of its report."""

@@ -25,8 +25,10 @@ SCALES = ("smoke", "nano", "paper")
 EXPERIMENT_FILES = sorted(chain(CONF.glob("experiment/*.yaml"), SWEEPS.glob("experiment/*.yaml")))
 SWEEP_FILES = sorted(SWEEPS.glob("experiment/*.yaml"))
 EXPERIMENTS = [path.stem for path in EXPERIMENT_FILES]
-GROUP_FILES = sorted(path for root in (CONF, SWEEPS) for path in root.glob("*/**/[!_]*.yaml"))
-"""Every option of a group; ``_shared`` is a part of others."""
+GROUP_FILES = sorted(
+    path for root in (CONF, SWEEPS) for path in root.glob("*/**/[!_]*.yaml") if "hydra" not in path.parts
+)
+"""Every option of a group; ``_shared`` is a part of others, and what stands below ``hydra`` cannot be typed."""
 MODELS = sorted(path.stem for path in CONF.glob("model/[!_]*.yaml"))
 SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/[!_]*.yaml"))
 HELPS: tuple[list[str], ...] = ([], ["teacher.model=served"], ["data_mix=base"], ["stages=[build]"])

@@ -33,7 +33,7 @@ def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path: Path) -> No
         "monday/llama", "friday/llama", "qwen\u00a0seed=1",
     ]  # fmt: skip
     assert labels(f"evaluation.answers={one},{two}", multirun=True) == ["monday/llama", "friday/llama"]
-    with pytest.raises(ConfigError, match="given twice"):
+    with pytest.raises(ConfigError, match="give each value once"):
         labels(f"evaluation.answers=[{one},{one}]")
 
 

@@ -29,7 +29,8 @@ def refused(place: Place, *arguments: str) -> str:
     message, *behind = [line for line in ours if not line.startswith("longsafety: SafeMTLong is left out (")]
     # Behind it, a run that had begun says which one of the sweep it was and what is kept.
     assert all(
-        re.match(r"longsafety: run 1 of \d+ \(.*\) failed; 0 finished runs are kept, .*", line) for line in behind
+        re.match(r"longsafety: run 1 of \d+ \(.*\) failed; what is complete is kept, and the same command .*", line)
+        for line in behind
     )
     assert len(behind) <= 1
     others = [line for line in done.stderr.splitlines() if line not in ours and "Loading" not in line]
