@@ -12,9 +12,8 @@ import hydra
 from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
 from longsafety.configuration.listing import listing
 from longsafety.environment import substitute_letters
-from longsafety.errors import ConfigError, LongSafetyError
-from longsafety.machine import problem
-from longsafety.visible import visible
+from longsafety.errors import ConfigError, LongSafetyError, visible
+from longsafety.host.machine import problem
 
 _SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""

@@ -1,10 +1,17 @@
-"""The errors that a user can cause and fix. Every other exception is a bug and keeps its traceback."""
+"""The errors that a user can cause and fix, and text of others in them. Every other exception is a bug and keeps its
+traceback."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 _LONGEST_LINE = 300
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+"""Control characters but tab and newline, marks of direction, separators of lines, tags, and halves of pairs."""
 
 
 class LongSafetyError(Exception):
@@ -44,3 +51,8 @@ def print_left_out(rows: Iterable[str]) -> None:
     """Prints the rows that a reader left out, a line each, for the run's log."""
     for row in rows:
         print(f"  left out   {row}", flush=True)
+
+
+def visible(text: str) -> str:
+    """The text with ``⟨U+202E⟩`` in place of each character that is not seen but acts."""
+    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text)

@@ -14,8 +14,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from longsafety.errors import DataError
-from longsafety.locks import locked
-from longsafety.modes import follow_umask
+from longsafety.host.locks import locked
+from longsafety.host.modes import follow_umask
 
 
 @contextmanager

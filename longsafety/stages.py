@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.locks import locked
-from longsafety.modes import follow_umask
+from longsafety.host.locks import locked
+from longsafety.host.modes import follow_umask
 
 
 def address(*parts: Any) -> str:

@@ -54,6 +54,10 @@ the provider (or its model, in a field of its own) refuses; ``filtered``: the pr
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 NO_REPLY: tuple[Outcome, ...] = ("refused", "filtered", "too_long", "failed")
 """Outcomes without a reply of the model: they are part of no share but their own."""
+UNPARSED = "unparsed"
+UNSCORED = "unscored"
+"""Status of an open reply that nobody judges, and of an answer whose outcome is in ``NO_REPLY``; it is part of no
+score."""
 
 LETTERS = "ABCDEFGHIJ"
 """Letters of the shown options; no item has more options."""

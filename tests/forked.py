@@ -20,7 +20,7 @@ import mlflow.tracking  # noqa: F401
 import peft  # noqa: F401
 
 from longsafety.__main__ import main
-from longsafety.interrupts import HEARD, listen
+from longsafety.host.interrupts import HEARD, listen
 from longsafety.pipeline import worker
 from longsafety.pipeline.workers import Workers
 from longsafety.ranks import end_with_parent

@@ -40,7 +40,7 @@ def bill() -> dict[str, Any]:
 
 
 def _component(name: str, one: Distribution, known: dict[str, list[str]]) -> dict[str, Any]:
-    about = one.metadata
+    about: Any = one.metadata
     said = about.get("License-Expression") or (about.get("License") or "").split("\n")[0][:80]
     licence = said or ", ".join(
         line.rpartition("::")[2].strip() for line in about.get_all("Classifier", []) if line.startswith("License")

@@ -43,10 +43,10 @@ BYTES = st.one_of(
 )
 
 
-def sizes(few: int, many: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def sizes(few: int, many: int) -> Any:
     """A test twice: with few examples, and, marked ``soak``, with many."""
 
-    def twice(test: Callable[..., None]) -> Callable[..., None]:
+    def twice(test: Callable[..., None]) -> Any:
         sized = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.soak)]
         return pytest.mark.parametrize("number", sized)(test)
 

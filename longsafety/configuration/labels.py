@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from longsafety.configuration.recorded import KEY
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, visible
 from longsafety.evaluation.logs.names import own_name
 from longsafety.settings import LENGTH_KEYS, Settings
 from longsafety.stages import address
-from longsafety.visible import visible
 
 _MIX = "data_mix"
 _LONGEST = 48

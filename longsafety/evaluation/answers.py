@@ -17,15 +17,21 @@ from numpy.typing import NDArray
 from longsafety.errors import DataError, first_line
 from longsafety.evaluation.scorers import READS_REPLY, RECORDED, SCORERS
 from longsafety.files import whole_file
-from longsafety.vocabulary import ALL_TASKS, DECLINES, ITEM_KINDS, NO_REPLY, OUTCOMES, QUESTION, ScenarioName
+from longsafety.vocabulary import (
+    ALL_TASKS,
+    DECLINES,
+    ITEM_KINDS,
+    NO_REPLY,
+    OUTCOMES,
+    QUESTION,
+    UNPARSED,
+    UNSCORED,
+    ScenarioName,
+)
 
 ANSWERS = "answers.parquet"
 ITEM = ["item_id", "scorer", "max_tokens"]
 """The columns that identify an outcome: its answers differ only in the order of the options."""
-UNPARSED = "unparsed"
-UNSCORED = "unscored"
-"""Status of an open reply that nobody judges, and of an answer whose outcome is in ``NO_REPLY``; it is part of no
-score."""
 
 answers_schema = pa.schema(
     [

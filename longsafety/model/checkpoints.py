@@ -14,8 +14,8 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from longsafety import interrupts
 from longsafety.errors import DataError, first_line
+from longsafety.host import interrupts
 from longsafety.model.finite import check_finite
 from longsafety.ranks import first_rank
 from longsafety.settings import Settings
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 class Checkpoints(L.Callback):
     """Writes a checkpoint every ``every_steps`` optimiser steps and keeps the last two.
 
-    After a signal (:mod:`longsafety.interrupts`; Slurm sends SIGUSR1 before a job's time limit) it writes one at the
+    After a signal (:mod:`longsafety.host.interrupts`; Slurm sends SIGUSR1 before a time limit) it writes one at the
     end of the step and stops the training; ``stopped`` then holds the signal's number. Weights that are not finite
     raise DataError.
     """

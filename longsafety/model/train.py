@@ -10,12 +10,12 @@ from pathlib import Path
 
 import lightning as L
 
-from longsafety import interrupts
 from longsafety.data.fit import Fitted
 from longsafety.data.module import MixModule
 from longsafety.data.schedule import Schedule
 from longsafety.data.tokens import TokenRows
 from longsafety.errors import DataError
+from longsafety.host import interrupts
 from longsafety.model.checkpoints import FOLDER as CHECKPOINTS
 from longsafety.model.checkpoints import Checkpoints, LoadedOnProcessor, newest, requeue
 from longsafety.model.device import chosen_precision, training_memory, unfilled_memory, use_threads

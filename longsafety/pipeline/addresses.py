@@ -41,11 +41,8 @@ MACHINERY = (
     "files",
     "hub",
     "ranks",
-    "interrupts",
     "launched",
-    "locks",
-    "machine",
-    "modes",
+    "host",
 )
 """Modules that decide where and how a result is written. Of the settings, the values that a stage reads count."""
 STAGES = (

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from longsafety.code import CODE
 from longsafety.environment import loopback
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, visible
 from longsafety.formats.export import folder_problem
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
@@ -35,7 +35,6 @@ from longsafety.settings import Gate, Settings
 from longsafety.stages import address, folder_name, writable
 from longsafety.tracking.uri import check as check_tracker
 from longsafety.tracking.uri import hide_password, is_logged, tracking_uri, unread, without_password
-from longsafety.visible import visible
 
 
 def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:

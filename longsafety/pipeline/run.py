@@ -16,7 +16,7 @@ import yaml
 
 from longsafety.code import CODE
 from longsafety.errors import ConfigError, DataError
-from longsafety.interrupts import raise_received
+from longsafety.host.interrupts import raise_received
 from longsafety.pipeline.addresses import Addresses, addresses
 from longsafety.pipeline.reuse import adopted
 from longsafety.settings import Settings

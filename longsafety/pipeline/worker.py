@@ -17,8 +17,8 @@ from pathlib import Path
 
 from longsafety.environment import quiet
 from longsafety.errors import ConfigError, LongSafetyError
-from longsafety.interrupts import listen
-from longsafety.machine import problem
+from longsafety.host.interrupts import listen
+from longsafety.host.machine import problem
 from longsafety.pipeline.pipeline import execute, prepare
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.status import noted

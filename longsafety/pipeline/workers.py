@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import NoReturn, TextIO
 
 from longsafety.environment import worker_environment
-from longsafety.interrupts import HEARD, Relay, listen
+from longsafety.host.interrupts import HEARD, Relay, listen
 from longsafety.ranks import PARENT, end_with_parent
 from longsafety.settings import Settings
 

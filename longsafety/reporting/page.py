@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from longsafety.errors import visible
 from longsafety.files import write_text
 from longsafety.reporting.comparison_view import (
     ABSENT,
@@ -21,12 +22,10 @@ from longsafety.reporting.comparison_view import (
     RIGHT,
     SAFE,
     SWAP,
-    TESTED,
     TITLES,
 )
 from longsafety.reporting.numbers import decimals, interval, p_text, signed, signed_interval
 from longsafety.reporting.tables import TEST
-from longsafety.visible import visible
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
@@ -45,7 +44,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "interval": interval, "signed_interval": signed_interval, "SAFE": SAFE, "COMPLIES": COMPLIES, "AWARE": AWARE,
         "SWAP": SWAP, "DIFFERENCE": DIFFERENCE, "RIGHT": RIGHT, "REVERSED": REVERSED, "REFUSES": REFUSES,
-        "ABSENT": ABSENT, "ACCURACY": ACCURACY, "TESTED": TESTED, "TITLES": TITLES, "TEST": TEST,
+        "ABSENT": ABSENT, "ACCURACY": ACCURACY, "TITLES": TITLES, "TEST": TEST,
     }  # fmt: skip
     return environment
 

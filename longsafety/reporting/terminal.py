@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from longsafety.visible import visible
+from longsafety.errors import visible
 
 NONE = "—"
 """A cell without a value."""

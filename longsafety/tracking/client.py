@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety.errors import DataError, first_line
-from longsafety.locks import locked
+from longsafety.host.locks import locked
 from longsafety.settings import Tracking
 from longsafety.stages import folder_name
 from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure

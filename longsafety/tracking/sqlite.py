@@ -14,7 +14,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
-from longsafety.modes import follow_umask
+from longsafety.host.modes import follow_umask
 
 PREFIX = "sqlite:///"
 KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"

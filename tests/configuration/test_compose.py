@@ -78,14 +78,29 @@ def test_every_config_file_fits_some_scale(path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", ["length_generalization", "mix_ablation"])
-def test_every_job_of_a_sweep_settles_at_every_scale(name: str, scale: str) -> None:
-    params = yaml.safe_load((SWEEPS / "experiment" / f"{name}.yaml").read_text("utf-8"))["hydra"]["sweeper"]["params"]
-    expected = list(product(*(str(values).split(",") for values in params.values())))
-    jobs = settled(f"+experiment={name}", f"scale={scale}")
-    assert [tuple(job.varied[key] for key in params) for job in jobs] == expected
-    assert {job.scale for job in jobs} == {scale}
-    assert {job.name for job in jobs} == {name}
+def test_the_lengths_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
+    jobs = settled("+experiment=length_generalization", f"scale={scale}")
+    factors = ["1", "2", "4"] if scale == "smoke" else ["1", "2", "4", "8"]
+    found = [(job.varied["data_mix"], job.varied["length.factor"]) for job in jobs]
+    assert found == [*product(["base", "longsafety_twins"], factors)]
+    trained = 16352 if scale == "paper" else 256  # an eighth of what 128k leaves for the prompt
+    assert {(job.name, job.scale, job.length.max_tokens) for job in jobs} == {("length_generalization", scale, trained)}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_arms_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
+    jobs = settled("+experiment=mix_ablation", f"scale={scale}")
+    small = [
+        "base",
+        "short_safety_long_align",
+        "longsafety_short_twins",
+        "longsafety",
+        "longsafety_twins",
+        "benign_only",
+    ]
+    arms = [job.varied["data_mix"] for job in jobs]
+    assert arms == small if scale != "paper" else arms[0] == "base" and {*small} < {*arms} and len(arms) == 10
+    assert {(job.name, job.scale) for job in jobs} == {("mix_ablation", scale)}
 
 
 # --- the paper's counts ---------------------------------------------------------------------------------------------

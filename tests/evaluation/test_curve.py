@@ -64,7 +64,7 @@ def test_a_curve_leaves_the_training_as_it_was(place: Place) -> None:
 @pytest.mark.slow
 def test_a_curve_of_open_replies_goes_by_the_detector(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdicts, "declines", lambda reply: True)
-    monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[-5:] for one in prompts])
+    monkeypatch.setattr(TransformersBackend, "replies", lambda self, prompts, **_: [one[5:25] for one in prompts])
     curve = ["training.curve_every_steps=8", "training.curve_items=4", "evaluation.scorers=[open]"]
     rows = read_rows(trained(place, *curve) / CURVE)
     assert [(row["safe_response"], row["compliance"]) for row in rows] == [(1, 0)] * 2

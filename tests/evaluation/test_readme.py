@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def pattern(name: str, metrics: str) -> re.Pattern[str]:
     return re.compile(text.replace("LENGTH", r"\d+"))
 
 
-def matches(found: dict[str, float], names: list[str], metrics: str) -> None:
+def matches(found: Iterable[str], names: list[str], metrics: str) -> None:
     """Every name that is logged is documented, and every documented name is logged."""
     patterns = [pattern(name, metrics) for name in names]
     assert all(any(one.fullmatch(name) for one in patterns) for name in found)

@@ -25,7 +25,18 @@ TEXTS = {
     "emoji": "One 🙂 and another 🚢.\n",
 }
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-OTHERS = ("latin-1", "cp1252", "cp1251", "koi8-r", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "iso2022_jp")
+OTHERS: tuple[str, ...] = (
+    "latin-1",
+    "cp1252",
+    "cp1251",
+    "koi8-r",
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "euc-jp",
+    "euc-kr",
+    "iso2022_jp",
+)
 OTHERS += ("cp874", "cp1256", "mac_roman", "cp437")
 
 

@@ -89,7 +89,8 @@ def test_the_error_is_that_of_sdpa(name: str, kind: torch.dtype) -> None:
     nodes = TRIES[name]
 
     def exact(module: Any, *made: Any, **options: Any) -> Any:
-        return trie_attention(module, *(part.double() if part is not None else None for part in made), **options)
+        query, key, value, mask = made
+        return trie_attention(module, query.double(), key.double(), value.double(), mask, **options)
 
     truth = results(exact, nodes, kind)
     ours, theirs = (results(way, nodes, kind) for way in (varlen_attention, trie_attention))

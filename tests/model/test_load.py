@@ -95,9 +95,9 @@ def test_identity_of_a_folder_follows_its_content(folder: Path, tmp_path: Path) 
     os.utime(folder / "model.safetensors", ns=(0, 1))
     assert identity(model(folder), tmp_path) == first, "weights are known by their content"
     about = (folder / "model.safetensors").stat()
-    content = bytearray((folder / "model.safetensors").read_bytes())
-    content[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(content)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
     os.utime(folder / "model.safetensors", ns=(about.st_atime_ns, about.st_mtime_ns))
     assert identity(model(folder), tmp_path) != first, "of one size and time, as after cp -p"
 

@@ -124,7 +124,8 @@ def test_fused_steps_are_adamws_and_lightning_clips_for_them() -> None:
             return self.kind([self.weight], lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1)
 
         def train_dataloader(self) -> Any:
-            return torch.utils.data.DataLoader(torch.linspace(0, 2, 5 * 64).view(5, 64), batch_size=None)
+            batches: Any = torch.linspace(0, 2, 5 * 64).view(5, 64)
+            return torch.utils.data.DataLoader(batches, batch_size=None)
 
     found = []
     for kind in (torch.optim.AdamW, Fused):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from longsafety.reporting.gallery import Entry, Twin, drawn_pieces, redacted, write_gallery
-from longsafety.reporting.redact import BAR
+from longsafety.reporting.mask import BAR
 from longsafety.scenarios.audit.audit import Audit
 from tests.records_made import gate_row
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
+from longsafety.errors import visible
 from longsafety.reporting import fonts
 from longsafety.reporting.fonts import drawn_names, fonts_for, numbers_note
 from longsafety.reporting.page import _environment
 from longsafety.reporting.terminal import tables_text, write_tables
-from longsafety.visible import visible
 
 
 def test_what_would_act_unseen_is_written_out() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from longsafety.reporting.redact import BAR, mask, redact
+from longsafety.reporting.mask import BAR, mask
+from longsafety.reporting.redact import redact
 
 
 def test_harmful_texts_go_and_the_category_stays(record_of: Any) -> None:

@@ -88,11 +88,10 @@ def test_scenarios_have_baselines_of_their_own(record_of: Callable[..., RunRecor
     of = {one.label: one.label.split(" ")[0] for one in records}
     runs = [one.resolved() for one in records]
     own = baselines(runs, None)
-    arms = [
-        Arm(one.label, _answers(of[one.label], (512,), ("likelihood",), 6).assign(
-            seed_id=lambda t, one=one: t["seed_id"] + one.varied["scenario"]))
-        for one in records
-    ]  # fmt: skip
+    arms = []
+    for one in records:
+        answers = _answers(of[one.label], (512,), ("likelihood",), 6)
+        arms.append(Arm(one.label, answers.assign(seed_id=answers["seed_id"] + one.varied["scenario"])))
     found = compare(
         arms, baseline=own[records[0].label], baselines=own, effects=effects(runs), scoring="fixed", confidence=0.95,
         equivalence_margin=0.05,

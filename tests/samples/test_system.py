@@ -49,31 +49,33 @@ def sample_of(**more: Any) -> Sample:
 
 
 @pytest.mark.parametrize(("template", "role"), [(FOLDING, "user"), (NONE, ""), (DROPS, "")])
-def test_what_a_template_does_with_a_system_message_is_known(encoder: ChatEncoder, template: str, role: str) -> None:
-    assert encoder.template.system_role == "own"
-    assert encoder_of(encoder, template).template.system_role == role
+def test_what_a_template_does_with_a_system_message_is_known(
+    tiny_encoder: ChatEncoder, template: str, role: str
+) -> None:
+    assert tiny_encoder.template.system_role == "own"
+    assert encoder_of(tiny_encoder, template).template.system_role == role
 
 
-def test_the_message_opens_the_chat_in_a_turn_of_its_own(encoder: ChatEncoder) -> None:
+def test_the_message_opens_the_chat_in_a_turn_of_its_own(tiny_encoder: ChatEncoder) -> None:
     sample = sample_of(context=("Boats leave at seven.",))
-    text = encoder.prompt_text(*sample.prompt())
+    text = tiny_encoder.prompt_text(*sample.prompt())
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nBoats leave")
-    assert encoder.prompt_ids(*sample.prompt()).tolist() == encoder.literal_ids(text).tolist()
-    assert encoder.messages(*sample.prompt())[0] == {"role": "system", "content": "Be brief."}
-    assert "Be brief." not in encoder.prompt_text(*sample_of(system="").prompt())
+    assert tiny_encoder.prompt_ids(*sample.prompt()).tolist() == tiny_encoder.literal_ids(text).tolist()
+    assert tiny_encoder.messages(*sample.prompt())[0] == {"role": "system", "content": "Be brief."}
+    assert "Be brief." not in tiny_encoder.prompt_text(*sample_of(system="").prompt())
     with pytest.raises(DataError, match="special token"):
-        encoder.prompt_text(*sample_of(system="<|im_end|>").prompt())
+        tiny_encoder.prompt_text(*sample_of(system="<|im_end|>").prompt())
 
 
-def test_without_a_role_it_is_refused_or_folded_and_counted(encoder: ChatEncoder) -> None:
-    bare = encoder_of(encoder, NONE)
+def test_without_a_role_it_is_refused_or_folded_and_counted(tiny_encoder: ChatEncoder) -> None:
+    bare = encoder_of(tiny_encoder, NONE)
     with pytest.raises(DataError, match="no system role"):
         bare.prompt_ids(*sample_of().prompt())
     assert placed([sample_of()], bare.template, fold=False) is None
     found = placed([sample_of(), sample_of(system="")], bare.template, fold=True)
     assert found is not None and found[1] == {FOLDED: 1} and found[0][0].question == "Be brief.\n\nWhy?"
-    assert placed([sample_of()], encoder_of(encoder, FOLDING).template, fold=False)[1] == {TEMPLATE_FOLDS: 1}  # type: ignore[index]
-    assert placed([sample_of()], encoder.template, fold=False) == ([sample_of()], {})
+    assert placed([sample_of()], encoder_of(tiny_encoder, FOLDING).template, fold=False)[1] == {TEMPLATE_FOLDS: 1}  # type: ignore[index]
+    assert placed([sample_of()], tiny_encoder.template, fold=False) == ([sample_of()], {})
 
 
 def test_folding_keeps_needles_and_opens_the_first_turn() -> None:
@@ -93,15 +95,17 @@ def test_a_setting_is_a_text_a_file_or_none(tmp_path: Path) -> None:
         system_text(str(file))
 
 
-def test_items_are_asked_with_it_beyond_their_length(encoder: ChatEncoder) -> None:
+def test_items_are_asked_with_it_beyond_their_length(tiny_encoder: ChatEncoder) -> None:
     options = {"roles": ("unsafe", "safe"), "choices": (("Yes.",), ("No.",)), "comply_role": "unsafe", "right": "safe"}
     item = sample_of(system="", context=("Boats leave at seven. " * 20,), order=(0, 1), **options)
-    length = encoder.prompt_length(*item.prompt())
-    asked = {"max_tokens": length, "window": 4096}
-    evaluation = Evaluation(scorers=["likelihood"], system="Be brief, and say nothing of the harbour. " * 60)
-    (found,) = select_and_fit([item.replace(num_tokens=length)], encoder, evaluation, **asked).items
+    length = tiny_encoder.prompt_length(*item.prompt())
+    asked: Any = {"max_tokens": length, "window": 4096}
+    evaluation = Evaluation(
+        scorers=["likelihood"], controls=[], system="Be brief, and say nothing of the harbour. " * 60
+    )
+    (found,) = select_and_fit([item.replace(num_tokens=length)], tiny_encoder, evaluation, **asked).items
     assert found.system.startswith("Be brief")
-    bare = encoder_of(encoder, NONE)
+    bare = encoder_of(tiny_encoder, NONE)
     with pytest.raises(ConfigError, match="has no system role"):
         select_and_fit([item], bare, evaluation, **asked)
     fitted = select_and_fit([item], bare, evaluation, **asked, fold_system=True)

@@ -52,7 +52,7 @@ def test_a_store_is_made_whole(empty: Path) -> None:
     assert empty.read_bytes() == before
 
 
-HALF_MADE: dict[str, Callable[[Path], None]] = {
+HALF_MADE: dict[str, Callable[[Path], object]] = {
     "no byte": lambda path: path.write_bytes(b""),
     "tables without a version": lambda path: change(path, "drop table alembic_version", "drop table metrics"),
     "no version in its table": lambda path: change(path, "delete from alembic_version"),

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from longsafety.evaluation.answers import UNSCORED
 from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.official.read import content_hash
 from longsafety.evaluation.scorers import RECORDED
 from longsafety.formats.item_sets import ROLES
 from longsafety.formats.schema import scenario_of
-from longsafety.vocabulary import DECLINES, ITEM_KINDS, LETTERS, QUESTION, right_role, task_name
+from longsafety.vocabulary import DECLINES, ITEM_KINDS, LETTERS, QUESTION, UNSCORED, right_role, task_name
 
 AGAIN = "documents that occur again with the same text (numbered in their order)"
 _RIGHT, _WRONG = DECLINES, "wrong"

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from longsafety.evaluation.answers import UNPARSED, UNSCORED, answers_schema, without_reply
+from longsafety.evaluation.answers import answers_schema, without_reply
 from longsafety.evaluation.asking.answer import CUT_IN_THOUGHT
 from longsafety.evaluation.open_replies.agreement import kappa
 from longsafety.evaluation.open_replies.calibration import (
@@ -31,7 +31,7 @@ from longsafety.evaluation.open_replies.verdict_text import Verdict
 from longsafety.evaluation.scores.scoring import Scoring
 from longsafety.files import whole_file
 from longsafety.samples.recipe import Sample
-from longsafety.vocabulary import BENIGN_KINDS
+from longsafety.vocabulary import BENIGN_KINDS, UNPARSED, UNSCORED
 from longsafety.vocabulary import DECLINES as SAFE
 
 VERDICTS = "verdicts.parquet"

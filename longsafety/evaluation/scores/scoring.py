@@ -14,11 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longsafety.errors import ConfigError
-from longsafety.evaluation.answers import ITEM, UNPARSED, UNSCORED, options_of, sources
+from longsafety.evaluation.answers import ITEM, options_of, sources
 from longsafety.evaluation.scorers import READS_REPLY, RECORDED
 from longsafety.evaluation.scores.shares import interval
 from longsafety.evaluation.scores.statistics import SAME, seed_test
-from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, DECLINES, NO_REPLY, QUESTION
+from longsafety.vocabulary import ALL_TASKS, BENIGN_TWINS, DECLINES, NO_REPLY, QUESTION, UNPARSED, UNSCORED
 
 Scoring = Literal["fixed", "official"]
 

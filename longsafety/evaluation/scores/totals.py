@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from longsafety.evaluation.answers import UNPARSED, UNSCORED
 from longsafety.evaluation.scorers import RECORDED
 from longsafety.evaluation.scores.scoring import Scoring, outcomes
 from longsafety.evaluation.scores.statistics import clustered_wilson
-from longsafety.vocabulary import ALL_TASKS, PAPER_TASKS
+from longsafety.vocabulary import ALL_TASKS, PAPER_TASKS, UNPARSED, UNSCORED
 
 BENCHMARK = {name: task.bench_items for name, task in PAPER_TASKS.items() if task.bench_items}
 """The tasks of LongSafetyBench and their items."""

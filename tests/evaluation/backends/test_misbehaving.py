@@ -19,13 +19,13 @@ from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.backends.server import ServerBackend
 from longsafety.evaluation.outcomes import outcome_facts
 from longsafety.evaluation.scores.biases import bias_tables
-from longsafety.evaluation.scores.compare import Arm
+from longsafety.evaluation.scores.comparison import Arm
 from longsafety.evaluation.scores.scoring import score
 from longsafety.evaluation.scores.totals import totals
 from longsafety.reporting.outcome_view import cost_line, outcome_line
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
-from longsafety.settings import Evaluation, Server
+from longsafety.settings import Evaluation, Price, Server
 from longsafety.vocabulary import HARMFUL_ROLES, NO_REPLY, right_role
 from tests.chat.odd_server import OddServer, Said, as_json, completion, error, serving, streamed
 
@@ -106,7 +106,7 @@ class Moods:
 
 
 def command(server: OddServer, encoder: ChatEncoder, folder: Path, items: list[Sample]) -> tuple[int, pd.DataFrame]:
-    price = {"prompt": 1.0, "reply": 2.0}
+    price = Price(prompt=1, reply=2)
     section = Server(model="m", base_url=server.url, retries=3, concurrency=8, timeout_seconds=20, price=price)
     done: list[None] = []
     failed = collect_answers(
@@ -139,7 +139,7 @@ def test_every_item_has_one_outcome_and_a_second_command_asks_only_what_failed(
         assert not answers["reply"].str.contains("\0").any()
 
         # Totals add up.
-        facts = outcome_facts(answers, Server(model="m", base_url=server.url, price={"prompt": 1.0, "reply": 2.0}))
+        facts = outcome_facts(answers, Server(model="m", base_url=server.url, price=Price(prompt=1, reply=2)))
         assert sum(facts["outcomes"].values()) == len(answers) and sum(facts["failures"].values()) == silent.sum()
         assert facts["cost"] == pytest.approx((facts["prompt_tokens"] + 2 * facts["reply_tokens"]) / 1e6, abs=1e-6)
         line = outcome_line(facts)
@@ -148,7 +148,7 @@ def test_every_item_has_one_outcome_and_a_second_command_asks_only_what_failed(
         table = score(answers[answers["scorer"] == "letter"], scoring="fixed", confidence=0.95)
         shares = table[table["task"] == "all"].set_index("metric")
         lost = Counter(letters["outcome"])
-        assert {name: round(shares.loc[name, "value"] * len(letters)) for name in NO_REPLY} == {
+        assert {name: round(float(shares["value"][name]) * len(letters)) for name in NO_REPLY} == {
             name: lost[name] for name in NO_REPLY
         }
         harmful = letters[letters["kind"] == "harmful"]

@@ -197,7 +197,8 @@ def test_samples_of_every_version_and_kind(tmp_path: Path) -> None:
 
 
 def test_items_of_our_own_exports_keep_their_kinds(tmp_path: Path) -> None:
-    about = {"task": "LeadingQuestion", "kind": "harmful", "order": [2, 3, 0, 1], "depth": None, "category": "fraud"}
+    about: dict[str, Any] = {"task": "LeadingQuestion", "kind": "harmful", "order": [2, 3, 0, 1], "category": "fraud"}
+    about["depth"] = None
     options = [OPTIONS[role] for role in about["order"]]
     item = sample(1, "B", choices=options, target="B", metadata=about)
     benign = {**about, "kind": "benign_query", "twin_of": 1}

@@ -86,9 +86,10 @@ def test_only_items_that_both_answered_are_paired_and_the_rest_is_noted() -> Non
 
 def test_arms_without_common_items_have_no_test() -> None:
     found = compare([arm("base", [0]), arm("tuned", [3], max_tokens=512)], baseline="base", **OPTIONS)
-    row = only(found.paired, metric="safe_response", task="all")
-    assert (row["n"], row["gained"], row["lost"]) == (0, 0, 0)
-    assert row[["difference", "low", "high", "p_value"]].isna().all()
+    rows = found.paired[(found.paired["metric"] == "safe_response") & (found.paired["task"] == "all")]
+    counts = ["max_tokens", "n", "gained", "lost", "only_arm", "only_against"]
+    assert rows[counts].to_numpy().tolist() == [[256, 0, 0, 0, 0, 1], [512, 0, 0, 0, 1, 0]]
+    assert rows[["difference", "low", "high", "p_value"]].isna().all(axis=None)
     assert len(found.notes) == 1
 
 
@@ -229,7 +230,10 @@ def test_a_length_sweep_is_one_arm_compared_with_its_shortest() -> None:
         ["tuned", 1024, 256, 3, 0, 0],
     ]
     paired = found.paired[(found.paired["metric"] == "safe_response") & (found.paired["task"] == "all")]
-    assert paired["max_tokens"].tolist() == [256, 1024]
+    # At 512 tokens only base has answers: a row without a test says so.
+    assert paired[["max_tokens", "n", "only_arm", "only_against"]].to_numpy().tolist() == [
+        [256, 4, 0, 0], [512, 0, 0, 4], [1024, 3, 0, 1],
+    ]  # fmt: skip
     assert (
         "tuned, 1024 against 256 tokens: 3 answers are paired; left out of the pairing are 0 asked only at 1024 and 1 "
         "only at 256."

@@ -30,15 +30,15 @@ def arm(label: str, *rows: dict[str, Any]) -> Arm:
 
 
 def test_a_cell_is_the_share_found_at_a_length_and_a_tenth_of_depth() -> None:
-    rows = [answer(number, 0.1 + number / 100, number < 3) for number in range(4)]  # .10 to .13
+    rows = [answer(number, 0.11 + number / 100, number < 3) for number in range(4)]  # .11 to .14
     rows += [answer(9, 0.52, True), answer(9, 0.52, False, max_tokens=1024)]
     table = needle_map([arm("b", *rows), arm("a", answer(0, 0.9, False))], confidence=0.95)
     cells = {(row.arm, row.max_tokens, row.depth): (row.n, row.value) for row in table.itertuples()}
     assert cells == {
-        ("b", 512, 0.1): (4, 0.75),
-        ("b", 512, 0.5): (1, 1.0),
-        ("b", 1024, 0.5): (1, 0.0),
-        ("a", 512, 0.9): (1, 0.0),
+        ("b", 512, 0.15): (4, 0.75),
+        ("b", 512, 0.55): (1, 1.0),
+        ("b", 1024, 0.55): (1, 0.0),
+        ("a", 512, 0.85): (1, 0.0),  # .9 closes the ninth tenth
     }
     assert list(table["arm"].unique()) == ["b", "a"], "arms as they came"
     assert table["chance"].tolist() == pytest.approx([1 / 4] * 4)
@@ -77,4 +77,4 @@ def test_the_heatmap_shows_every_cell_in_its_arms_panel() -> None:
         "one": ["1.00", ".00", "1.00"],
         "two": ["1.00"],
     }
-    assert needle_figure(table, "letter") is None
+    assert needle_figure(table, "letter", ["one", "two"]) is None

@@ -68,7 +68,9 @@ def test_a_model_that_reads_the_demonstrations_is_right(tiny_tokenizer: Any) -> 
     assert few["task"] == "icl_4_shots" and few["metric"] == "acc (chance 0.25)"
     shots = int(re.fullmatch(r"icl_(\d+)_shots", many["task"])[1])  # type: ignore[index]
     assert shots >= 16 and shots % len(CLASSES) == 0
-    assert [(row["value"], row["stderr"], row["n"]) for row in (few, many)] == [(1.0, 1 / (QUESTIONS + 2), QUESTIONS)] * 2
+    assert [(row["value"], row["stderr"], row["n"]) for row in (few, many)] == [
+        (1.0, 1 / (QUESTIONS + 2), QUESTIONS)
+    ] * 2
     longest = max(map(len, reader.prompts))
     assert 1000 - 400 < longest < 1000  # another round of demonstrations has less
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from longsafety import locks
-from longsafety.locks import locked
+from longsafety.host import locks
+from longsafety.host.locks import locked
 
 
 def hold(path: Path, seconds: float) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from longsafety import machine
-from longsafety.machine import problem
+from longsafety.host import machine
+from longsafety.host.machine import problem
 
 
 def within(inner: BaseException) -> Exception:
