@@ -43,12 +43,13 @@ BYTES = st.one_of(
 )
 
 
-def sizes(few: int, many: int) -> Any:
+def sizes(few: int, many: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A test twice: with few examples, and, marked ``soak``, with many."""
 
-    def twice(test: Callable[..., None]) -> Any:
+    def twice(test: Callable[..., None]) -> Callable[..., None]:
         sized = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.soak)]
-        return pytest.mark.parametrize("number", sized)(test)
+        made: Callable[..., None] = pytest.mark.parametrize("number", sized)(test)
+        return made
 
     return twice
 
