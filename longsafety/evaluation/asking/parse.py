@@ -8,7 +8,8 @@ What counts, in this order; at each step several different options are none:
 4. the text of exactly one option; a word or a number only where it is an answer;
 5. the only letter of a short reply.
 
-Options that are ruled out, weighed, listed or somebody else's choice are not named. What remains is undecided.
+Options that are ruled out, weighed, listed or somebody else's choice are not named, nor are those that are told by their
+place alone ("the second one"): what remains is undecided.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ from longsafety.vocabulary import LETTERS
 
 _SHORT_REPLY = 80
 """Characters of a reply whose only letter is its answer, whatever the words around it."""
+_TAKES_BACK = (
+    r"(?:\b(?:actually|wait|sorry|hold on|correction|scratch that|on (?:second thought|reflection)|i mean|i meant)\b"
+    r"|\?\s*no\b|\b(?:perd[oó]n|mejor dicho|pardon|plut[oô]t|nein, doch)\b|等等|不对|更正|说错了)"
+    r"(?:[\s,.!:—-]|\b(?:no|sorry|wait|actually|it's|it is|i mean|rather|make that|the answer is)\b|应该是|是|选)*"
+    r"(?P<letter>‹[A-J]›)(?=\s*(?:[.,;:!)]|$|because\b|since\b|is (?:right|correct|better|best)\b|更?正确|才))"
+)
 _MARKER = re.compile(
     r"(?:(?<=^)|(?<=[\n.;,!?:])[ \t]*|(?<=\s))(?:(?:option|choice|选项|opción|opci[oó]n|réponse|antwort)\s*)?"
     r"(?P<mark>‹(?P<letter>[A-J])›)\s*(?:[.):,]|\s[-–—]|[-–—]\s|:)\s*(?=[^\s‹])",
@@ -51,17 +58,29 @@ def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | 
     valid = letters[: len(options)]
     if not valid or said.cut or not said.reply.strip():
         return None
-    text = spelled(said.reply, max(LETTERS.index(letter) for letter in valid) + 1)
     texts = Texts(options, valid)
+    text = spelled(said.reply, max(LETTERS.index(letter) for letter in valid) + 1)
     forms = boxed(text)
     if forms:
         found = {_enclosed(form, texts, valid) for form in forms} - {None}
         return found.pop() if len(found) == 1 else None
     text, verdicts = _without_lists(text)
     named = _letter([*claims(text), *verdicts], text)
+    if _corrected(text):
+        return None
     if named is None:
         return texts.named(text)
     return texts.meant_by(named, text) if named and named in valid else None
+
+
+def _corrected(text: str) -> bool:
+    """Whether the reply takes a letter back and names another at once ("Actually, no, D"): then it names two."""
+    for found in pattern(_TAKES_BACK).finditer(text):
+        before, letter, rest = text[: found.start()], found["letter"][1], text[found.start("letter") :]
+        others = {claim.letter for claim in claims(before) if claim.kind != REJECTED} - {letter}
+        if others and REJECTED not in {claim.kind for claim in claims(rest) if claim.letter == letter}:
+            return True
+    return False
 
 
 def _enclosed(form: str, texts: Texts, valid: str) -> int | None:

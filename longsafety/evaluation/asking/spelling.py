@@ -57,6 +57,9 @@ _SMALL = [
         r"lettre|choisis|antwort|w[aä]hle)(?:\s+(?:is|would be|should be|es|ser[ií]a|est|ist))?\s*[:=]?\s*)"
         r"([a-j])(?=\s*(?:[.,;:!)]|$))"
     ),
+    re.compile(
+        r"(?i)(\b(?:option|choice|letter|opci[oó]n|lettre)\s+)([a-j])(?=\s+(?:is|was|would|seems|looks|fits|es|est|ist)\b)"
+    ),
     re.compile(r"([选择项是为案]\s*:?\s*)([a-j])(?![a-z])"),
 ]
 """Where a small letter stands for an option: elsewhere it is a word of some language."""

@@ -87,6 +87,17 @@ _AFFIRMED = re.compile(
 _IS_THE_ONE = re.compile(r"\s+(?:is|remains) (?:the|my) (?:only )?(?:option|choice|answer|one)\s*$", re.IGNORECASE)
 
 
+_IF_YOU = re.compile(r"\s+(?:if|in case) (?:you|one|they|somebody|someone|people)\b", re.IGNORECASE)
+"""Behind a letter: it is others who may take it."""
+_SUPPOSES = re.compile(r"\b(?:if|had|were)\b[^.;!?]*\b(?:were|was|had|asked|did|different|other|been)\b", re.IGNORECASE)
+
+
+def _supposed(sentence: str, found: re.Match[str]) -> bool:
+    """Whether a letter "would be right" in another case than this."""
+    tail = re.match(r"\s+would\b", sentence[found.end() :])
+    return tail is not None and bool(_SUPPOSES.search(sentence, 0, found.start()))
+
+
 def sentences(text: str) -> Iterator[tuple[int, str]]:
     """Each sentence with its place."""
     start = 0
@@ -124,7 +135,7 @@ def _of_sentence(sentence: str) -> list[Claim]:
         before = _clause(sentence[: found.start()])
         if told != REJECTED and _denied(before[-30:]):
             told = REJECTED
-        elif told == STATED and pattern("{hedge+others}").search(before):
+        elif told == STATED and (pattern("{hedge+others}").search(before) or _supposed(sentence, found)):
             told = None
         for letter, at in _letters(found["group"], found.start("group")):
             if told is not None and (at not in said or told == REJECTED):
@@ -150,6 +161,8 @@ def _polarity(sentence: str, found: re.Match[str]) -> str:
     if _denied(through):
         return REJECTED
     if pattern("{others}").search(before):
+        return MENTIONED
+    if _IF_YOU.match(sentence, found.end("group")):
         return MENTIONED
     return WEAK if pattern("{hedge}").search(through) else STATED
 
