@@ -15,7 +15,13 @@ _HIDDEN = re.compile(
 
 
 class LongSafetyError(Exception):
-    """A mistake outside the program. Its text names the place, the value, the rule and the fix."""
+    """A mistake outside the program. Its text names the place, the value, the rule and the fix.
+
+    Half a surrogate pair in it is shown as its escape, so that it can be written anywhere.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.encode("utf-8", "backslashreplace").decode())
 
 
 class DataError(LongSafetyError):

@@ -32,6 +32,8 @@ _SEVEN_BIT = (
 )
 """Encodings whose bytes are all ASCII, so that they are valid UTF-8."""
 _LOOKED_AT = 20_000
+_FEWEST = 32
+"""Bytes from which on control bytes alone, without a zero byte, are a sign of UTF-16."""
 _RARE = 1000
 """A text has at most one control character in so many."""
 _AROUND = 12
@@ -87,7 +89,10 @@ def unmarked_unicode(data: bytes) -> str | None:
     Zero bytes are the sign of them, or many control bytes (the high halves of the letters of one script).
     """
     controls = len(_CONTROL_BYTES.findall(data, 0, _LOOKED_AT)) / max(min(len(data), _LOOKED_AT), 1)
-    if controls < 0.25 and (b"\0" not in data or _is_utf8(data)):
+    utf8 = _is_utf8(data)
+    if (utf8 and not data.isascii()) or (controls < 0.25 and (utf8 or b"\0" not in data)):
+        return None
+    if b"\0" not in data and len(data) < _FEWEST:
         return None
     blocks: dict[str, int] = {}
     for codec in _UNMARKED:

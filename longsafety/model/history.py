@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,13 @@ class Progress(RichProgressBar):
         return {"step": self.history.step, "loss": f"{self.history.last_loss:.2f}", "tokens/s": f"{rate:.0f}"}
 
 
-class TrainingCurve(L.Callback):
+class TrainingCurve(L.Callback, ABC):
     """Evaluates the network every so many steps; :mod:`longsafety.evaluation.curve` has one."""
 
+    @abstractmethod
     def begin(self, folder: Path, start_step: int, num_steps: int, history: History) -> None:
         """Is called once, before training; ``history``'s clock must not run while the network is evaluated."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep_best(self, weights: Path) -> int:
         """Replaces the last step's ``weights`` by the best evaluated step's, and returns that step."""
-        raise NotImplementedError

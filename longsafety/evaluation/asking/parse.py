@@ -8,7 +8,7 @@ What counts, in this order; at each step several different options are none:
 4. the text of exactly one option; a word or a number only where it is an answer;
 5. the only letter of a short reply.
 
-Options that are ruled out, weighed, listed or somebody else's choice are not named, nor are those that are told by their
+Options that are ruled out, weighed, listed or somebody else's choice are not named, nor are those told by their
 place alone ("the second one"): what remains is undecided.
 """
 
