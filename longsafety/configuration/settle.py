@@ -117,7 +117,8 @@ def _limited(settings: Settings) -> Settings:
 
 
 def _without_unfit_tasks(settled: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
-    """Leaves tasks out whose needles do not fit the shortest length of the command, in all runs; and says so."""
+    """Leaves tasks out whose needles do not fit the shortest length of the command, in all runs; and says so where a run
+    trains on their samples or answers their items."""
     first = settled[0]
     if first.rescores or first.read.path is not None:
         return list(settled), []
@@ -125,7 +126,11 @@ def _without_unfit_tasks(settled: Sequence[Settings]) -> tuple[list[Settings], l
         "train": min(settings.length.training_lengths.shortest for settings in settled),
         "bench": min(settings.length.bench_lengths.shortest for settings in settled),
     }
-    result, lines = [], []
+    matters = {
+        "train": any(settings.trains or settings.only_builds for settings in settled),
+        "bench": not all(settings.reads_items for settings in settled),
+    }
+    result, lines, told = [], [], []
     for settings in settled:
         tasks = dict(settings.scenario.tasks)
         for name, needed in settings.limits.min_tokens.items():
@@ -139,11 +144,12 @@ def _without_unfit_tasks(settled: Sequence[Settings]) -> tuple[list[Settings], l
                     f"{name} is left out ({counts}): its needles need {needed} tokens (limits.min_tokens), and the "
                     f"shortest length is {tokens}; give a longer one to include it"
                 )
+                told += lines[-1:] if any(matters[split] for split in lost) else []
         if settings.scenario.tasks and not any(count.train or count.bench for count in tasks.values()):
             raise ConfigError([f"scenario = {settings.scenario.name}: has no task that fits; {line}" for line in lines])
         scenario = settings.scenario.model_copy(update={"tasks": tasks})
         result.append(settings.model_copy(update={"scenario": scenario}))
-    return result, lines
+    return result, told
 
 
 _SAMPLES = {"train": "training samples", "bench": "benchmark items"}
