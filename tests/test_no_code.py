@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 import longsafety
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.settle import settle
 from longsafety.errors import DataError
 from longsafety.model.load import read_network
 from longsafety.model.tiny import model_folder
@@ -91,6 +93,37 @@ def test_weights_in_pickles_are_not_read(model: Path) -> None:
     (model / "model.safetensors").unlink()
     with pytest.raises(DataError, match="safetensors"):
         read_network(model, "sdpa")
+
+
+class Runs:
+    """Runs code where it is unpickled."""
+
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.sign,)
+
+
+@pytest.mark.parametrize("kind", ["a file", "DeepSpeed's folder"])
+def test_a_checkpoint_brings_no_code(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    from longsafety.model.checkpoints import described, newest
+
+    if kind == "DeepSpeed's folder":
+        pytest.importorskip("deepspeed")
+    folder, sign = tmp_path / "checkpoints", tmp_path / "ran"
+    path = folder / "step-00000001.ckpt"
+    path = path if kind == "a file" else path / "checkpoint" / "mp_rank_00_model_states.pt"
+    path.parent.mkdir(parents=True)
+    [settings] = settle(compose_jobs(["scale=smoke"]))
+    torch.save({"global_step": 1, "longsafety": described(settings)}, path)
+    assert newest(folder, settings)
+    torch.save({"global_step": 1, "longsafety": described(settings), "more": Runs(sign)}, path)
+    with pytest.raises(DataError, match="cannot be read"):
+        newest(folder, settings)
+    assert not sign.exists()
 
 
 def policy(page: str) -> dict[str, list[str]]:

@@ -117,7 +117,7 @@ def _limited(settings: Settings) -> Settings:
 
 
 def _without_unfit_tasks(settled: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
-    """Leaves tasks out whose needles do not fit the shortest length of the command, in all runs; and says so where a run
+    """Leaves tasks out whose needles do not fit the shortest length of the command, in all runs; says so where a run
     trains on their samples or answers their items."""
     first = settled[0]
     if first.rescores or first.read.path is not None:

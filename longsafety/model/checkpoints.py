@@ -145,15 +145,29 @@ def _written(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Of DeepSpeed's folder: the states of the first rank, and every other file is at least read."""
+    """What a checkpoint holds; it may hold tensors and plain values, and no code that runs when it is loaded.
+
+    Of DeepSpeed's folder: the states of the first rank, and every other file is at least read. DeepSpeed itself reads
+    it again afterwards, and without this check.
+    """
     if path.is_dir():
         parts = sorted((path / "checkpoint").glob("*.pt"))
         if not parts:
             raise FileNotFoundError("no states in it")
-        loaded = {part.name: torch.load(part, map_location="cpu", weights_only=False, mmap=True) for part in parts}
+        with torch.serialization.safe_globals(_of_deepspeed()):
+            loaded = {part.name: torch.load(part, map_location="cpu", weights_only=True, mmap=True) for part in parts}
         return next(states for name, states in loaded.items() if "model_states" in name)
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return content
+
+
+def _of_deepspeed() -> list[Any]:
+    """The classes whose objects stand in DeepSpeed's states."""
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
 
 
 def remove(path: Path) -> None:

@@ -116,7 +116,7 @@ def train(
     pack_tokens = schedule.pack_tokens or training.micro_batch_size * settings.length.training_tokens
     reuse = pack_tokens <= _SHORT_PACK and settings.model.gradient_checkpointing == "none"
     with interrupts.held(), whole_sequences_again(), unfilled_memory(), training_memory(reuse=reuse):
-        trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=False)
+        trainer.fit(module, data, ckpt_path=found.path if found else None, weights_only=True)
     if checkpoints.stopped is not None and history.step < len(schedule.steps):
         if checkpoints.stopped == signal.SIGUSR1 and trainer.is_global_zero:
             requeue()

@@ -88,7 +88,10 @@ def pair_arms(
         pairs.append(joined.pairs(rows, arm[rows], against[rows]).assign(arm=label, against=other, **only))
         shared, only_arm, only_other = joined.shared_answers(arm, against, every)
         if not shared:
-            notes.append(f"{label} is not compared with {other}: no item was put to both.")
+            notes.append(
+                f"{label} is not compared with {other}: no item was put to both; left out of the pairing are "
+                f"{only_arm} answers that only {label} has and {only_other} that only {other} has."
+            )
         elif only_arm or only_other:
             notes.append(
                 f"{label} against {other}: {shared} answers are paired; left out of the pairing are "
