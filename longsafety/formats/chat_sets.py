@@ -8,6 +8,8 @@ from longsafety.formats.fields import Fields
 from longsafety.formats.schema import LATER_SYSTEM, UNSAFE, Identified, Made, Schema, checked_task
 
 _HARM_CATEGORIES = 14
+_SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+"""ShareGPT's names of roles (``conversations``, with ``from`` and ``value``)."""
 
 
 def _longsafety_17k(schema: Schema, row: Fields) -> Identified:
@@ -77,10 +79,13 @@ def _turns(row: Fields) -> tuple[str, list[tuple[str, str]]]:
     system = ""
     opening: list[str] = []
     asked: str | None = None
-    messages: list[dict[str, Any]] = row.objects("messages")
+    column = "messages" if row.has("messages") else "conversations"
+    messages: list[dict[str, Any]] = row.objects(column)
     for index, message in enumerate(messages):
-        key, role = f"messages[{index}]", message.get("role")
-        text = row.checked_text(f"{key}.content", message.get("content"))
+        theirs = "from" in message and "role" not in message
+        key, said = f"{column}[{index}]", "value" if theirs else "content"
+        role = _SHAREGPT.get(str(message["from"]), message["from"]) if theirs else message.get("role")
+        text = row.checked_text(f"{key}.{said}", message.get(said))
         due = ("system", "user") if asked is None else ("assistant",)
         if role not in due:
             row.wrong(f"{key}.role", role, f"turns alternate, and {' or '.join(due)} is due here; fix the order")
@@ -96,8 +101,7 @@ def _turns(row: Fields) -> tuple[str, list[tuple[str, str]]]:
             turns.append((asked or "", text))
             asked = None
     if messages and (asked is not None or opening):
-        role = messages[-1].get("role")
-        row.wrong(f"messages[{len(messages) - 1}].role", role, "the last turn is the assistant's; add its answer")
+        row.wrong(f"{column}[{len(messages) - 1}].role", role, "the last turn is the assistant's; add its answer")
     return system, turns
 
 
@@ -105,7 +109,7 @@ CHATS = (
     Schema("longsafety_17k", "unknown", "chats", (("id", "task", "content"),), _longsafety_17k),
     Schema("longsafety_11k", "Apache-2.0", "chats", (("id", "task", "input", "output"),), _longsafety_11k),
     Schema("longalign_10k", "Apache-2.0", "chats", (("messages", "length"),), _longalign_10k),
-    Schema("chat", "unknown", "chats", (("messages",),), _chat),
+    Schema("chat", "unknown", "chats", (("messages",), ("conversations",)), _chat),
     Schema("beavertails", "CC-BY-NC-4.0", "chats", (("prompt", "response", "category", "is_safe"),), _beavertails),
     Schema(
         "pku_saferlhf",

@@ -215,7 +215,8 @@ def recognise(rows: Iterator[Row], source: str, key: str = "format") -> tuple[Sc
             for schema in SCHEMAS.values()
         )
         raise DataError(
-            f"{source}: the columns {', '.join(columns)} fit no schema; rename them to those of one. Known: {known}"
+            f"{source}: the columns {', '.join(columns)} fit no schema; rename them to those of one (and name it by "
+            f"{key}). Known: {known}"
         )
     if not ranked:
         damaged = [f"{row.place}: {row.problem}" for row in read if row.problem]

@@ -152,6 +152,16 @@ def test_a_system_message_opens_a_chat_and_later_ones_are_counted(tmp_path: Path
     assert sample(tmp_path, "chat").id == "chat/part.jsonl:1"
 
 
+def test_chats_in_the_words_of_sharegpt(tmp_path: Path) -> None:
+    turns = [("system", "be safe"), ("human", "q1"), ("gpt", "a1"), ("human", "q2"), ("gpt", "a2")]
+    rows = [{"id": "c", "conversations": [{"from": role, "value": text} for role, text in turns]}]
+    (chat,) = read_public(write(tmp_path / "own.jsonl", *rows)).samples
+    assert (chat.system, chat.history, chat.question, chat.answer) == ("be safe", (("q1", "a1"),), "q2", "a2")
+    wrong = [{"from": ["human"], "value": "q1"}, {"from": "gpt", "value": "a1"}]
+    with pytest.raises(DataError, match=r"conversations\[0\].role = \['human'\]: turns alternate"):
+        read_public(write(tmp_path / "wrong.jsonl", {"conversations": wrong}))
+
+
 def test_the_language_is_the_answers(tmp_path: Path) -> None:
     assert sample(tmp_path, "longsafety_11k", output="我不能帮助你。").language == "zh"
     assert sample(tmp_path, "longsafety_11k", input="怎么做炸弹？").language == "en"
