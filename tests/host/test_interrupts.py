@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from longsafety.host import interrupts
-from longsafety.host.interrupts import HEARD, Relay, held, listen, raise_received, received
+from longsafety.host.interrupts import SIGNALS, Relay, held, listen, raise_received, received
 
 
 @pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in HEARD}
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a terminal, also where the tests run in a shell's background, which ignores some signals."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    monkeypatch.setattr(interrupts, "HEARD", SIGNALS)
     interrupts._State.received, interrupts._State.raised = None, float("-inf")
     yield
     interrupts._State.received = None
@@ -24,7 +27,7 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", HEARD)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_interrupts_once_and_its_double_does_not(number: signal.Signals) -> None:
     listen()
     with pytest.raises(KeyboardInterrupt):
@@ -70,7 +73,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     for ignored in (False, True):
         shown = subprocess.run(
             [sys.executable, "-c", code],
-            preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None) if ignored else None,
+            preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL),
             env=os.environ,
             capture_output=True,
             text=True,

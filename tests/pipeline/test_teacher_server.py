@@ -51,14 +51,14 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
             )
-        for _ in range(600):
+        for _ in range(1800):
             try:
                 urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).close()
                 return
             except OSError:
                 assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.1)
-        pytest.fail(f"no server after a minute: {self.log.read_text()}")
+        pytest.fail(f"no server after three minutes: {self.log.read_text()}")
 
     def kill(self) -> None:
         if self.process is not None:

@@ -46,7 +46,9 @@ def test_no_failure_becomes_safe_and_all_are_counted(server: Server, tmp_path: P
     assert judged["verdict"].tolist() == ["unscored"] * 4
     assert judged["chosen"].tolist() == [-1] * 4
     assert facts["verdicts"] == {"unscored": 4}
-    assert facts["reasons"] == {reason: 4}
+    # A server that refuses the key is not asked again: requests that were not under way are not sent.
+    spared = facts["reasons"].pop("not asked after the judge's server failed", 0) if failing == "refuses the key" else 0
+    assert facts["reasons"] == {reason: 4 - spared} and spared < 4
     assert facts["agreement"]["n"] == 0
     assert facts["calibration"] == []
     assert facts["labelled"] | {"file": ""} == {
@@ -54,7 +56,7 @@ def test_no_failure_becomes_safe_and_all_are_counted(server: Server, tmp_path: P
     }  # fmt: skip
     found = rates(judged)
     assert (found["safe_response"], found["compliance"], found["unparsed"]) == (0, 0, 1)
-    assert re.search(rf"no verdict 4; why there is no verdict: {reason} 4", verdict_line(facts))
+    assert re.search(rf"no verdict 4; why there is no verdict: {reason} {4 - spared}", verdict_line(facts))
 
 
 ROWS = [
