@@ -113,7 +113,7 @@ def steps(place: Place) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [5, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [3, pytest.param(100, marks=pytest.mark.soak)])
 def test_killed_anywhere_it_loses_nothing_that_was_complete(
     number: int, untouched: tuple[Place, float], place_at: Callable[[Path], Place], tmp_path: Path, log: Path
 ) -> None:

@@ -103,7 +103,7 @@ print(*asked, "|", *sorted(found["item_id"]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.soak)])
 def test_ranks_share_the_items_by_family(world: int, tmp_path: Path) -> None:
     """Of four, one has nothing to ask; all have every answer."""
     ranks = [

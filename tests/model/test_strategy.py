@@ -341,8 +341,8 @@ print(json.dumps({name: value / numel for name, value in found.items()}))
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        (1, {"weights": 2, "optimiser": 12 / 8}),
-        (2, {"weights": 2, "optimiser": 12 / 8}),
+        pytest.param(1, {"weights": 2, "optimiser": 12 / 8}, marks=pytest.mark.soak),
+        pytest.param(2, {"weights": 2, "optimiser": 12 / 8}, marks=pytest.mark.soak),
         (3, {"weights": 2 / 8, "optimiser": 12 / 8, "gradients": 2 / 8}),
     ],
 )

@@ -139,6 +139,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
 
 
+@pytest.mark.soak  # tests/test_kills.py ends commands anywhere
 @pytest.mark.slow
 def test_killed_in_training_and_in_asking_it_ends_as_if_it_had_not_been(place: Place, single: Place) -> None:
     stages = place.outputs / "stages"

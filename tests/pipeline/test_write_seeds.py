@@ -207,6 +207,7 @@ def test_a_later_command_keeps_the_decisions(place: Place, server: FakeServer) -
 # --- the build
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_the_seed_file_builds_all_of_the_papers_samples_without_a_call(place: Place, server: FakeServer) -> None:

@@ -32,7 +32,9 @@ def made(*overrides: str) -> tuple[Settings, Shape, Plan]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case == "with a twin" else pytest.param(case, marks=pytest.mark.soak) for case in CASES]
+)
 def test_eight_billion_parameters_at_32k(case: str) -> None:
     job, shape, planned = made(*CASES[case])
     parts = simulated_memory(job, shape, planned)
@@ -42,6 +44,7 @@ def test_eight_billion_parameters_at_32k(case: str) -> None:
     assert planned.pack_tokens == (48_768 if "twin" in case else 32_512)
 
 
+@pytest.mark.soak
 def test_few_layers_tell_of_many() -> None:
     """A small model in all its layers, against what grows with each of three and four."""
     job, _, planned = made("trainer=a100_8", "length.max_tokens=2048")

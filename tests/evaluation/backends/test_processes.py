@@ -187,7 +187,8 @@ def test_two_processes_answer_as_one(built: Any, whole: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("counts", [(1, 1), pytest.param((2, 3, 1), marks=pytest.mark.soak)], ids=str)
+@pytest.mark.soak
+@pytest.mark.parametrize("counts", [(1, 1), (2, 3, 1)], ids=str)
 def test_killed_every_answer_is_kept_once(built: Any, whole: Any, counts: tuple[int, ...]) -> None:
     total = num = len(read_answers(whole.stage("answers") / ANSWERS))
     for part, count in zip((0.3, 0.6), counts[:-1], strict=False):
