@@ -37,11 +37,12 @@ def strategy(trainer: Trainer) -> Any:
     DeepSpeed takes precision, clipping and accumulation from Lightning's Trainer. With ``bf16-mixed`` it keeps the
     weights in bfloat16, and a float32 copy in the optimiser.
     """
+    on_cpu = trainer.accelerator == "cpu"
+    if on_cpu or not torch.cuda.is_available():
+        # DeepSpeed decides when it is imported, and prefers a GPU; other libraries import it where it is there.
+        os.environ["DS_ACCELERATOR"] = "cpu"
     if trainer.strategy != "deepspeed":
         return trainer.strategy
-    on_cpu = trainer.accelerator == "cpu"
-    if on_cpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"  # DeepSpeed decides when it is imported, and prefers a GPU
     try:
         import deepspeed
     except ImportError:
