@@ -87,7 +87,7 @@ sys.exit(plan.get("code", 0))
 
 
 def executed(
-    place: Place, monkeypatch: pytest.MonkeyPatch, plans: Sequence[dict[str, object]], *typed: str
+    place: Place, monkeypatch: pytest.MonkeyPatch, plans: Sequence[Mapping[str, object]], *typed: str
 ) -> tuple[int, list[str], list[Path]]:
     """Status, titles of failed runs, and folders, where a worker does what its plan says."""
     monkeypatch.setattr(starting, "_WORKER", (sys.executable, "-c", STAND_IN))
