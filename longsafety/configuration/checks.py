@@ -46,6 +46,12 @@ def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"report.runs = [{', '.join(settings.report.runs)}]: finished sweeps are only compared, and stages = "
             f"[{','.join(settings.stages)}]; set stages=[report]",
         )
+    if settings.launcher.kind == "parallel" and settings.trainer.num_nodes > 1:
+        yield (
+            ("launcher.kind", "trainer.num_nodes"),
+            f"launcher = parallel: executes runs side by side on this machine, and trainer.num_nodes = "
+            f"{settings.trainer.num_nodes}; set launcher=local",
+        )
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (

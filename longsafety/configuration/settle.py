@@ -32,6 +32,8 @@ def settle(jobs: Sequence[Job], note: Callable[[str], None] = lambda line: None)
             settled.append(settings)
     if problems:
         raise ConfigError(list(problems))
+    if swept := [key for key in settled[0].varied if key.split(".")[0] == "launcher"]:
+        raise ConfigError([f"{key}: is swept, and no result depends on it; give one value" for key in swept])
     _refuse_twice(settled)
     settled = [_trained_on(_limited(settings)) for settings in _without_repeats(settled)]
     settled, lines = _without_unfit_tasks(settled)

@@ -80,13 +80,15 @@ RUNNERS = (
     "export",
     "compare",
     "launch",
+    "executed",
+    "parallel",
     "ended",
     "worker",
     "workers",
 )
 
 
-SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast", "plan"}
+SHOWN = {"paths", "tracking", "limits", "question", "gate", "clean", "fail_fast", "plan", "launcher"}
 """Settings that no score depends on."""
 
 

@@ -94,6 +94,7 @@ def compare(folder: Path) -> None:
         command=sweep.command,
         needles=needles,
         biases=biases,
+        figures=folder / "figures",
     )
     if sweep.tracking.enabled:
         labels = list(dict.fromkeys(arm.label for arm in arms))

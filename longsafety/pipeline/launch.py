@@ -14,15 +14,15 @@ from rich.console import Console
 
 from longsafety.code import CODE
 from longsafety.environment import loopback
-from longsafety.errors import ConfigError, visible
-from longsafety.formats.export import folder_problem
+from longsafety.errors import ConfigError
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
 from longsafety.model.shape import shape_of
 from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.clean import clean
-from longsafety.pipeline.ended import INTERRUPTED, exit_status, told
+from longsafety.pipeline.ended import exit_status, told
+from longsafety.pipeline.executed import execute_all, export_problem
 from longsafety.pipeline.joined import join
 from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, table
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
@@ -71,12 +71,12 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     source = CODE.digest()
     runs = [Run.freeze(settings, source) for settings in jobs]
     _refuse_missing_packages(runs)
-    if problems := [problem for run in runs if not run.done and (problem := _export_problem(run))]:
+    if problems := [problem for run in runs if not run.done and (problem := export_problem(run))]:
         raise ConfigError(problems)
     sweep = _freeze_sweep(runs, command)
     earlier = [Run.freeze(settings) for settings in _earlier(jobs)]
     with Workers(fork=all(can_fork(run.settings) for run in runs)) as workers:
-        return _execute([*earlier, *runs], sweep, workers) or _show(runs, sweep, workers)
+        return execute_all(earlier, runs, sweep, workers) or _show(runs, sweep, workers)
 
 
 def _earlier(jobs: Sequence[Settings]) -> list[Settings]:
@@ -116,65 +116,6 @@ def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
             "processes of its training itself",
             file=sys.stderr,
         )
-
-
-def _execute(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
-    """Executes the runs that are not finished. Returns the exit status of the first that fails, or 0; with
-    ``fail_fast`` it is the last."""
-    failed: list[tuple[str, int]] = []
-    ahead = [run for run in runs if not _finished(run) and not run.settings.rescores]
-    if len(ahead) > 1 and any(run.settings.trains for run in ahead):
-        print(f"preparing {len(ahead)} runs", flush=True)
-        code = workers.run("prepare", *(run.folder for run in ahead))
-        stopped = workers.stopped is not None or code == INTERRUPTED
-        if stopped or code < 0:
-            print(f"longsafety: {told(code, workers.stopped, 'the preparation')}", file=sys.stderr)
-        if stopped or (code and (code != 2 or ahead[0].settings.fail_fast)):
-            return exit_status(code, workers.stopped)
-    for number, run in enumerate(runs, 1):
-        if _finished(run):
-            continue
-        print(f"[{number}/{len(runs)}] {visible(f'{run.settings.name}: {title(run.settings)}')}", flush=True)
-        code = workers.run("run", run.folder, sweep)
-        stopped = workers.stopped is not None or code == INTERRUPTED
-        if code and not run.settings.fail_fast and not stopped:
-            failed.append((title(run.settings), code))
-        elif code or stopped:
-            where = f"run {number} of {len(runs)} ({title(run.settings)})"
-            print(f"longsafety: {told(code, workers.stopped, where, run)}", file=sys.stderr)
-            return exit_status(code, workers.stopped)
-    if failed:
-        names = "; ".join(name for name, _ in failed)
-        print(f"longsafety: {len(failed)} of {len(runs)} runs failed, the others are kept: {names}", file=sys.stderr)
-    return exit_status(failed[0][1], None) if failed else 0
-
-
-def title(settings: Settings) -> str:
-    """What a run does, in a line."""
-    if settings.read.path:
-        return f"reading {settings.read.path}"
-    if settings.rescores:
-        return f"scoring {settings.evaluation.answers}"
-    training, bench = str(settings.length.training_lengths), str(settings.length.bench_lengths)
-    if settings.only_builds:
-        lengths = training if training == bench else f"{training} (benchmark {bench})"
-        return f"building scenario {settings.scenario.name}, {lengths} tokens"
-    trained = f"trained at {training} tokens, " if settings.data_mix.sources else ""
-    return f"{settings.label} ({trained}evaluated at {bench})"
-
-
-def _finished(run: Run) -> bool:
-    """Whether nothing is left to do: an export is written again, but of a sweep's models those that are there."""
-    if not run.done or "export" not in run.settings.stages:
-        return run.done
-    return run.settings.exports_weights and (not run.settings.data_mix.sources or bool(_export_problem(run)))
-
-
-def _export_problem(run: Run) -> str:
-    """Why the trained model cannot be written, empty where it can."""
-    if not run.settings.exports_weights or not run.settings.data_mix.sources:
-        return ""
-    return folder_problem(Path(str(run.settings.export.path)), "weights")
 
 
 def _refuse_missing_packages(runs: Sequence[Run]) -> None:

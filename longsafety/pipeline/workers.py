@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, TextIO
@@ -42,7 +43,8 @@ def can_fork(settings: Settings) -> bool:
 class Workers:
     """Runs workers one after another; with ``fork`` from one process that is started for the first of them.
 
-    Signals to this process are passed on to the worker, which ends by itself; ``stopped`` is the first of them.
+    Several at a time are started within :meth:`beside`. Signals to this process are passed on to every worker, which
+    ends by itself; ``stopped`` is the first of them.
     """
 
     def __init__(self, *, fork: bool) -> None:
@@ -50,6 +52,7 @@ class Workers:
         self._relay = Relay(self._send)
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: tuple[TextIO, TextIO] | None = None
+        self._beside: list[subprocess.Popen[str]] = []
 
     @property
     def stopped(self) -> int | None:
@@ -79,6 +82,43 @@ class Workers:
             return self._process.wait()
         finally:
             self._relay.busy = False
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Around workers that are started by :meth:`start`; none is left behind."""
+        self._relay.busy = True
+        try:
+            yield
+        finally:
+            self._relay.busy = False
+            for process in self._beside:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+            self._beside.clear()
+
+    def start(self, arguments: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Starts a worker in an interpreter of its own, with further ``variables``; its output comes through pipes.
+
+        Call it in the thread that lives until the worker ends: on Linux the worker ends with it.
+        """
+        process = subprocess.Popen(
+            [*_WORKER, *arguments],
+            env={**_environment(), "PYTHONUNBUFFERED": "1", **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._beside.append(process)
+        if self.stopped is not None:
+            process.send_signal(self.stopped)  # it came while the process was started
+        return process
+
+    def send_beside(self, number: int) -> None:
+        """Sends a signal to the workers that :meth:`start` has started and that still work."""
+        for process in self._beside:
+            process.send_signal(number)  # to one that has ended it sends nothing
 
     def _fork(self, arguments: list[str]) -> int:
         if self._pipes is None:
@@ -122,6 +162,7 @@ class Workers:
     def _send(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
+        self.send_beside(number)
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.figure import Figure
 
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
@@ -41,6 +42,17 @@ class Pooled:
     rows: list[Row]
     note: str
     figure: Figure
+
+    @property
+    def numbers(self) -> pd.DataFrame:
+        """What the figure shows: the bars (task ``all``) and the dots."""
+        found = []
+        for row in self.rows:
+            for metric in self.metrics:
+                if share := row.shares[metric]:
+                    values = [("all", share[0]), *(("one of them", value) for value in row.points[metric])]
+                    found += [(row.arm, row.group, metric, task, value) for task, value in values]
+        return pd.DataFrame(found, columns=["arm", self.group, "metric", "task", "value"])
 
 
 def pooled_tables(view: ComparisonView, records: Sequence[RunRecord]) -> list[Pooled]:

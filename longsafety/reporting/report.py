@@ -16,6 +16,7 @@ from longsafety.reporting import plots, style
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, Compared, ComparisonView, Paired, Share
 from longsafety.reporting.differences import pairs_tested
 from longsafety.reporting.facts import counts, item_notes, lengths_fact, reuse_notes, run_facts, uncounted
+from longsafety.reporting.figure_files import write_figures
 from longsafety.reporting.fonts import numbers_note
 from longsafety.reporting.gate_view import words_alone
 from longsafety.reporting.headline import findings
@@ -41,8 +42,9 @@ def write_report(
     command: str,
     needles: pd.DataFrame | None = None,
     biases: BiasTables | None = None,
+    figures: Path | None = None,
 ) -> None:
-    """Writes the page to ``path``, whole or not at all.
+    """Writes the page to ``path``, whole or not at all; its figures as files, with their numbers, into ``figures``.
 
     ``records``: the runs that were compared, at least one. ``command``: what to type to get the same again.
     ``redact``: whether harmful text in the examples is replaced. ``needles`` comes from
@@ -61,6 +63,11 @@ def write_report(
     varied, pooled = sections(view, records), pooled_tables(view, records)
     drawn |= {section.key: section.figure for section in varied if section.figure is not None}
     drawn |= {table.key: table.figure for table in pooled}
+    if figures is not None:
+        tables = {table.key: table.numbers for table in pooled}
+        write_figures(
+            figures, drawn, view, records, tables if needles is None else {**tables, "benign_needles": needles}
+        )
     gate: list[dict[str, Any]] = next((record.gate for record in records if record.gate), [])
     often = trainings(records)
     write_page(

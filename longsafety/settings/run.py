@@ -34,6 +34,18 @@ class Paths(Section):
     """Converted models, shared by all projects."""
 
 
+class Launcher(Section):
+    """How the runs of a sweep are executed; no result depends on it."""
+
+    kind: Literal["local", "parallel"] = "local"
+    """``local``: one after another; ``parallel``: up to ``jobs`` at a time on this machine."""
+    jobs: PositiveInt = 1
+    """The most runs at a time; where each has GPUs of its own, no more than these suffice for."""
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """The GPUs of a run; ``None``: what ``trainer.devices`` and ``evaluation.processes`` ask for, else one. 0: every
+    run sees all of them."""
+
+
 class Reuse(Section):
     """Kept results that are adopted by hand, where the source code has changed but not what matters to them."""
 
@@ -125,6 +137,7 @@ class Settings(Section):
     evaluation: Evaluation
     tracking: Tracking
     paths: Paths
+    launcher: Launcher = Launcher()
     report: Report
     gate: Gate = Gate()
     clean: Clean = Clean()

@@ -55,6 +55,7 @@ SETTINGS = [
     ("baseline=longsafety", ["run"]),
     ("evaluation.processes=2", []),
     ("plan.simulate=true", []),
+    ("launcher=parallel", []),
     ("tracking.timeout_seconds=3", []),
     ("limits.train_samples=16", []),
 ]
