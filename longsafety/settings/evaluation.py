@@ -141,6 +141,12 @@ class Evaluation(Section):
     guards: list[Guard] = []
     """Guard models that judge open replies too: their agreement, and where they differ, is reported. Without
     ``evaluation.judge`` the first gives the verdicts."""
+    sheet: PositiveInt | None = None
+    """Open replies to harmful items that the stage ``score`` writes into ``sheet.csv`` in the sweep's folder, for
+    people to label; ``None``: no sheet. The file contains harmful replies."""
+    labels: Annotated[str | None, LocalPath()] = None
+    """A filled ``sheet.csv``, with its ``sheet_key.csv`` beside it: detector, judge and guards are measured by its
+    labels."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]

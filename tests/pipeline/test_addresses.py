@@ -54,6 +54,7 @@ SETTINGS = [
     ("report.redact=false", ["run"]),
     ("baseline=longsafety", ["run"]),
     ("evaluation.processes=2", []),
+    ("evaluation.sheet=9", []),
     ("plan.simulate=true", []),
     ("tracking.timeout_seconds=3", []),
     ("limits.train_samples=16", []),
