@@ -339,6 +339,7 @@ def run(settings: Settings, *stages: str) -> str:
     judges += [
         identity(Model(name="guard", source=guard.model, window=guard.window), Path(settings.paths.cache))
         for guard in settings.evaluation.guards
+        if guard.backend != "server"
     ]
     if settings.evaluation.labels is not None:
         sheet = Path(settings.evaluation.labels).expanduser()
