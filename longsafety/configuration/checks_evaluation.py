@@ -11,7 +11,7 @@ from longsafety.evaluation.logs.kinds import NOTHING, found_at
 from longsafety.evaluation.open_replies.guards import GUARDS
 from longsafety.evaluation.open_replies.judge import judge_problems
 from longsafety.evaluation.open_replies.rules import rules
-from longsafety.evaluation.open_replies.server_guard import SPOKEN
+from longsafety.evaluation.open_replies.server_guard import SPOKEN, section
 from longsafety.evaluation.open_replies.sheet import read_sheet
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
 from longsafety.evaluation.suites.names import suite_problems
@@ -134,7 +134,7 @@ def _guards(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     for guard in settings.evaluation.guards:
         format = f"{key}: format = {guard.format}"
         if guard.backend == "server":
-            for problem in server_problems(guard, key) if "score" in settings.stages else ():
+            for problem in server_problems(section(guard), key) if "score" in settings.stages else ():
                 yield ((key,), problem)
             if guard.format not in SPOKEN:
                 yield (

@@ -134,12 +134,17 @@ SPOKEN: Mapping[str, Spoken] = {
 """By the names of the settings. The other formats are raw texts, which a chat cannot carry."""
 
 
+def section(guard: settings.Guard) -> settings.Judge:
+    """Its server, as the client takes it."""
+    shared = guard.model_dump(include={"api_key_env", "labelled", "max_reply_tokens", "concurrency"})
+    return settings.Judge(model=guard.model, base_url=str(guard.base_url), timeout_seconds=600, **shared)
+
+
 class ServerGuard(Judge):
     """Labels are cached, and failures are not, as with :class:`Judge`."""
 
     def __init__(self, guard: settings.Guard, cache: Path) -> None:
-        shared = guard.model_dump(include={"api_key_env", "labelled", "max_reply_tokens", "concurrency"})
-        super().__init__(settings.Judge(model=guard.model, base_url=str(guard.base_url), **shared), cache)
+        super().__init__(section(guard), cache)
         self.format = SPOKEN[guard.format]
         self.model = f"{guard.format}:{guard.model}"
         self.server.key = "evaluation.guards"

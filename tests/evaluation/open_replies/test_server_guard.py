@@ -143,7 +143,7 @@ def test_it_is_opened_from_the_settings_and_measured_as_any_judge(guarded: Guard
             r"format = wildguard: its prompt is a ",
         ),
         ("format: strong_reject, model: tiny", r"format = strong_reject: writes its reasons before its label, and is"),
-        ("format: strong_reject, model: m, backend: server", r"guards\.base_url = None: must be the server's address"),
+        ("format: strong_reject, model: m, backend: server", r"guards\.base_url = 'None': must be the server's "),
     ],
 )
 def test_a_format_needs_its_backend(typed: str, message: str) -> None:
