@@ -54,7 +54,6 @@ SETTINGS = [
     ("report.redact=false", ["run"]),
     ("baseline=longsafety", ["run"]),
     ("evaluation.processes=2", []),
-    ("evaluation.sheet=9", []),
     ("plan.simulate=true", []),
     ("tracking.timeout_seconds=3", []),
     ("limits.train_samples=16", []),
@@ -66,6 +65,11 @@ def test_a_setting_moves_the_stages_that_read_it_and_no_other(place: Place, type
     arguments = ["data_mix=longsafety", "data_mix.budget=6", "scenario.train_samples=6", "length.train_tokens=250"]
     before = addresses(place.settings(*arguments))
     assert moved(before, addresses(place.settings(*arguments, typed))) == set(stages)
+
+
+def test_a_sheet_for_people_moves_nothing(place: Place) -> None:
+    opened = "evaluation.scorers=[open]"
+    assert not moved(addresses(place.settings(opened)), addresses(place.settings(opened, "evaluation.sheet=9")))
 
 
 def test_where_results_are_written_moves_nothing(place: Place, tmp_path: Path) -> None:
