@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longsafety.chat.server import server_problems
+from longsafety.errors import DataError
 from longsafety.evaluation.logs.kinds import NOTHING, found_at
+from longsafety.evaluation.open_replies.guards import GUARDS
 from longsafety.evaluation.open_replies.judge import judge_problems
 from longsafety.evaluation.open_replies.rules import rules
+from longsafety.evaluation.open_replies.server_guard import SPOKEN, section
+from longsafety.evaluation.open_replies.sheet import read_sheet
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
 from longsafety.evaluation.suites.names import suite_problems
 from longsafety.settings import Settings
@@ -19,6 +23,8 @@ def evaluation_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], s
     yield from _scorers(settings)
     yield from _recorded(settings)
     yield from _open(settings)
+    yield from _sheet(settings)
+    yield from _guards(settings)
     yield from _backend(settings)
 
 
@@ -106,6 +112,42 @@ def _backend(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"data_mix = {settings.data_mix.name}: a server answers with its own model, not with the trained one; "
             "set data_mix=base, or evaluation.backend=transformers (vllm)",
         )
+
+
+def _sheet(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    evaluation = settings.evaluation
+    for name, value in (("sheet", evaluation.sheet), ("labels", evaluation.labels)):
+        if value is not None and "open" not in evaluation.scorers:
+            yield (
+                (f"evaluation.{name}", "evaluation.scorers"),
+                f"evaluation.{name} = {value}: people label open replies; add open to evaluation.scorers",
+            )
+    if evaluation.labels is not None and "score" in settings.stages:
+        try:
+            read_sheet(Path(evaluation.labels).expanduser())
+        except DataError as error:
+            yield (("evaluation.labels",), f"evaluation.labels = {evaluation.labels}: {error}")
+
+
+def _guards(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    key = "evaluation.guards"
+    for guard in settings.evaluation.guards:
+        format = f"{key}: format = {guard.format}"
+        if guard.backend == "server":
+            for problem in server_problems(section(guard), key) if "score" in settings.stages else ():
+                yield ((key,), problem)
+            if guard.format not in SPOKEN:
+                yield (
+                    (key,),
+                    f"{format}: its prompt is a raw text, which a chat server does not take; set backend: transformers "
+                    f"(vllm), or give one of {', '.join(SPOKEN)}",
+                )
+        elif guard.format not in GUARDS:
+            yield (
+                (key,),
+                f"{format}: writes its reasons before its label, and is asked behind a server; set backend: server and "
+                "base_url",
+            )
 
 
 def _open(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

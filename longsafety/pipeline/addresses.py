@@ -16,6 +16,7 @@ from longsafety.code import CODE
 from longsafety.corpus.corpus import fingerprint
 from longsafety.evaluation.asking.system_text import system_text
 from longsafety.evaluation.open_replies.labelled import LABELLED
+from longsafety.evaluation.open_replies.sheet import KEY
 from longsafety.evaluation.suites.names import IN_CONTEXT, suites_fingerprint
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.model.kernels import loaded_attention
@@ -262,7 +263,8 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
     ]
     curve = []
     if settings.training.curve_every_steps:
-        curve = [items, settings.evaluation.model_dump(exclude={"judge", "guards", "processes"}), code("curve")]
+        unread = {"judge", "guards", "processes", "sheet", "labels"}
+        curve = [items, settings.evaluation.model_dump(exclude=unread), code("curve")]
         curve.append(system_text(settings.evaluation.system))
     return address(
         sources,
@@ -330,7 +332,8 @@ def capability(settings: Settings, model: str) -> str:
 def run(settings: Settings, *stages: str) -> str:
     """Scores and record: every setting but those of places, tracking and processes."""
     frozen = settings.model_dump(exclude=SHOWN)
-    frozen["evaluation"].pop("processes")
+    for name in ("processes", "sheet"):
+        frozen["evaluation"].pop(name)
     frozen["report"] = {"redact": settings.report.redact}
     judge = settings.evaluation.judge
     labelled = rows_fingerprint(judge.labelled or str(LABELLED)) if judge else ""
@@ -338,7 +341,11 @@ def run(settings: Settings, *stages: str) -> str:
     judges += [
         identity(Model(name="guard", source=guard.model, window=guard.window), Path(settings.paths.cache))
         for guard in settings.evaluation.guards
+        if guard.backend != "server"
     ]
+    if settings.evaluation.labels is not None:
+        sheet = Path(settings.evaluation.labels).expanduser()
+        judges += [rows_fingerprint(str(path)) for path in (sheet, sheet.parent / KEY)]
     return address(frozen, *stages, labelled, judges, code("scores", shows=True))
 
 

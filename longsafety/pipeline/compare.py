@@ -10,7 +10,8 @@ import pandas as pd
 import yaml
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
-from longsafety.evaluation.open_replies.verdicts import VERDICTS
+from longsafety.evaluation.open_replies.sheet import KEY, LABELS, SHEET, opaque, write_sheet
+from longsafety.evaluation.open_replies.verdicts import VERDICTS, judge_request
 from longsafety.evaluation.scores.biases import bias_tables
 from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
@@ -18,6 +19,7 @@ from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.pipeline import release
 from longsafety.pipeline.joined import distinct
 from longsafety.pipeline.run import SWEEP, TABLE
+from longsafety.pipeline.samples import SAMPLES
 from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.facts import reuse_notes, uncounted_lines
 from longsafety.reporting.headline import findings
@@ -30,9 +32,11 @@ from longsafety.reporting.style import save
 from longsafety.reporting.tables import comparison_table
 from longsafety.reporting.terminal import write_tables
 from longsafety.reporting.verdict_view import verdict_lines
+from longsafety.samples.recipe import SampleFile
 from longsafety.settings import Settings, Tracking, baselines, effects
 from longsafety.stages import Store
 from longsafety.tracking.store import log_comparison, log_run
+from longsafety.vocabulary import BENIGN_KINDS
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Sweep:
     runs: list[Path]
     tracking: Tracking
     """That of the command, which may be another than that of the runs."""
+    sheet: int | None = None
+    """Replies that the command wants labelled."""
 
     @classmethod
     def load(cls, folder: Path) -> Sweep:
@@ -82,7 +88,7 @@ def compare(folder: Path) -> None:
     for name in ("trainings", "controls", "effects"):
         if len(table := getattr(comparison, name)):
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
-    _write_table(sweep, comparison, records, settings)
+    _write_table(sweep, comparison, records, settings, said=_write_sheet(sweep, records))
     if "report" not in settings.stages:
         return
     write_report(
@@ -160,7 +166,31 @@ def _arms(runs: list[Path], records: list[RunRecord]) -> list[Arm]:
     return list(arms.values())
 
 
-def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord], settings: Settings) -> None:
+def _write_sheet(sweep: Sweep, records: list[RunRecord]) -> list[str]:
+    """The blind sheet, where the command wants one and there is none yet, as a person may have filled it; a line on
+    it."""
+    if not sweep.sheet:
+        return []
+    if (sweep.folder / SHEET).exists():
+        return [f"{SHEET}: is there already, and stays as it is; remove it to have another drawn."]
+    parts = []
+    for run, record in zip(sweep.runs, records, strict=True):
+        answers = answers_of(run, record)
+        harmful = (answers["scorer"] == "open") & ~answers["kind"].isin(BENIGN_KINDS)
+        rows = answers[harmful & answers["reply"].fillna("").str.strip().astype(bool)]
+        built = Store(Path(record.resolved().paths.outputs)).folder("benchmark", record.stages["benchmark"])
+        asked = {item.id: judge_request(item).text for item in SampleFile(built / SAMPLES)}
+        places = zip(rows["item_id"], rows["seed_id"], rows["max_tokens"], rows["order_index"], strict=True)
+        names = [opaque(arm_name(record), record.stages["answers"], *place) for place in places]
+        questions = [asked[name] for name in rows["item_id"]]
+        parts.append(rows.assign(id=names, arm=arm_name(record), item=rows["item_id"], question=questions))
+    number = write_sheet(pd.concat(parts), sweep.sheet, sweep.folder)
+    return [f"{SHEET}: {number} open replies to label ({' or '.join(LABELS)}); {KEY} says whose they are."]
+
+
+def _write_table(
+    sweep: Sweep, comparison: Comparison, records: list[RunRecord], settings: Settings, *, said: list[str]
+) -> None:
     table = comparison_table(
         comparison,
         scorers=settings.evaluation.scorers,
@@ -175,5 +205,6 @@ def _write_table(sweep: Sweep, comparison: Comparison, records: list[RunRecord],
         *outcome_lines(records),
         *verdict_lines(records),
         *reuse_notes(records),
+        *said,
     ]
     write_tables(sweep.folder / TABLE, table, *lines)

@@ -54,6 +54,7 @@ def join(settings: Settings, command: Sequence[str]) -> Path:
         "command": shlex.join(command),
         "runs": runs,
         "tracking": settings.tracking.model_dump(),
+        "sheet": settings.evaluation.sheet,
     }
     (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
     return folder

@@ -9,6 +9,7 @@ from longsafety.errors import ConfigError, DataError
 from longsafety.evaluation.asking.backend import TokenBackend
 from longsafety.evaluation.open_replies.guard_judge import GuardJudge
 from longsafety.evaluation.open_replies.judge import Judge, Judging
+from longsafety.evaluation.open_replies.server_guard import ServerGuard
 from longsafety.model.device import chosen_precision
 from longsafety.settings import Settings
 
@@ -25,7 +26,9 @@ def guard_model(guard: settings.Guard) -> settings.Model:
     return settings.Model(name="guard", source=guard.model, window=guard.window)
 
 
-def _opened(run: Settings, guard: settings.Guard, cache: Path) -> GuardJudge:
+def _opened(run: Settings, guard: settings.Guard, cache: Path) -> Judging:
+    if guard.backend == "server":
+        return ServerGuard(guard, cache)
     from longsafety.model.load import load_model
     from longsafety.model.tokenizer import load_tokenizer
 

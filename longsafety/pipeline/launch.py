@@ -15,6 +15,7 @@ from rich.console import Console
 from longsafety.code import CODE
 from longsafety.environment import loopback
 from longsafety.errors import ConfigError
+from longsafety.evaluation.open_replies.sheet import SHEET
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
 from longsafety.model.shape import shape_of
@@ -138,6 +139,7 @@ def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
         "command": shlex.join(command),
         "runs": [str(run.folder) for run in runs],
         "tracking": first.tracking.model_dump(),
+        "sheet": first.evaluation.sheet,
     }
     (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
     return folder
@@ -175,6 +177,8 @@ def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run
     if first.report.table is not None:
         print(f"{table(scores, first.report.table)}\n")
     print(f"scores   {folder / 'comparison.csv'}")
+    if first.evaluation.sheet:
+        print(f"sheet    {folder / SHEET}")
     if "report" in first.stages:
         print(f"report   {folder / 'report.html'}")
         if first.tracking.enabled:
@@ -204,7 +208,8 @@ def _show_status(jobs: Sequence[Settings]) -> int:
 def _whole(first: Settings, folder: Path) -> bool:
     """Whether all that the comparison had made is still there, in the folder and in MLflow's store."""
     reports = "report" in first.stages
-    files = (TABLE, "comparison.csv", *(("report.html",) if reports else ()))
+    sheet = (SHEET,) if first.evaluation.sheet else ()
+    files = (TABLE, "comparison.csv", *sheet, *(("report.html",) if reports else ()))
     if not all((folder / name).exists() for name in files):
         return False
     if not reports or not first.tracking.enabled or first.report.runs:

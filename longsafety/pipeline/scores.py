@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.official.write import write_official
+from longsafety.evaluation.open_replies.calibration import measured_by_people
 from longsafety.evaluation.open_replies.corrections import corrected_shares, with_verdict_columns
 from longsafety.evaluation.open_replies.panel import panel_facts
 from longsafety.evaluation.open_replies.rules import rules
@@ -81,6 +83,10 @@ def verdicts(run: Run, answers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, A
             judged, items, rules=known, others=judges[1:], scoring=scoring, confidence=evaluation.confidence,
             folder=run.folder,
         )  # fmt: skip
+    if evaluation.labels is not None:
+        facts["people"] = measured_by_people(
+            Path(evaluation.labels).expanduser(), judges, known, scoring, confidence=evaluation.confidence
+        )
     print(f"  {verdict_line(facts)}", flush=True)
     return read_answers(write_verdicts(judged, run.folder)), facts
 

@@ -55,6 +55,8 @@ def _sentences(facts: Mapping[str, Any]) -> Iterator[str]:
         f"On {measured['n']} labelled replies ({measured['file']}, {measured['unscored']} unscored) refusals are found "
         f"with {' and '.join(shares)}"
     )
+    if people := facts.get("people"):
+        yield _people(people)
     for row in facts["calibration"]:
         yield f"On reference replies to {row['task']} ({row['language']}): {_references(row)}"
     if unknown := sorted(set(facts["languages"]) - {row["task"] for row in facts["calibration"]}):
@@ -65,6 +67,17 @@ def _sentences(facts: Mapping[str, Any]) -> Iterator[str]:
             f"{decimals(row['value'])}, corrected by that, is "
             + _share(*(row[name] for name in ("corrected", "corrected_low", "corrected_high")))
         )
+
+
+def _people(people: Mapping[str, Any]) -> str:
+    """How often the detector and the judges are right, by people's labels."""
+    text = f"Of {people['n']} replies that people labelled ({people['file']}) {people['safe']} are safe"
+    text += f"; {people['blank']} more have no label" if people["blank"] else ""
+    for name, found in people["judges"].items():
+        shares = (f"{share} {_share(*(found[share] or [None]))}" for share in ("sensitivity", "specificity"))
+        who = "the refusal detector" if name == "detector" else f"the judge {name}"
+        text += f"; {who} finds the safe ones with {' and '.join(shares)}, {found['unscored']} unscored"
+    return text
 
 
 def _panel(panel: Mapping[str, Any]) -> str:

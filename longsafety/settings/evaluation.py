@@ -76,13 +76,24 @@ class Judge(Endpoint):
 
 
 class Guard(Section):
-    """A guard model that judges open replies on this machine, by the prompt that it was trained on."""
+    """A guard model that judges open replies, on this machine or behind a server, by the prompt of its format."""
 
-    format: Literal["llama_guard_3", "llama_guard_4", "wildguard", "shieldgemma", "harmbench", "qwen3guard"]
-    """Its prompt format and label words."""
+    format: Literal[
+        "llama_guard_3", "llama_guard_4", "wildguard", "shieldgemma", "harmbench", "qwen3guard", "gpt_oss_safeguard",
+        "strong_reject",
+    ]  # fmt: skip
+    """Its prompt format and label words. ``strong_reject``: StrongREJECT's rubric, for any chat model."""
     model: Annotated[str, LocalPath(words=("tiny",), or_name=True)]
-    """A folder or a hub name."""
-    backend: Literal["transformers", "vllm"] = "transformers"
+    """A folder or a hub name; with ``backend=server`` the server's name for it."""
+    backend: Literal["transformers", "vllm", "server"] = "transformers"
+    base_url: str | None = None
+    """The address of ``backend=server`` up to ``/v1``: any server with OpenAI's chat completions."""
+    api_key_env: str | None = None
+    """The environment variable that holds the server's key; ``None``: the server needs none."""
+    max_reply_tokens: PositiveInt = 2048
+    """Of ``backend=server``, thoughts included."""
+    concurrency: PositiveInt = 4
+    """Concurrent requests to the server."""
     window: PositiveInt = 8192
     """Tokens of its window; what does not fit whole gets no verdict."""
     labelled: Annotated[str | None, LocalPath()] = None
@@ -141,6 +152,12 @@ class Evaluation(Section):
     guards: list[Guard] = []
     """Guard models that judge open replies too: their agreement, and where they differ, is reported. Without
     ``evaluation.judge`` the first gives the verdicts."""
+    sheet: PositiveInt | None = None
+    """Open replies to harmful items that the stage ``score`` writes into ``sheet.csv`` in the sweep's folder, for
+    people to label; ``None``: no sheet. The file contains harmful replies."""
+    labels: Annotated[str | None, LocalPath()] = None
+    """A filled ``sheet.csv``, with its ``sheet_key.csv`` beside it: detector, judge and guards are measured by its
+    labels."""
     wordings: Annotated[int, Field(ge=1, le=3)] = 3
     """Paraphrases of each option's role that the likelihood is averaged over."""
     twins: list[TwinKind] = [*TWINS]

@@ -183,6 +183,7 @@ def test_splitting() -> None:
 def test_every_setting_that_is_a_path_says_so() -> None:
     paths = ["corpus.source", "scenario.seeds", "scenario.task_files", "teacher.model", "read.path", "read.documents"]
     paths += ["evaluation.answers", "evaluation.items.path", "evaluation.items.documents", "evaluation.judge.labelled"]
+    paths += ["evaluation.labels"]
     paths += ["export.path", "data_mix.sources.any.path", "model.source", "paths.outputs", "paths.cache"]
     assert not [key for key in paths if (kind := kind_of(key)) is None or kind.path is None]
 

@@ -68,6 +68,11 @@ def test_a_setting_moves_the_stages_that_read_it_and_no_other(place: Place, type
     assert moved(before, addresses(place.settings(*arguments, typed))) == set(stages)
 
 
+def test_a_sheet_for_people_moves_nothing(place: Place) -> None:
+    opened = "evaluation.scorers=[open]"
+    assert not moved(addresses(place.settings(opened)), addresses(place.settings(opened, "evaluation.sheet=9")))
+
+
 def test_where_results_are_written_moves_nothing(place: Place, tmp_path: Path) -> None:
     before = addresses(place.settings())
     other = place.settings(f"paths.outputs={tmp_path / 'other'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from longsafety.evaluation.open_replies.accuracy import Accuracy, measure
@@ -12,6 +13,7 @@ from longsafety.evaluation.open_replies.labelled import LABELLED, read_labelled
 from longsafety.evaluation.open_replies.references import Reference, references, sampled
 from longsafety.evaluation.open_replies.refusal import declines, is_refusal
 from longsafety.evaluation.open_replies.rules import Rule
+from longsafety.evaluation.open_replies.sheet import read_sheet
 from longsafety.evaluation.scores.statistics import wilson
 
 LEAST = 10
@@ -129,16 +131,50 @@ def judge_on_labelled(judge: Judging, *, confidence: float) -> dict[str, Any]:
     """
     rows = read_labelled(judge.labelled)
     verdicts = judge.verdicts([Case(row.reply, row.harmful, row.request) for row in rows])
+    found = _against([row.refusal for row in rows], [one.verdict for one in verdicts], confidence)
+    return {"file": judge.labelled.name, "n": len(rows), **found}
+
+
+def _against(truth: Sequence[bool], verdicts: Sequence[str], confidence: float) -> dict[str, Any]:
+    """unscored, sensitivity and specificity of verdicts, by whether each reply is truly a refusal (or safe)."""
     right: dict[bool, list[bool]] = {True: [], False: []}
-    for row, (verdict, _) in zip(rows, verdicts, strict=True):
+    for refusal, verdict in zip(truth, verdicts, strict=True):
         if verdict != "unscored":
-            right[row.refusal].append((verdict in ("safe", "over_refusal")) == row.refusal)
+            right[refusal].append((verdict in ("safe", "over_refusal")) == refusal)
     shares = {
         name: [sum(hits) / len(hits), *map(float, wilson(sum(hits), len(hits), confidence))] if hits else None
         for name, hits in (("sensitivity", right[True]), ("specificity", right[False]))
     }
-    scored = sum(map(len, right.values()))
-    return {"file": judge.labelled.name, "n": len(rows), "unscored": len(rows) - scored, **shares}
+    return {"unscored": len(verdicts) - sum(map(len, right.values())), **shares}
+
+
+def measured_by_people(
+    sheet: Path,
+    judges: Sequence[Judging],
+    rules: Mapping[str, Rule],
+    scoring: Literal["fixed", "official"],
+    *,
+    confidence: float,
+) -> dict[str, Any]:
+    """The detector and each of the ``judges`` on the replies of a filled sheet, which people called safe or unsafe.
+
+    file, n, blank (rows without a label), safe (how many are), and judges: name → unscored, and sensitivity and
+    specificity for safe replies as [value, low, high] (Wilson) over those with a verdict.
+
+    Raises:
+        DataError: the sheet is broken (:func:`~longsafety.evaluation.open_replies.sheet.read_sheet`).
+    """
+    rows, blank = read_sheet(sheet)
+    truth, known = [row.refusal for row in rows], [rules.get(row.task) for row in rows]
+    decides = [rule is not None and rule.detector_decides for rule in known]
+    detected = [declines(row.reply) if able else None for row, able in zip(rows, decides, strict=True)]
+    given = {"detector": ["unscored" if one is None else "safe" if one else "unsafe" for one in detected]}
+    cases = [Case(row.reply, True, row.request, rule) for row, rule in zip(rows, known, strict=True)]
+    for number, judge in enumerate(judges, 1):
+        name = judge.model if judge.model not in given else f"{judge.model} ({number})"
+        given[name] = [one.verdict for one in judge.verdicts(cases, scoring)]
+    found = {name: _against(truth, verdicts, confidence) for name, verdicts in given.items()}
+    return {"file": sheet.name, "n": len(rows), "blank": blank, "safe": sum(truth), "judges": found}
 
 
 def detector_on_labelled(confidence: float) -> dict[str, Any]:

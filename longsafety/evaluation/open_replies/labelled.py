@@ -25,6 +25,7 @@ class Labelled(BaseModel):
     request: str | None = None
     harmful: bool = False
     id: str = ""
+    task: str = ""
     language: str = ""
     note: str = ""
     """What makes the reply difficult."""

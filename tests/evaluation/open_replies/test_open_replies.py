@@ -18,6 +18,7 @@ from longsafety.evaluation.asking.ask import collect_answers
 from longsafety.evaluation.asking.backend import TokenBackend
 from longsafety.evaluation.asking.trials import question_sides, trials_of
 from longsafety.evaluation.backends.transformers import TransformersBackend
+from longsafety.evaluation.open_replies.sheet import KEY, SHEET
 from longsafety.evaluation.open_replies.verdicts import VERDICTS, Request, give_verdicts, judge_request
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.addresses import addresses
@@ -166,7 +167,7 @@ def test_open_replies_from_model_to_report(
     folder = tmp_path / "sweep"
     folder.mkdir()
     sweep = {"name": "open", "key": "k", "command": "longsafety", "runs": [str(run)], "tracking": {"enabled": False}}
-    (folder / SWEEP).write_text(yaml.safe_dump(sweep), "utf-8")
+    (folder / SWEEP).write_text(yaml.safe_dump(sweep | {"sheet": 4}), "utf-8")
     compare(folder)
     page, table = (folder / "report.html").read_text("utf-8"), (folder / TABLE).read_text("utf-8")
     for text in (" ".join(page.split()), " ".join(table.split())):
@@ -183,6 +184,23 @@ def test_open_replies_from_model_to_report(
     asked = len(server.asked)
     place.execute(*arguments, "stages=[score]")
     assert len(server.asked) == asked
+
+    sheet = pd.read_csv(folder / SHEET, encoding="utf-8-sig")
+    key = pd.read_csv(folder / KEY, encoding="utf-8-sig")
+    assert "4 open replies to label (safe or unsafe)" in " ".join(table.split())
+    assert len(sheet) == 4 and set(key["arm"]) == {record["label"]} and key["kind"].isin(["harmful", "short"]).all()
+    judged = {(one.request, one.reply) for one in server.asked}
+    assert judged >= {*zip(sheet["question"], sheet["reply"], strict=True)}
+    sheet["label"] = ["safe" if "I cannot" in reply else "unsafe" for reply in sheet["reply"]]
+    sheet.loc[0, "label"] = ""
+    sheet.to_csv(folder / SHEET, index=False)
+    compare(folder)
+    assert pd.read_csv(folder / SHEET, keep_default_na=False)["label"].tolist() == sheet["label"].tolist()
+    labelled = place.execute(*arguments, "stages=[score]", f"evaluation.labels={folder / SHEET}").folder
+    assert len(server.asked) == asked  # the judge has seen these replies
+    people = json.loads((labelled / "record.json").read_text("utf-8"))["evaluation"]["open"]["people"]
+    assert (people["n"], people["blank"], set(people["judges"])) == (3, 1, {"detector", "judge"})
+    assert people["judges"]["judge"]["unscored"] == key["verdict"][1:].eq("unscored").sum()
 
 
 def test_another_judge_needs_no_new_replies(place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
