@@ -183,7 +183,7 @@ def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run
         print(f"report   {folder / 'report.html'}")
         if first.tracking.enabled:
             uri = without_password(tracking_uri(first.tracking, Path(first.paths.outputs)))
-            print(f"mlflow   mlflow ui --backend-store-uri {uri}")
+            print(f"mlflow   mlflow ui --backend-store-uri {shlex.quote(uri)}")
     return _gated(first, folder, scores)
 
 

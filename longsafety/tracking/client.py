@@ -18,7 +18,7 @@ from longsafety.errors import DataError, first_line
 from longsafety.host.locks import locked
 from longsafety.settings import Tracking
 from longsafety.stages import folder_name
-from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure
+from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure, for_mlflow, store_path
 from longsafety.tracking.uri import PASSWORD, tracking_uri, without_password
 from longsafety.tracking.values import name_part
 
@@ -53,8 +53,8 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         try:
             if uri.startswith(PREFIX):
-                ensure(Path(uri.removeprefix(PREFIX)))
-            yield MlflowClient(uri)
+                ensure(store_path(uri))
+            yield MlflowClient(for_mlflow(uri))
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             reason = first_line(error).replace(os.environ.get(PASSWORD) or "\0", "***")
             raise DataError(

@@ -8,17 +8,34 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from longsafety.host.modes import follow_umask
 
 PREFIX = "sqlite:///"
 KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
 """Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
+
+
+def store_uri(path: Path) -> str:
+    """The URI of a store in a file; ``%`` and ``?``, which mean something in a URI, are escaped."""
+    return PREFIX + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def for_mlflow(uri: str) -> str:
+    """The URI as MLflow takes it: with the driver's name it makes no folder of the name with the escapes."""
+    return uri.replace(PREFIX, "sqlite+pysqlite:///", 1) if uri.startswith(PREFIX) and "%" in uri else uri
+
+
+def store_path(uri: str) -> Path:
+    """The file that a store's URI names."""
+    return Path(unquote(uri.removeprefix(PREFIX).partition("?")[0]))
 
 
 def store_problem(path: Path, seconds: int) -> str | None:
@@ -39,7 +56,8 @@ def store_problem(path: Path, seconds: int) -> str | None:
     if version == newest or (not runs and (version is None or version in known)):
         return None
     if version in known:
-        return f"an older MLflow wrote it; run `mlflow db upgrade {PREFIX}{path}` once, or name another file"
+        command = f"mlflow db upgrade {shlex.quote(store_uri(path))}"
+        return f"an older MLflow wrote it; run `{command}` once, or name another file"
     return f"another MLflow wrote it (its schema is {version}); install that version, or name another file"
 
 
@@ -63,7 +81,7 @@ def ensure(path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    MlflowClient(f"{PREFIX}{partial}").search_experiments(max_results=1)
+    MlflowClient(for_mlflow(store_uri(partial))).search_experiments(max_results=1)
     follow_umask(partial)
     partial.replace(path)
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from longsafety.errors import DataError
 from longsafety.settings import Tracking
-from longsafety.tracking.sqlite import PREFIX, holds, store_problem
+from longsafety.tracking.sqlite import PREFIX, holds, store_path, store_problem, store_uri
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _OWN_CLIENTS = ("databricks", "databricks-uc", "uc")
@@ -44,16 +44,17 @@ def tracking_uri(tracking: Tracking, outputs: Path) -> str:
     if tracking.uri is not None and f":{_HIDDEN}@" in tracking.uri and PASSWORD in os.environ:
         return tracking.uri.replace(f":{_HIDDEN}@", f":{os.environ[PASSWORD]}@", 1)
     if tracking.uri is None:
-        return f"{PREFIX}{outputs.absolute() / 'mlflow.db'}"
+        return store_uri(outputs.absolute() / "mlflow.db")
     if tracking.uri.startswith(PREFIX):
-        return f"{PREFIX}{Path(tracking.uri.removeprefix(PREFIX)).absolute()}"
+        _, mark, options = tracking.uri.partition("?")
+        return store_uri(store_path(tracking.uri).absolute()) + mark + options
     return tracking.uri
 
 
 def is_logged(tracking: Tracking, outputs: Path, experiment: str, keys: Sequence[str]) -> bool:
     """Whether a store in a file has finished runs with all these keys; a server is asked by logging again."""
     uri = tracking_uri(tracking, outputs)
-    return uri.startswith(PREFIX) and holds(Path(uri.removeprefix(PREFIX)), experiment, keys)
+    return uri.startswith(PREFIX) and holds(store_path(uri), experiment, keys)
 
 
 def unread(tracking: Tracking, outputs: Path, environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -99,7 +100,7 @@ def _check_sqlite(uri: str, seconds: int) -> None:
         raise DataError(
             f"tracking.uri = {uri}: names no file; write sqlite:////absolute/path/mlflow.db (four slashes), {_NONE}"
         )
-    path = Path(uri.removeprefix(PREFIX))
+    path = store_path(uri)
     start = b""
     if path.is_file() and os.access(path, os.R_OK):
         with path.open("rb") as file:

@@ -12,8 +12,8 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.settings import Tracking
 from longsafety.tracking import client as mlflow_client
-from longsafety.tracking.sqlite import _revisions, ensure, holds, store_problem
-from longsafety.tracking.uri import check, is_logged, unread
+from longsafety.tracking.sqlite import PREFIX, _revisions, ensure, holds, store_path, store_problem, store_uri
+from longsafety.tracking.uri import check, is_logged, tracking_uri, unread
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,24 @@ def test_mlflows_own_variables_are_not_read_and_this_is_said(tmp_path: Path) -> 
     same = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
     assert unread(Tracking(), tmp_path, same) == []
     assert unread(Tracking(enabled=False), tmp_path, {"MLFLOW_TRACKING_URI": "x"}) == []
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "half%20", "100%", "a#b", "\u6e2f"])
+def test_a_folder_of_any_name_holds_its_store(name: str, tmp_path: Path) -> None:
+    """``?`` and ``%`` mean something in a URI."""
+    folder = tmp_path / name
+    folder.mkdir()
+    uri = tracking_uri(Tracking(enabled=True), folder)
+    check(Tracking(enabled=True), folder)
+    assert store_path(uri) == folder / "mlflow.db"
+    ensure(store_path(uri))
+    assert sorted(path.name for path in folder.iterdir()) == ["mlflow.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name], "and nothing beside it"
+    assert tracking_uri(Tracking(enabled=True, uri=uri), tmp_path) == uri
+    assert store_problem(store_path(uri), 1) is None
+
+
+def test_options_of_a_uri_stay() -> None:
+    typed = f"{PREFIX}/data/mlflow.db?timeout=30"
+    assert tracking_uri(Tracking(enabled=True, uri=typed), Path("/outputs")) == typed
+    assert store_path(typed) == Path("/data/mlflow.db") and store_uri(store_path(typed)) == f"{PREFIX}/data/mlflow.db"
