@@ -44,6 +44,19 @@ def locked(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock now."""
+    if path.with_name(f"{path.name}.soft").exists():
+        return True
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
 def _acquire(lock: BaseFileLock, path: Path, what: str) -> None:
     try:
         lock.acquire(timeout=_SILENT_SECONDS)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from longsafety.host.locks import is_held
 from longsafety.pipeline.reuse import HARMLESS, arm, differing
 from longsafety.settings import Settings
 
@@ -16,7 +17,8 @@ _MOST = 3
 
 
 def tell_unfinished(settings: Settings, code: str, folder: Path) -> None:
-    """Notes in ``folder``, a training's, what it comes from; says of a stopped one beside it what differs.
+    """Notes in ``folder``, a training's, what it comes from; says of a stopped one beside it what differs
+    (not of one that another process trains).
 
     ``code``: the version of the code and libraries that the training depends on.
     """
@@ -26,7 +28,7 @@ def tell_unfinished(settings: Settings, code: str, folder: Path) -> None:
     for other in sorted(folder.parent.glob(f"*.partial/{BEGUN}")):
         steps = sorted(int(path.stem.removeprefix("step-")) for path in other.parent.glob("checkpoints/step-*.ckpt"))
         differences = differing(mine, json.loads(other.read_text("utf-8")))
-        if steps and 0 < len(differences) <= _MOST:
+        if steps and 0 < len(differences) <= _MOST and not is_held(other.parent.with_suffix(".lock")):
             print(
                 f"longsafety: this training begins anew: the one that was stopped at step {steps[-1]} "
                 f"({other.parent}) came from other {', '.join(differences)}; give them as they were to go on with it, "

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from longsafety.host import locks
-from longsafety.host.locks import locked
+from longsafety.host.locks import is_held, locked
 
 
 def hold(path: Path, seconds: float) -> None:
@@ -80,3 +80,11 @@ def test_other_errors_are_raised(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         hold(tmp_path / "file" / "k.lock", 0)
+
+
+def test_whether_a_lock_is_held_is_known_without_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    assert not is_held(path)
+    with locked(path, "weights"):
+        assert is_held(path)
+    assert not is_held(path)

@@ -13,6 +13,7 @@ import pytest
 
 from longsafety.code import CODE
 from longsafety.errors import ConfigError
+from longsafety.host.locks import locked
 from longsafety.pipeline.ended import exit_status, told
 from longsafety.pipeline.reuse import differing
 from longsafety.pipeline.run import SCORED, Run
@@ -169,6 +170,10 @@ def test_what_keeps_a_stopped_training_from_going_on_is_said(place: Place, capsy
     (folders[0] / "checkpoints" / "step-00000020.ckpt").touch()
     tell_unfinished(other.settings, "c0de", folders[1])
     assert capsys.readouterr().err == "", "it has begun already"
+    (folders[1] / BEGUN).unlink()
+    with locked(folders[0].with_suffix(".lock"), "weights"):
+        tell_unfinished(other.settings, "c0de", folders[1])
+    assert capsys.readouterr().err == "", "another process goes on with it now"
     (folders[1] / BEGUN).unlink()
     tell_unfinished(other.settings, "c0de", folders[1])
     said = capsys.readouterr().err
