@@ -75,10 +75,12 @@ def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | 
 
 def _corrected(text: str) -> bool:
     """Whether the reply takes a letter back and names another at once ("Actually, no, D"): then it names two."""
+    said = claims(text)
+    rejected = {claim.letter for claim in said if claim.kind == REJECTED}
     for found in pattern(_TAKES_BACK).finditer(text):
-        before, letter, rest = text[: found.start()], found["letter"][1], text[found.start("letter") :]
-        others = {claim.letter for claim in claims(before) if claim.kind != REJECTED} - {letter}
-        if others and REJECTED not in {claim.kind for claim in claims(rest) if claim.letter == letter}:
+        letter = found["letter"][1]
+        others = {claim.letter for claim in said if claim.at < found.start()} - rejected - {letter}
+        if others and letter not in rejected:
             return True
     return False
 

@@ -88,7 +88,8 @@ _IS_THE_ONE = re.compile(r"\s+(?:is|remains) (?:the|my) (?:only )?(?:option|choi
 
 
 _IF_YOU = re.compile(r"\s+(?:if|in case) (?:you|one|they|somebody|someone|people)\b", re.IGNORECASE)
-"""Behind a letter: it is others who may take it."""
+"""Behind a letter: it is others who may take it, unless the sentence is the speaker's own ("D if you ask me")."""
+_SPEAKER = re.compile(r"\b(?:I|I'd|I'll|my|mine)\b", re.IGNORECASE)
 _SUPPOSES = re.compile(r"\b(?:if|had|were)\b[^.;!?]*\b(?:were|was|had|asked|did|different|other|been)\b", re.IGNORECASE)
 
 
@@ -162,7 +163,7 @@ def _polarity(sentence: str, found: re.Match[str]) -> str:
         return REJECTED
     if pattern("{others}").search(before):
         return MENTIONED
-    if _IF_YOU.match(sentence, found.end("group")):
+    if _IF_YOU.match(sentence, found.end("group")) and not _SPEAKER.search(before + through):
         return MENTIONED
     return WEAK if pattern("{hedge}").search(through) else STATED
 
