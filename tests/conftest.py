@@ -149,6 +149,8 @@ ENVIRONMENT = {
     "NO_COLOR": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+ARMS = ["base", "short_safety_long_align", "longsafety_short_twins", "longsafety", "longsafety_twins", "benign_only"]
+"""Of ``mix_ablation``, but for ``scale=paper``, which has more."""
 BASICS = [
     "scale=smoke",
     "trainer=cpu",

@@ -184,7 +184,10 @@ def _write_sheet(sweep: Sweep, records: list[RunRecord]) -> list[str]:
         names = [opaque(arm_name(record), record.stages["answers"], *place) for place in places]
         questions = [asked[name] for name in rows["item_id"]]
         parts.append(rows.assign(id=names, arm=arm_name(record), item=rows["item_id"], question=questions))
-    number = write_sheet(pd.concat(parts), sweep.sheet, sweep.folder)
+    replies = pd.concat(parts)
+    if replies.empty:
+        return [f"{SHEET}: is not written, because no open reply to a harmful item holds text."]
+    number = write_sheet(replies, sweep.sheet, sweep.folder)
     return [f"{SHEET}: {number} open replies to label ({' or '.join(LABELS)}); {KEY} says whose they are."]
 
 

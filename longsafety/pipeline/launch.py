@@ -177,7 +177,7 @@ def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run
     if first.report.table is not None:
         print(f"{table(scores, first.report.table)}\n")
     print(f"scores   {folder / 'comparison.csv'}")
-    if first.evaluation.sheet:
+    if first.evaluation.sheet and (folder / SHEET).exists():
         print(f"sheet    {folder / SHEET}")
     if "report" in first.stages:
         print(f"report   {folder / 'report.html'}")

@@ -20,6 +20,7 @@ from longsafety.errors import ConfigError
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Settings
+from tests.conftest import ARMS
 
 SCALES = ("smoke", "nano", "paper")
 EXPERIMENT_FILES = sorted(chain(CONF.glob("experiment/*.yaml"), SWEEPS.glob("experiment/*.yaml")))
@@ -90,16 +91,8 @@ def test_the_lengths_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_arms_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
     jobs = settled("+experiment=mix_ablation", f"scale={scale}")
-    small = [
-        "base",
-        "short_safety_long_align",
-        "longsafety_short_twins",
-        "longsafety",
-        "longsafety_twins",
-        "benign_only",
-    ]
     arms = [job.varied["data_mix"] for job in jobs]
-    assert arms == small if scale != "paper" else arms[0] == "base" and {*small} < {*arms} and len(arms) == 10
+    assert arms == ARMS if scale != "paper" else arms[0] == "base" and {*ARMS} < {*arms} and len(arms) == 10
     assert {(job.name, job.scale) for job in jobs} == {("mix_ablation", scale)}
 
 

@@ -14,18 +14,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.conftest import ARMS
+
 if TYPE_CHECKING:
     from tests.conftest import Place
 
 
-ARMS = [
-    "base",
-    "short_safety_long_align",
-    "longsafety_short_twins",
-    "longsafety",
-    "longsafety_twins",
-    "benign_only",
-]
 SAMPLES = "data_mix.budget_unit=samples"
 SMALL = ["scenario.train_samples=12", "data_mix.budget=6", SAMPLES, "scenario.bench_items=3", "training.batch_size=4"]
 STEPWISE = [
