@@ -108,6 +108,7 @@ def quiet() -> None:
         ".*resuming from a checkpoint that ended before.*",
         ".*LeafSpec.*",
         ".*is_gradient_checkpointing.*",
+        ".*`srun` command is available.*",
     ):
         warnings.filterwarnings("ignore", message=pattern)
     for name in (

@@ -9,7 +9,7 @@ from longsafety.configuration.checks_evaluation import evaluation_problems
 from longsafety.configuration.checks_files import export_problems, reading_problems
 from longsafety.configuration.checks_seeds import write_seeds_problems
 from longsafety.configuration.checks_training import training_problems
-from longsafety.settings import Settings
+from longsafety.settings import Settings, Slurm
 
 
 def combination_problems(settings: Settings, broken: frozenset[str] = frozenset()) -> list[str]:
@@ -46,15 +46,65 @@ def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"report.runs = [{', '.join(settings.report.runs)}]: finished sweeps are only compared, and stages = "
             f"[{','.join(settings.stages)}]; set stages=[report]",
         )
-    if settings.launcher.kind == "parallel" and settings.trainer.num_nodes > 1:
-        yield (
-            ("launcher.kind", "trainer.num_nodes"),
-            f"launcher = parallel: executes runs side by side on this machine, and trainer.num_nodes = "
-            f"{settings.trainer.num_nodes}; set launcher=local",
-        )
+    yield from _launcher_problems(settings)
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (
             ("tracking.uri",),
             f"tracking.uri = {uri!r}: is a plain path, which MLflow refuses; give sqlite:///PATH.db or http://HOST:PORT",
+        )
+
+
+def _launcher_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    kind, trainer, slurm = settings.launcher.kind, settings.trainer, settings.launcher.slurm
+    nodes = f"trainer.num_nodes = {trainer.num_nodes}"
+    if kind == "parallel" and trainer.num_nodes > 1:
+        yield (
+            ("launcher.kind", "trainer.num_nodes"),
+            f"launcher = parallel: executes runs side by side on this machine, and {nodes}; set launcher=local or "
+            "launcher=slurm",
+        )
+    if kind == "skypilot" and trainer.num_nodes > 1:
+        yield (
+            ("launcher.kind", "trainer.num_nodes"),
+            f"launcher = skypilot: writes a task for one machine, because several need a folder that all share, and "
+            f"{nodes}; set launcher=slurm, or a trainer of one node",
+        )
+    if kind in ("slurm", "skypilot") and settings.writes_seeds:
+        yield (
+            ("launcher.kind", "stages"),
+            f"launcher = {kind}: executes runs, and stages = [{','.join(settings.stages)}] writes seed items here; set "
+            "launcher=local",
+        )
+    if kind != "slurm":
+        asked = [f"launcher.slurm.{name} = {getattr(slurm, name)}" for name in sorted(slurm.model_fields_set)]
+        if slurm != Slurm():
+            yield (
+                ("launcher",),
+                f"{asked[0]}: launcher = {kind} has no such jobs; set launcher=slurm, or leave it out",
+            )
+        return
+    if 2 * slurm.signal_seconds > 60 * slurm.minutes:
+        yield (
+            ("launcher.slurm.signal_seconds", "launcher.slurm.minutes"),
+            f"launcher.slurm.signal_seconds = {slurm.signal_seconds}: is more than half of a job's time "
+            f"(launcher.slurm.minutes = {slurm.minutes}); give the job more minutes, or less time for its checkpoint",
+        )
+    gpus = slurm.gpus_per_node
+    if not settings.trains or trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and gpus == 0):
+        return
+    if (
+        trainer.accelerator == "gpu"
+        and gpus is not None
+        and isinstance(trainer.devices, int)
+        and gpus < trainer.devices
+    ):
+        yield (
+            ("launcher.slurm.gpus_per_node", "trainer.devices"),
+            f"launcher.slurm.gpus_per_node = {gpus}: fewer than trainer.devices = {trainer.devices}; leave it out",
+        )
+    if trainer.devices == "auto" and not gpus:
+        yield (
+            ("launcher.slurm.gpus_per_node", "trainer.devices"),
+            "trainer.devices = auto: a job sees the GPUs that it asks for; set launcher.slurm.gpus_per_node",
         )

@@ -27,23 +27,23 @@ def told(code: int, stopped: int | None, where: str, run: Run | None = None) -> 
         stopped = -code
     if stopped is not None or code == INTERRUPTED:
         by = f" by {signal.Signals(stopped).name}" if stopped is not None else ""
-        return f"stopped{by} in {where}; {_goes_on(run)}"
+        return f"stopped{by} in {where}; {goes_on(run)}"
     if code == -signal.SIGKILL:
         killed = f"{where} was killed (SIGKILL), most likely by the kernel because memory ran out"
         return f"{killed}: {_FREED}. {_sentence(run)}"
     if code < 0:
         return (
-            f"{where} was ended by {signal.Signals(-code).name}, in a library and not by this program; {_goes_on(run)}"
+            f"{where} was ended by {signal.Signals(-code).name}, in a library and not by this program; {goes_on(run)}"
         )
-    return f"{where} failed; {_goes_on(run)}"
+    return f"{where} failed; {goes_on(run)}"
 
 
 def _sentence(run: Run | None) -> str:
-    text = _goes_on(run)
+    text = goes_on(run)
     return text[0].upper() + text[1:]
 
 
-def _goes_on(run: Run | None) -> str:
+def goes_on(run: Run | None) -> str:
     """What the same command does next: of a training that was begun, from which step."""
     begun = run.store.partial("weights", run.addresses.weights) if run is not None and run.addresses.weights else None
     if run is None or begun is None or not (begun / "history.jsonl").exists():

@@ -11,6 +11,7 @@ from longsafety.formats.export import folder_problem
 from longsafety.pipeline.ended import INTERRUPTED, exit_status, told
 from longsafety.pipeline.parallel import Task, execute_side_by_side, slots
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.slurm import execute_on_slurm
 from longsafety.pipeline.workers import Workers
 from longsafety.settings import Settings
 
@@ -22,23 +23,32 @@ def execute_all(earlier: Sequence[Run], runs: Sequence[Run], sweep: Path, worker
     """
     launcher, everything = runs[0].settings.launcher, [*earlier, *runs]
     ahead = [run for run in everything if not finished(run)]
+    tasks = [
+        Task(run, f"run {number} of {len(everything)}", _name(run, everything), title(run.settings))
+        for number, run in enumerate(everything, 1)
+        if run in ahead
+    ]
+    if launcher.kind == "slurm":
+        code, failed = execute_on_slurm(tasks, sweep, workers)
+        return code or _told_failed(failed, runs)
     places = slots([run.settings for run in ahead]) if launcher.kind == "parallel" and ahead else []
     if code := _prepare([run for run in ahead if not run.settings.rescores], workers):
         return code
-    failed: list[tuple[str, int]] = []
+    failed = []
     for wave in (earlier, runs):
-        tasks = [
-            Task(run, f"run {number} of {len(everything)}", _name(run, everything), title(run.settings))
-            for number, run in enumerate(everything, 1)
-            if run in wave and not finished(run)
-        ]
+        now = [task for task in tasks if task.run in wave and not finished(task.run)]
         if launcher.kind == "parallel":
-            code, ended = execute_side_by_side(tasks, sweep, workers, places)
+            code, ended = execute_side_by_side(now, sweep, workers, places)
         else:
-            code, ended = _one_by_one(tasks, sweep, workers)
+            code, ended = _one_by_one(now, sweep, workers)
         failed += ended
         if code:
             return code
+    return _told_failed(failed, runs)
+
+
+def _told_failed(failed: Sequence[tuple[str, int]], runs: Sequence[Run]) -> int:
+    """Names the runs that failed without ending the sweep. Returns the first one's exit status, or 0."""
     if failed:
         names = "; ".join(name for name, _ in failed)
         print(f"longsafety: {len(failed)} of {len(runs)} runs failed, the others are kept: {names}", file=sys.stderr)

@@ -27,6 +27,8 @@ from longsafety.pipeline.executed import execute_all, export_problem
 from longsafety.pipeline.joined import join
 from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, table
 from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
+from longsafety.pipeline.skypilot import write_task
+from longsafety.pipeline.slurm import refuse_without_slurm
 from longsafety.pipeline.status import status
 from longsafety.pipeline.workers import Workers, can_fork
 from longsafety.planning.tables import plan_tables, simulated_table
@@ -57,6 +59,10 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     _forget_other_jobs(jobs)
     jobs, command = _without_password(jobs, command)
     first = jobs[0]
+    if first.launcher.kind == "skypilot":
+        return write_task(jobs, command)
+    if first.launcher.kind == "slurm" and not first.report.runs:
+        refuse_without_slurm(first)
     if first.report.runs:
         with Workers(fork=False) as workers:
             return _compare(first, join(first, command), workers)
@@ -104,7 +110,7 @@ def _without_password(jobs: Sequence[Settings], command: Sequence[str]) -> tuple
 
 def _forget_other_jobs(jobs: Sequence[Settings]) -> None:
     """Removes variables that would make a run a rank of a training that it is not; says which."""
-    trains = any(job.trains for job in jobs)
+    trains = any(job.trains for job in jobs) and jobs[0].launcher.kind in ("local", "parallel")
     alone = {"devices": 1, "num_nodes": 1}
     gone, told_of = forget_other_jobs(jobs[0].trainer.model_copy(update={} if trains else alone))
     for name in gone:

@@ -40,10 +40,13 @@ def execute(run: Run) -> None:
         run.finish()
 
 
-def prepare(run: Run) -> None:
-    """Makes what comes before the training. What cannot succeed is an error here, before another run has trained."""
+def prepare(run: Run, *, trains_here: bool = True) -> None:
+    """Makes what comes before the training. What cannot succeed is an error here, before another run has trained.
+
+    Whether this machine can train it is not asked where another one does, ``trains_here=False``.
+    """
     stages = run.settings.stages
-    check(run)
+    check(run, trains_here=trains_here)
     if "build" in stages:
         build(run)
     if "evaluate" in stages:
@@ -51,11 +54,11 @@ def prepare(run: Run) -> None:
     write_json(run.folder / PREPARED, run.seconds)
 
 
-def check(run: Run) -> None:
+def check(run: Run, *, trains_here: bool = True) -> None:
     """What model and machine cannot do is an error before anything is built."""
     if {"train", "evaluate"} & {*run.settings.stages} and not run.settings.rescores:
         check_model(run)
-    if run.settings.trains and run.find("weights") is None:
+    if trains_here and run.settings.trains and run.find("weights") is None:
         from longsafety.model.kernels import chosen_attention
 
         chosen_attention(run.settings)

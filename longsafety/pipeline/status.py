@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.slurm_queue import Job, Queue, look, state_of
 from longsafety.planning.training import plan
 from longsafety.settings import Settings
 
 STATE = "state.json"
 """In a run's folder: the process that executes it, or why it failed."""
+_STOPPED = "stopped"
 
 
 @contextmanager
@@ -27,7 +29,9 @@ def noted(folder: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         lines = str(error).strip().splitlines()
-        _write(folder, about | {"failed": lines[-1].strip() if lines else type(error).__name__})
+        stopped = isinstance(error, KeyboardInterrupt)
+        reason = _STOPPED if stopped else lines[-1].strip() if lines else type(error).__name__
+        _write(folder, about | {"failed": reason})
         raise
     (folder / STATE).unlink(missing_ok=True)
 
@@ -36,28 +40,41 @@ def _write(folder: Path, state: dict[str, object]) -> None:
     (folder / STATE).write_text(json.dumps(state), "utf-8")
 
 
+def failure(folder: Path) -> str:
+    """Why the run in ``folder`` failed the last time, ``stopped`` where a signal ended it; empty where it did not."""
+    return str((_state(folder) or {}).get("failed", ""))
+
+
 def status(jobs: Sequence[Settings]) -> list[tuple[str, str]]:
     """(Arm and length, what became of it) of every job, in order."""
-    found = []
-    for settings in jobs:
-        run = Run.place(settings)
-        found.append((f"{settings.label} at {settings.length.bench_lengths}", _of(run)))
-    return found
+    runs = [Run.place(settings) for settings in jobs]
+    queue = (look() or {}) if any(Job.load(run.folder) for run in runs) else {}
+    return [(f"{run.settings.label} at {run.settings.length.bench_lengths}", _of(run, queue)) for run in runs]
 
 
-def _of(run: Run) -> str:
+def _of(run: Run, queue: Queue) -> str:
     if run.done:
         return "done"
+    job = Job.load(run.folder)
+    here = state_of(job, queue)
+    if job is not None and here is not None and here.waits:
+        return f"queued (job {job.id}, {here.reason})"
+    if job is not None and here is not None and here.runs:
+        return f"running on {here.nodes} (job {job.id}){_progress(run)}"
     state = _state(run.folder)
     if state is None:
-        return "queued"
+        return f"queued (job {job.id} has ended, {here.word})" if job is not None and here is not None else "queued"
+    if state.get("failed") == _STOPPED:
+        return "stopped; the same command continues it"
     if "failed" in state:
         return f"failed: {state['failed']}"
-    if state["host"] != socket.gethostname():
-        return f"running on {state['host']}{_progress(run)}"
-    if not Path(f"/proc/{state['pid']}").exists() and Path("/proc").exists():
-        return "ended without a word; the same command continues it"
-    return f"running{_progress(run)}"
+    mine = state["host"] == socket.gethostname()
+    if mine and (Path(f"/proc/{state['pid']}").exists() or not Path("/proc").exists()):
+        return f"running{_progress(run)}"
+    if mine or here is not None:
+        word = f" (job {job.id}, {here.word})" if job is not None and here is not None else ""
+        return f"ended without a word{word}; the same command continues it"
+    return f"running on {state['host']}{_progress(run)}"
 
 
 def _state(folder: Path) -> dict[str, object] | None:

@@ -2,6 +2,7 @@
 
 python -m longsafety.pipeline.worker run <folder with settings.yaml> [<folder with sweep.yaml>]
 python -m longsafety.pipeline.worker prepare <folder with settings.yaml> …
+python -m longsafety.pipeline.worker build <folder with settings.yaml> … (prepares what other machines train)
 python -m longsafety.pipeline.worker compare <folder with sweep.yaml>
 python -m longsafety.pipeline.worker ask <folder with settings.yaml> <folder with a share> <parent process>
 python -m longsafety.pipeline.worker serve <pipe of commands> <pipe of exit statuses>
@@ -21,6 +22,7 @@ from longsafety.host.interrupts import listen
 from longsafety.host.machine import problem
 from longsafety.pipeline.pipeline import execute, prepare
 from longsafety.pipeline.run import Run
+from longsafety.pipeline.slurm_job import requeueing
 from longsafety.pipeline.status import noted
 from longsafety.pipeline.workers import serve
 from longsafety.ranks import PARENT, end_with_parent, first_rank, leading
@@ -38,7 +40,7 @@ def run(folder: Path, sweep: Path | None = None) -> None:
 
             join(found)
         return
-    alone = found.settings.trainer.devices in (1, "auto") and found.settings.trainer.num_nodes == 1
+    alone = found.settings.trainer.devices == 1 and found.settings.trainer.num_nodes == 1
     with noted(folder), nullcontext() if alone else leading(folder):
         execute(found)
     if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
@@ -47,13 +49,13 @@ def run(folder: Path, sweep: Path | None = None) -> None:
         track(folder, sweep)
 
 
-def prepare_all(folders: Sequence[Path]) -> None:
+def prepare_all(folders: Sequence[Path], *, trains_here: bool = True) -> None:
     """Makes what comes before the trainings of a sweep. Raises ConfigError with everything that cannot succeed."""
     problems: dict[str, None] = {}
     for folder in folders:
         found = Run.load(folder)
         try:
-            prepare(found)
+            prepare(found, trains_here=trains_here)
         except LongSafetyError as error:
             lines = error.problems if isinstance(error, ConfigError) else [str(error)]
             problems |= dict.fromkeys(f"{line} ({found.settings.label})" for line in lines)
@@ -97,9 +99,12 @@ def main(arguments: list[str]) -> int:
         listen()
         quiet()
         if what == "run":
-            run(Path(folder), *map(Path, rest))
-        elif what == "prepare":
-            prepare_all([Path(folder), *map(Path, rest)])
+            with requeueing([Path(folder)]):
+                run(Path(folder), *map(Path, rest))
+        elif what in ("prepare", "build"):
+            folders = [Path(folder), *map(Path, rest)]
+            with requeueing(folders):
+                prepare_all(folders, trains_here=what == "prepare")
         elif what == "compare":
             compare(Path(folder))
         else:

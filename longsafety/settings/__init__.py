@@ -20,7 +20,19 @@ from longsafety.settings.data import (
 )
 from longsafety.settings.evaluation import Endpoint, Evaluation, Guard, Judge, Select, Server
 from longsafety.settings.model import OPTION_ROOM_TOKENS, Length, Lora, Model, Rope, TargetLengths, full_layers
-from longsafety.settings.run import Clean, Gate, Launcher, Paths, Report, Reuse, Settings, Stage, Tracking, arm_of
+from longsafety.settings.run import (
+    Clean,
+    Gate,
+    Launcher,
+    Paths,
+    Report,
+    Reuse,
+    Settings,
+    Slurm,
+    Stage,
+    Tracking,
+    arm_of,
+)
 from longsafety.settings.section import FileOrName, Fraction, LocalPath, PositiveInt, Section
 from longsafety.settings.training import DataMix, Further, Source, Trainer, Training, Zero
 
@@ -60,6 +72,7 @@ __all__ = [
     "Select",
     "Server",
     "Settings",
+    "Slurm",
     "Source",
     "Stage",
     "Stubs",

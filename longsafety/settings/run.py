@@ -34,16 +34,49 @@ class Paths(Section):
     """Converted models, shared by all projects."""
 
 
+class Slurm(Section):
+    """The jobs of ``launcher=slurm``. Their nodes are ``trainer.num_nodes``; a training has a task for each device."""
+
+    partition: str | None = None
+    """``None``: the cluster's default."""
+    build_partition: str | None = None
+    """Of the job that builds what the runs share, without GPUs; ``None``: ``partition``."""
+    account: str | None = None
+    qos: str | None = None
+    minutes: PositiveInt = 1440
+    """The time limit of a job. Before it, the job is requeued and goes on."""
+    signal_seconds: PositiveInt = 120
+    """How long before the time limit Slurm sends SIGUSR1: a training ends its step and writes a checkpoint."""
+    gpus_per_node: Annotated[int, Field(ge=0)] | None = None
+    """``None``: what ``trainer.devices`` and ``evaluation.processes`` ask for, else one; none with ``trainer=cpu``."""
+    cpus_per_task: PositiveInt | None = None
+    """``None``: the cluster's default."""
+    mem_gb: PositiveInt | None = None
+    """Memory of a node; ``None``: the cluster's default."""
+    setup: list[str] = []
+    """Lines of shell before the job's command: ``module load cuda``."""
+    additional: dict[str, str | int | bool] = {}
+    """Further options of sbatch, without their dashes: ``{constraint: a100, exclusive: true}``."""
+    array_parallelism: PositiveInt = 256
+    """The most runs of an array at a time."""
+    logs: Annotated[str | None, LocalPath()] = None
+    """The folder of logs and submitted scripts; ``None``: ``slurm`` in the sweep's folder."""
+    cancel: bool = False
+    """Whether Ctrl-C also cancels the jobs; otherwise they go on, and the same command finds them."""
+
+
 class Launcher(Section):
     """How the runs of a sweep are executed; no result depends on it."""
 
-    kind: Literal["local", "parallel"] = "local"
-    """``local``: one after another; ``parallel``: up to ``jobs`` at a time on this machine."""
+    kind: Literal["local", "parallel", "slurm", "skypilot"] = "local"
+    """``local``: one after another; ``parallel``: up to ``jobs`` at a time on this machine; ``slurm``: each run is a
+    job of the cluster; ``skypilot``: a task file is written, and nothing is executed."""
     jobs: PositiveInt = 1
     """The most runs at a time; where each has GPUs of its own, no more than these suffice for."""
     gpus: Annotated[int, Field(ge=0)] | None = None
     """The GPUs of a run; ``None``: what ``trainer.devices`` and ``evaluation.processes`` ask for, else one. 0: every
     run sees all of them."""
+    slurm: Slurm = Slurm()
 
 
 class Reuse(Section):
