@@ -19,6 +19,9 @@ from longsafety.pipeline.run import Run
 from longsafety.ranks import first_rank
 from longsafety.settings import Trainer
 
+_CLOCK_SECONDS = 1
+"""Files are dated by a coarser clock than ``time.time``."""
+
 
 def execute(what: str, folders: Sequence[str]) -> None:
     """Becomes ``python -m longsafety.pipeline.worker what folders``, to which Slurm's signals then go.
@@ -42,7 +45,7 @@ def requeueing(folders: Sequence[Path]) -> Iterator[None]:
 
     A training asks for that itself. A job that has made nothing in its time would do so for ever, and ends.
     """
-    before, asked, began = signal.getsignal(signal.SIGUSR1), False, time.time()
+    before, asked, began = signal.getsignal(signal.SIGUSR1), False, time.time() - _CLOCK_SECONDS
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal asked

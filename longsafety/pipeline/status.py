@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from longsafety.pipeline.run import Run
+import yaml
+
+from longsafety.pipeline.addresses import SHOWN
+from longsafety.pipeline.run import SETTINGS, Run
 from longsafety.pipeline.slurm_queue import Job, Queue, look, state_of
 from longsafety.planning.training import plan
 from longsafety.settings import Settings
@@ -47,9 +50,24 @@ def failure(folder: Path) -> str:
 
 def status(jobs: Sequence[Settings]) -> list[tuple[str, str]]:
     """(Arm and length, what became of it) of every job, in order."""
-    runs = [Run.place(settings) for settings in jobs]
+    runs = [_placed(settings) for settings in jobs]
     queue = (look() or {}) if any(Job.load(run.folder) for run in runs) else {}
     return [(f"{run.settings.label} at {run.settings.length.bench_lengths}", _of(run, queue)) for run in runs]
+
+
+def _placed(settings: Settings) -> Run:
+    """The run of the same settings, with its own stages instead of ``status``: the usual ones, or what was executed."""
+    usual = Run.place(settings.model_copy(update={"stages": Settings.model_fields["stages"].default}))
+    mine = settings.model_dump(exclude={*SHOWN, "stages"})
+    beside = usual.folder.parent.glob(f"*-{'?' * 12}/{SETTINGS}") if not usual.folder.exists() else ()
+    for file in sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            found = Settings.model_validate(yaml.safe_load(file.read_text("utf-8")))
+        except (OSError, ValueError):  # of another version
+            continue
+        if found.model_dump(exclude={*SHOWN, "stages"}) == mine:
+            return Run.place(found)
+    return usual
 
 
 def _of(run: Run, queue: Queue) -> str:

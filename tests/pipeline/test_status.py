@@ -41,6 +41,15 @@ def test_what_became_of_a_run(place: Place) -> None:
     assert told().startswith("running on elsewhere")
 
 
+@pytest.mark.parametrize("stages", [[], ["stages=[build,train]"]])
+def test_the_status_is_that_of_the_run_whatever_its_stages(place: Place, stages: list[str]) -> None:
+    run = Run.freeze(place.settings("data_mix=longsafety", *stages))
+    asked = place.settings("data_mix=longsafety", "stages=[status]")
+    with noted(run.folder):
+        assert status([asked]) == [("longsafety at 256", "running")]
+    assert status([place.settings("data_mix=longsafety", "seed=1", "stages=[status]")])[0][1] == "queued"
+
+
 def test_only_what_no_run_uses_is_cleared(tmp_path: Path) -> None:
     kept, gone, half = (tmp_path / "stages" / "weights" / name for name in ("aaa", "bbb", "ccc.partial"))
     made = tmp_path / "stages" / "answers" / "ddd.partial"
