@@ -112,7 +112,7 @@ def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: A
 def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
     view = ComparisonView(seven)
     drawn = plots.figures(view, [record_of("longsafety")])
-    texts = [style.svg(figure, name) for name, figure in drawn.items()]
+    texts = [style.inline(style.svg(figure, name), name) for name, figure in drawn.items()]
     ids = [found for text in texts for found in re.findall(r'\bid="([^"]+)"', text)]
     assert len(ids) == len(set(ids))
     for text in texts:
