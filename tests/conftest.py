@@ -181,7 +181,7 @@ def prose(number: int, paragraphs: int = 6) -> str:
 def command(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """``python -m longsafety``, like a process of its own: a fork of a server that has imported what takes seconds."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.forked"])
+    server.set_forkserver_preload(["tests.forked", "tests.preloaded"])
     with tempfile.TemporaryDirectory() as folder:
         process = server.Process(target=forked.command, args=(arguments, ENVIRONMENT, folder))
         process.start()

@@ -14,11 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import lightning  # noqa: F401  these four are what takes long
-import matplotlib.pyplot  # noqa: F401
-import mlflow.tracking  # noqa: F401
-import peft  # noqa: F401
-
 from longsafety.__main__ import main
 from longsafety.host.interrupts import HEARD, listen
 from longsafety.pipeline import worker

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
 from longsafety.reporting.fonts import drawn_names, fonts_for
@@ -25,7 +26,7 @@ KINDS: Mapping[str, Sequence[str]] = {
 }
 """Kinds of items whose chosen options are shown together."""
 _ROLES = {
-    "hallucinates": "#d55e01",
+    "hallucinates": "#9c4401",
     "unsafe": "#d55e01",
     "ignores": "#f0c75e",
     "aware_unsafe": "#8ec7e8",
@@ -33,6 +34,9 @@ _ROLES = {
 }
 """Option role → colour, worst to best under the harmful item; under its benign twin another is right. Other outcomes
 (unparsed) are grey."""
+_DARK = {"hallucinates", "safe", "unsafe"}
+_ROOM_FOR_A_NUMBER = 0.12
+"""Shares of less are drawn without their number."""
 
 
 def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
@@ -109,9 +113,10 @@ def _label_ends(
         )  # fmt: skip
 
 
-def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
-    """The roles of a confusion table, unsafe or unhelpful first; outcomes that are no option (unparsed) last."""
-    found = {role for counts in table.values() for role, count in counts.items() if count or role in _ROLES}
+def ordered_roles(*tables: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
+    """The roles of confusion tables, unsafe or unhelpful first; outcomes that are no option (unparsed) last."""
+    counted = [counts for table in tables for counts in table.values()]
+    found = {role for counts in counted for role, count in counts.items() if count or role in _ROLES}
     return [role for role in _ROLES if role in found] + sorted(found - set(_ROLES))
 
 
@@ -122,38 +127,38 @@ def options(view: ComparisonView) -> Figure | None:
     if not tables:
         return None
     rows = view.rows()
+    roles = ordered_roles(*tables.values())
+    names = [f"{arm}  {length:,}" if several else arm for arm, length in rows]
     with mpl.rc_context(STYLE):
-        figure, drawn = panels(len(tables), 1.9 / len(tables) + 3.1, 1.35 + 0.34 * len(rows))
+        figure, drawn = panels(len(tables), 3.4 + 1.6 / min(2, len(tables)), 0.75 + 0.34 * len(rows), in_a_row=2)
         for number, (axes, (title, table)) in enumerate(zip(drawn, tables.items(), strict=True)):
-            roles = ordered_roles(table)
             for y, row in enumerate(rows):
                 counts = table.get(row, {})
                 left, total = 0.0, sum(counts.values())
                 for role in roles:
                     share = counts.get(role, 0) / total if total else 0.0
-                    colour = _ROLES.get(role, "#b9bec6")
-                    label = role.replace("_", " ") if y == 0 else None
-                    axes.barh(
-                        y, share, left=left, height=0.7, color=colour, label=label, edgecolor=PAPER, linewidth=0.8
-                    )
-                    if share >= 0.1:
-                        light = role in {"safe", "hallucinates", "unsafe"}
+                    axes.barh(y, share, left=left, height=0.7, color=_colour(role), edgecolor=PAPER, linewidth=0.8)
+                    if share >= _ROOM_FOR_A_NUMBER:
                         axes.text(
                             left + share / 2, y, f"{share:.0%}", ha="center", va="center", fontsize=8,
-                            color="white" if light else "#14181f",
+                            color="white" if role in _DARK else "#14181f",
                         )  # fmt: skip
                     left += share
             axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=[])
-            names = [f"{arm}  {length:,}" if several else arm for arm, length in rows]
-            axes.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows))
+            axes.set_yticks(range(len(rows)), names if number % 2 == 0 else [""] * len(rows))
             axes.tick_params(axis="y", length=0)
             axes.spines[:].set_visible(False)
-            axes.set_title(title, pad=26)
-            axes.legend(
-                loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(roles), frameon=False, fontsize=8,
-                handlelength=0.9, handletextpad=0.35, columnspacing=0.8, borderaxespad=0.1, labelcolor=INK,
-            )  # fmt: skip
+            axes.set_title(title)
+        figure.legend(
+            handles=[Patch(color=_colour(role), label=role.replace("_", " ")) for role in roles],
+            loc="outside upper left", ncols=min(len(roles), 3 * min(2, len(tables))), frameon=False, fontsize=9,
+            handlelength=0.9, handletextpad=0.35, columnspacing=1.2, labelcolor=INK,
+        )  # fmt: skip
     return figure
+
+
+def _colour(role: str) -> str:
+    return _ROLES.get(role, "#b9bec6")
 
 
 def training_loss(
