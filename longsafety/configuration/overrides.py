@@ -202,9 +202,7 @@ def _refuse_unread(key: str, value: str) -> None:
     if key.startswith(_PLACES):
         rule, fix = "results lie below paths.outputs, at addresses of their own", f"set paths.outputs={value}"
     elif key == "hydra/launcher" or key.startswith("hydra.launcher"):
-        fix = (
-            "leave it out; launcher=parallel executes several runs of a sweep at a time, launcher=slurm on a cluster"
-        )
+        fix = "leave it out; launcher=parallel executes several runs of a sweep at a time, launcher=slurm on a cluster"
     elif key == "hydra/sweeper" or key.startswith("hydra.sweeper"):
         rule, fix = "a sweep is the product of its values", "give them as KEY=A,B"
     elif key == "hydra.job.chdir":
