@@ -129,7 +129,8 @@ def _told(one: _Followed, queue: Queue) -> tuple[State | None, bool]:
     state = state_of(one.job, queue)
     if state is None:
         done = one.run is not None and one.run.done
-        return (State("COMPLETED") if done else ended_as(one.job) or State("GONE")), True
+        left = State("COMPLETED") if done else ended_as(one.job) or State("GONE")
+        return (None, False) if left.waits or left.runs else (left, True)
     if state.waits and one.ran:
         one.ran = False
         _say(f"{one.heading}: waits in the queue again (job {one.job.id}), and goes on from there")
@@ -154,11 +155,10 @@ def _failure(one: _Followed, state: State) -> str:
     }
     reason = (failure(one.run.folder) if one.run is not None else "") or _last_word(Path(one.job.log))
     said = f": {reason}" if reason and reason != "stopped" and state.word != "CANCELLED" else ""
-    what = "was cancelled" if state.word == "CANCELLED" else "failed"
-    return (
-        f"{one.where} {what} (job {one.job.id}, {words.get(state.word, state.word)}){said}; its messages are in "
-        f"{one.job.log}; {goes_on(one.run)}"
-    )
+    became = f"was cancelled (job {one.job.id})"
+    if state.word != "CANCELLED":
+        became = f"failed (job {one.job.id}, {words.get(state.word, state.word)})"
+    return f"{one.where} {became}{said}; its messages are in {one.job.log}; {goes_on(one.run)}"
 
 
 def _last_word(log: Path) -> str:

@@ -58,6 +58,13 @@ class Command:
     def end(self) -> int:
         return self.process.wait(timeout=_SECONDS)
 
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
 
 def job(place: Place, arm: str) -> str:
     """The id of the last job of an arm's run."""
@@ -75,8 +82,8 @@ def trains(place: Place, arm: str) -> bool:
 
 
 def results(place: Place) -> dict[str, bytes]:
-    patterns = ("stages/weights/*/weights/model.safetensors", "stages/answers/*/answers.parquet")
-    patterns += ("runs/*/*/scores.csv", "sweeps/*/comparison.csv")
+    patterns = ["stages/weights/*/weights/model.safetensors", "stages/answers/*/answers.parquet"]
+    patterns += ["runs/*/*/scores.csv", "sweeps/*/comparison.csv"]
     found = [path for pattern in patterns for path in place.outputs.glob(pattern)]
     return {str(path.relative_to(place.outputs)): path.read_bytes() for path in found}
 
@@ -93,31 +100,31 @@ def test_a_sweep_whose_jobs_are_left_cancelled_and_requeued_ends_as_one_without_
     whole.succeed(*SWEEP)
     arguments = place.arguments(*SWEEP, "launcher=slurm", "launcher.slurm.cpus_per_task=1", "launcher.slurm.mem_gb=1")
 
-    left = Command(arguments, slurm, tmp_path / "left")
-    left.until(lambda: left.said.count(": submitted (job ") == 5, "a job that builds and four runs are submitted")
-    left.process.terminate()
-    assert left.end() == 128 + 15
+    with Command(arguments, slurm, tmp_path / "left") as left:
+        left.until(lambda: left.said.count(": submitted (job ") == 5, "a job that builds and four runs are submitted")
+        left.process.terminate()
+        assert left.end() == 128 + 15
     assert "longsafety: stopped waiting; the jobs stay in the queue (1 2_[0,1,2,3])" in left.said
 
-    again = Command(arguments, slurm, tmp_path / "again")
-    again.until(lambda: again.said.count(": in the queue already (job ") == 5, "nothing is submitted twice")
-    for arm, ended in (("longsafety_twins", ["--signal=USR1"]), ("longsafety", [])):
-        again.until(lambda arm=arm: trains(place, arm), f"{arm} trains")  # type: ignore[misc]
-        subprocess.run(["scancel", *ended, job(place, arm)], env=slurm, check=True)
-    again.until(lambda: "was cancelled" in again.said, "a cancelled job is told")
-    shown = status(arguments, slurm)
-    assert re.search(r"longsafety_twins at 256 +(queued \(job 2_2, BeginTime\)|running on .* \(job 2_2\))", shown), (
-        shown
-    )
-    assert re.search(r"longsafety at 256 +stopped; the same command continues it", shown), shown
-    assert again.end() == 1, again.said
-    assert "run 2 of 4 (longsafety (trained at 256 tokens, evaluated at 256)) was cancelled (job 2_1, " in again.said
+    with Command(arguments, slurm, tmp_path / "again") as again:
+        again.until(lambda: again.said.count(": in the queue already (job ") == 5, "nothing is submitted twice")
+        again.until(lambda: trains(place, "longsafety_twins"), "an arm trains")
+        subprocess.run(["scancel", "--signal=USR1", job(place, "longsafety_twins")], env=slurm, check=True)
+        again.until(lambda: trains(place, "longsafety"), "another arm trains")
+        subprocess.run(["scancel", job(place, "longsafety")], env=slurm, check=True)
+        again.until(lambda: "was cancelled" in again.said, "a cancelled job is told")
+        shown = status(arguments, slurm)
+        requeued = r"longsafety_twins at 256 +(queued \(job 2_2, BeginTime|running on .* \(job 2_2)\)"
+        assert re.search(requeued, shown), shown
+        assert re.search(r"longsafety at 256 +stopped; the same command continues it", shown), shown
+        assert again.end() == 1, again.said
+    assert "run 2 of 4 (longsafety (trained at 256 tokens, evaluated at 256)) was cancelled (job 2_1); " in again.said
     assert "the same command goes on with the training after step" in again.said
     assert "waits in the queue again (job 2_2), and goes on from there" in again.said
     assert "1 of 4 runs failed, the others are kept" in again.said
 
-    last = Command(arguments, slurm, tmp_path / "last")
-    assert last.end() == 0, last.said
+    with Command(arguments, slurm, tmp_path / "last") as last:
+        assert last.end() == 0, last.said
     assert [line for line in last.said.splitlines() if ": submitted (job " in line and "/4]" in line] == [
         f"[2/4] run: longsafety (trained at 256 tokens, evaluated at 256): submitted (job {job(place, 'longsafety')})"
     ]
@@ -137,9 +144,10 @@ def test_two_processes_of_srun_train_as_one(
     place: Place, place_at: Callable[[Path], Place], tmp_path: Path, slurm: dict[str, str]
 ) -> None:
     whole = place_at(tmp_path / "whole")
-    whole.succeed(*ONE, "trainer=ddp_cpu")
-    command = Command(place.arguments(*ONE, "trainer=ddp_cpu", "launcher=slurm"), slurm, tmp_path / "log")
-    assert command.end() == 0, command.said
+    for here, launcher in ((whole, "local"), (place, "slurm")):
+        typed = here.arguments(*ONE, "trainer=ddp_cpu", f"launcher={launcher}")
+        done = subprocess.run(typed, env=slurm, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        assert done.returncode == 0, done.stderr
     assert results(place) == results(whole) and len(results(place)) == 1
     assert len([*place.outputs.glob("sweeps/*/slurm/*_1_log.out")]) == 1, "the second rank's"
 
