@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
 from longsafety.reporting.fonts import drawn_names, fonts_for
@@ -32,7 +33,8 @@ _ROLES = {
     "safe": "#0072b1",
 }
 """Option role → colour, worst to best under the harmful item; under its benign twin another is right. Other outcomes
-(unparsed) are grey."""
+(unparsed) have the colour below."""
+_OTHER = "#b9bec6"
 
 
 def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
@@ -123,7 +125,7 @@ def options(view: ComparisonView) -> Figure | None:
         return None
     rows = view.rows()
     with mpl.rc_context(STYLE):
-        figure, drawn = panels(len(tables), 1.9 / len(tables) + 3.1, 1.35 + 0.34 * len(rows))
+        figure, drawn = panels(len(tables), 1.9 / len(tables) + 3.1, 1.0 + 0.34 * len(rows))
         for number, (axes, (title, table)) in enumerate(zip(drawn, tables.items(), strict=True)):
             roles = ordered_roles(table)
             for y, row in enumerate(rows):
@@ -131,11 +133,8 @@ def options(view: ComparisonView) -> Figure | None:
                 left, total = 0.0, sum(counts.values())
                 for role in roles:
                     share = counts.get(role, 0) / total if total else 0.0
-                    colour = _ROLES.get(role, "#b9bec6")
-                    label = role.replace("_", " ") if y == 0 else None
-                    axes.barh(
-                        y, share, left=left, height=0.7, color=colour, label=label, edgecolor=PAPER, linewidth=0.8
-                    )
+                    colour = _ROLES.get(role, _OTHER)
+                    axes.barh(y, share, left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.8)
                     if share >= 0.1:
                         light = role in {"safe", "hallucinates", "unsafe"}
                         axes.text(
@@ -148,11 +147,15 @@ def options(view: ComparisonView) -> Figure | None:
             axes.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows))
             axes.tick_params(axis="y", length=0)
             axes.spines[:].set_visible(False)
-            axes.set_title(title, pad=26)
-            axes.legend(
-                loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(roles), frameon=False, fontsize=8,
-                handlelength=0.9, handletextpad=0.35, columnspacing=0.8, borderaxespad=0.1, labelcolor=INK,
-            )  # fmt: skip
+            axes.set_title(title)
+        every = ordered_roles(
+            {(title + arm, n): found for title in tables for (arm, n), found in tables[title].items()}
+        )
+        figure.legend(
+            [Patch(color=_ROLES.get(role, _OTHER)) for role in every],
+            [role.replace("_", " ") for role in every], loc="outside upper left", ncols=len(every), frameon=False,
+            fontsize=8, handlelength=0.9, handletextpad=0.35, columnspacing=0.8, labelcolor=INK,
+        )  # fmt: skip
     return figure
 
 
