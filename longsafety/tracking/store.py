@@ -117,7 +117,9 @@ def log_comparison(
             points = [{"step": float(length), arm: value} for length, value in curve.items()]
             log_history(client, run_id, run.info.start_time, points, metric)
         client.set_experiment_tag(experiment, *view_tag(name, key, headline, run.info.start_time))
-        client.set_tag(run_id, NOTE, f"{note}\n\n[All arms in one chart]({view_link(experiment, key)})".strip())
+        first, _, others = note.partition("\n\n")  # the UI folds what comes after a few lines
+        link = f"[All arms in one chart]({view_link(experiment, key)})"
+        client.set_tag(run_id, NOTE, "\n\n".join(part for part in (first, link, others) if part))
         log_table(client, run, "comparison.json", tables.wide(comparison))
         for stem, frame in frames.items():
             client.log_text(run_id, frame.to_csv(index=False), f"tables/{stem}.csv")

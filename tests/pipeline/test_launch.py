@@ -80,8 +80,8 @@ def test_the_ablation_compares_its_arms(ablation: Place) -> None:
 def test_the_frames_have_the_numbers_of_the_report(ablation: Place) -> None:
     found = results(ablation.outputs)
     page = (ablation.folder("sweeps") / "report.html").read_text("utf-8")
-    [scorer] = found.scores["scorer"].unique()[:1]
-    shares = found.scores.query("metric == 'safe_response' and task == 'all' and scorer == @scorer")
+    shares = found.scores.query("metric == 'safe_response' and task == 'all'")
+    shares = shares.drop_duplicates("arm")  # of the first scorer
     assert sorted(shares["arm"]) == sorted(ARMS)
     for arm, value, low, high in shares[["arm", "value", "low", "high"]].itertuples(index=False):
         [row, *_] = re.findall(rf'<tr><th scope="row"><i[^>]*></i>{arm}</th>.*?</tr>', page, re.DOTALL)
