@@ -68,6 +68,7 @@ def test_the_server_is_told_later_and_once(tmp_path: Path, place_at: Callable[[P
 
         def runs() -> dict[str, str]:
             experiment = client.get_experiment_by_name("told")
+            assert experiment is not None
             found = client.search_runs([experiment.experiment_id])
             assert all(run.info.status == "FINISHED" and "longsafety.content" in run.data.tags for run in found)
             return {run.info.run_name: run.info.run_id for run in found}

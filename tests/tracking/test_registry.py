@@ -53,5 +53,5 @@ def test_the_command_registers_trained_arms(tmp_path: Path, place_at: Callable[[
     place.succeed(*typed, "tracking=mlflow", "tracking.registered_model=guarded")
     [version] = client.search_model_versions("name = 'guarded'")
     assert version.tags["arm"] == "longsafety" and version.tags["address"] == place.stage("weights").name
-    assert (Path(version.source.removeprefix("file://")) / "model.safetensors").is_file()
+    assert (Path(str(version.source).removeprefix("file://")) / "model.safetensors").is_file()
     assert place.made() == weights
