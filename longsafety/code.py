@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +19,8 @@ from longsafety.environment import DECISIVE
 
 PACKAGE = Path(__file__).resolve().parent
 _NOT_DATA = (".py", ".pyc", ".md", ".png")
+_STATEMENTS = ("body", "orelse", "finalbody")
+_WILD = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -113,56 +115,59 @@ class Code:
 def _parsed(source: bytes, package: str) -> Module:
     """Reads a module of ``package`` (dotted), once for the same text."""
     tree = ast.parse(source)
-    strings = frozenset(text for text in _strings(tree) if "." in text.strip("*") and "\n" not in text)
-    return Module(ast.dump(_without_docstrings(tree)), frozenset(_imports(tree, package)), strings)
+    imports, strings = _without_docstrings(tree, package)
+    named = frozenset(text for text in strings if "." in text.strip("*") and "\n" not in text)
+    return Module(ast.dump(tree), frozenset(imports), named)
 
 
 def _named(folder: Path, names: frozenset[str]) -> list[Path]:
     """The data files of a folder that one of the names or patterns fits."""
-    beside = [path for path in folder.iterdir() if path.is_file() and path.suffix not in _NOT_DATA]
-    return [path for path in beside if any(fnmatch.fnmatchcase(path.name, name) for name in names)]
+    beside = [path for path in folder.iterdir() if path.suffix not in _NOT_DATA and path.is_file()]
+    patterns = [name for name in names if not _WILD.isdisjoint(name)] if beside else []
+    return [path for path in beside if path.name in names or any(fnmatch.fnmatchcase(path.name, p) for p in patterns)]
 
 
 def _below(name: str, stops: tuple[str, ...]) -> bool:
     return any(name == stop or name.startswith(f"{stop}.") for stop in stops)
 
 
-def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """What a module imports when it runs; imports under ``if TYPE_CHECKING`` decide nothing."""
-    waiting: list[ast.AST] = [tree]
+def _without_docstrings(tree: ast.Module, package: str) -> tuple[set[str], set[str]]:
+    """Takes statements that are only a string out of the tree (comments are in none), and returns what it names.
+
+    That is: what the module imports when it runs (imports under ``if TYPE_CHECKING`` decide nothing), and its string
+    literals as patterns, where what is put into an f-string is ``*``. One walk, because a walk takes most of the time.
+    """
+    imports: set[str] = set()
+    strings: set[str] = set()
+    waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            waiting += node.orelse
+        node, runs = waiting.pop()
+        kind = type(node)
+        if kind is ast.Constant:
+            if isinstance(node.value, str):
+                strings.add(node.value)
             continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        if kind is ast.JoinedStr:
+            strings.add("".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values))
+        elif runs and kind is ast.Import:
+            imports.update(alias.name for alias in node.names)
+        elif runs and kind is ast.ImportFrom:
             parents = package.split(".")[: 1 - node.level or None] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-        waiting += ast.iter_child_nodes(node)
-
-
-def _strings(tree: ast.Module) -> Iterator[str]:
-    """The string literals of a module as patterns: what is put into an f-string is ``*``."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-        elif isinstance(node, ast.JoinedStr):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """The tree without statements that are only a string; comments are in no tree."""
-    for node in ast.walk(tree):
-        for field in ("body", "orelse", "finalbody"):
-            statements = getattr(node, field, None)
-            if not isinstance(statements, list):
-                continue
-            kept = [one for one in statements if not (isinstance(one, ast.Expr) and _is_string(one.value))]
-            setattr(node, field, kept or ([ast.Pass()] if statements else []))
-    return tree
+            imports.update(f"{base}.{alias.name}" for alias in node.names)
+        skipped = runs and kind is ast.If and "TYPE_CHECKING" in ast.dump(node.test)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                if field in _STATEMENTS and value:
+                    kept = [one for one in value if not (type(one) is ast.Expr and _is_string(one.value))]
+                    value = kept or [ast.Pass()]
+                    setattr(node, field, value)
+                followed = runs and not (skipped and field == "body")
+                waiting += [(one, followed) for one in value if isinstance(one, ast.AST)]
+            elif isinstance(value, ast.AST) and field != "ctx":
+                waiting.append((value, runs))
+    return imports, strings
 
 
 def _is_string(node: ast.AST) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import re
@@ -116,6 +115,8 @@ TOGETHER = {
         "pipeline/test_launch",
         "reporting/test_report",
         "samples/test_encode",
+        "test_kills",
+        "test_promises",
         "tracking/test_store",
     )
 }
@@ -156,6 +157,7 @@ BASICS = [
     "trainer=cpu",
     "trainer.precision=32-true",
     "evaluation.precision=32-true",
+    "evaluation.scorers=[likelihood]",
 ]
 
 
@@ -180,8 +182,7 @@ def prose(number: int, paragraphs: int = 6) -> str:
 
 def command(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """``python -m longsafety``, like a process of its own: a fork of a server that has imported what takes seconds."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.forked"])
+    server = forked.server()
     with tempfile.TemporaryDirectory() as folder:
         process = server.Process(target=forked.command, args=(arguments, ENVIRONMENT, folder))
         process.start()

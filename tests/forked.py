@@ -6,24 +6,28 @@ That they also start from nothing is shown by the tests that kill them, by ``tes
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-
-import lightning  # noqa: F401  these four are what takes long
-import matplotlib.pyplot  # noqa: F401
-import mlflow.tracking  # noqa: F401
-import peft  # noqa: F401
 
 from longsafety.__main__ import main
 from longsafety.host.interrupts import HEARD, listen
 from longsafety.pipeline import worker
 from longsafety.pipeline.workers import Workers
 from longsafety.ranks import end_with_parent
+
+
+def server() -> ForkServerContext:
+    """What starts processes as forks of one that has imported what takes long."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(["tests.forked", "tests.preloaded"])
+    return found
 
 
 def command(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -49,11 +48,9 @@ def log(tmp_path: Path) -> Path:
 
 
 def start(place: Place, log: Path) -> Any:
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.forked"])
     from tests.conftest import ENVIRONMENT
 
-    process = server.Process(target=forked.command, args=(place.arguments(*TYPED)[3:], ENVIRONMENT, str(log)))
+    process = forked.server().Process(target=forked.command, args=(place.arguments(*TYPED)[3:], ENVIRONMENT, str(log)))
     process.start()
     return process
 
@@ -113,7 +110,7 @@ def steps(place: Place) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [3, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [1, pytest.param(100, marks=pytest.mark.soak)])
 def test_killed_anywhere_it_loses_nothing_that_was_complete(
     number: int, untouched: tuple[Place, float], place_at: Callable[[Path], Place], tmp_path: Path, log: Path
 ) -> None:
@@ -160,7 +157,7 @@ SENT = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [3, pytest.param(36, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("number", [1, pytest.param(36, marks=pytest.mark.soak)])
 def test_a_signal_ends_every_process_and_the_command_goes_on(
     number: int, untouched: tuple[Place, float], place_at: Callable[[Path], Place], tmp_path: Path, log: Path
 ) -> None:

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -24,11 +25,14 @@ from typing import NoReturn, TextIO
 
 from longsafety.environment import worker_environment
 from longsafety.host.interrupts import HEARD, Relay, listen
+from longsafety.pipeline.addresses import code
 from longsafety.ranks import PARENT, end_with_parent
 from longsafety.settings import Settings
 
 _WORKER = (sys.executable, "-m", "longsafety.pipeline.worker")
 _SLOW_IMPORTS = ("longsafety.pipeline.weights", "longsafety.pipeline.answers", "longsafety.pipeline.compare")
+_WHERE_INSTALLED = "deepspeed"
+"""Imported by transformers whenever a model is saved, in 3 to 4 seconds, where it is installed."""
 
 
 def can_fork(settings: Settings) -> bool:
@@ -175,7 +179,7 @@ def serve(commands: int, statuses: int, execute: Callable[[list[str]], int]) -> 
     Both are file descriptors. In the fork ``execute`` is called with the arguments, and its result ends the process.
     Signals go on to the fork; without one they end this process.
     """
-    child = 0
+    child, imported = 0, False
 
     def pass_on(number: int, _: object) -> None:
         if not child:
@@ -185,9 +189,6 @@ def serve(commands: int, statuses: int, execute: Callable[[list[str]], int]) -> 
 
     for number in HEARD:
         signal.signal(number, pass_on)
-    for module in _SLOW_IMPORTS:
-        importlib.import_module(module)
-    gc.freeze()  # what is imported is never collected, so that a fork does not copy its pages to look at it
     with os.fdopen(commands) as lines, os.fdopen(statuses, "w") as found:
         for line in lines:
             arguments = json.loads(line)
@@ -200,9 +201,22 @@ def serve(commands: int, statuses: int, execute: Callable[[list[str]], int]) -> 
                 sys.argv = [sys.argv[0], *arguments]
                 _end_with(execute, arguments)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+            if not imported:  # beside the first fork, which prepares, on another core
+                import_slow()
+                gc.freeze()  # what is imported is never collected, so that a fork does not copy its pages to look at it
+                imported = True
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             child = 0
             print(status, file=found, flush=True)
+
+
+def import_slow() -> None:
+    """Imports what takes seconds, and reads the source code that trainings depend on, once for all forks."""
+    for module in _SLOW_IMPORTS:
+        importlib.import_module(module)
+    if importlib.util.find_spec(_WHERE_INSTALLED):
+        importlib.import_module(_WHERE_INSTALLED)
+    code("weights")
 
 
 def _end_with(execute: Callable[[list[str]], int], arguments: list[str]) -> NoReturn:

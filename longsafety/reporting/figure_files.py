@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
 from longsafety.reporting.comparison_view import COMPLIES, DIFFERENCE, REVERSED, RIGHT, SAFE, ComparisonView
 from longsafety.reporting.names import arm_name
@@ -26,20 +24,20 @@ SHARES = {
 
 def write_figures(
     folder: Path,
-    drawn: Mapping[str, Figure],
+    drawn: Mapping[str, str],
     view: ComparisonView,
     records: Sequence[RunRecord],
     tables: Mapping[str, pd.DataFrame],
 ) -> None:
     """Writes ``NAME.svg`` and ``NAME.csv`` into ``folder`` for each figure, whose key makes its name.
 
+    ``drawn``: name → the figure as SVG.
     ``tables``: the numbers of figures that are not drawn of the view's pooled shares alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for key, figure in drawn.items():
+    for key, text in drawn.items():
         path = folder / folder_name(key)
-        with mpl.rc_context({"svg.hashsalt": key, "svg.fonttype": "path"}):
-            figure.savefig(path.with_name(f"{path.name}.svg"), format="svg", metadata={"Date": None})
+        path.with_name(f"{path.name}.svg").write_text(text, "utf-8")
         numbers = tables[key] if key in tables else _numbers(key, view, records)
         numbers.to_csv(path.with_name(f"{path.name}.csv"), index=False, float_format="%.6g")
 

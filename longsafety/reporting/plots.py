@@ -26,15 +26,17 @@ KINDS: Mapping[str, Sequence[str]] = {
 }
 """Kinds of items whose chosen options are shown together."""
 _ROLES = {
-    "hallucinates": "#d55e01",
+    "hallucinates": "#9c4401",
     "unsafe": "#d55e01",
     "ignores": "#f0c75e",
     "aware_unsafe": "#8ec7e8",
     "safe": "#0072b1",
 }
 """Option role → colour, worst to best under the harmful item; under its benign twin another is right. Other outcomes
-(unparsed) have the colour below."""
-_OTHER = "#b9bec6"
+(unparsed) are grey."""
+_DARK = {"hallucinates", "safe", "unsafe"}
+_ROOM_FOR_A_NUMBER = 0.12
+"""Shares of less are drawn without their number."""
 
 
 def figures(view: ComparisonView, records: Sequence[RunRecord]) -> dict[str, Figure]:
@@ -111,9 +113,10 @@ def _label_ends(
         )  # fmt: skip
 
 
-def ordered_roles(table: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
-    """The roles of a confusion table, unsafe or unhelpful first; outcomes that are no option (unparsed) last."""
-    found = {role for counts in table.values() for role, count in counts.items() if count or role in _ROLES}
+def ordered_roles(*tables: Mapping[tuple[str, int], Mapping[str, int]]) -> list[str]:
+    """The roles of confusion tables, unsafe or unhelpful first; outcomes that are no option (unparsed) last."""
+    counted = [counts for table in tables for counts in table.values()]
+    found = {role for counts in counted for role, count in counts.items() if count or role in _ROLES}
     return [role for role in _ROLES if role in found] + sorted(found - set(_ROLES))
 
 
@@ -124,39 +127,38 @@ def options(view: ComparisonView) -> Figure | None:
     if not tables:
         return None
     rows = view.rows()
+    roles = ordered_roles(*tables.values())
+    names = [f"{arm}  {length:,}" if several else arm for arm, length in rows]
     with mpl.rc_context(STYLE):
-        figure, drawn = panels(len(tables), 1.9 / len(tables) + 3.1, 1.0 + 0.34 * len(rows))
+        figure, drawn = panels(len(tables), 3.4 + 1.6 / min(2, len(tables)), 0.75 + 0.34 * len(rows), in_a_row=2)
         for number, (axes, (title, table)) in enumerate(zip(drawn, tables.items(), strict=True)):
-            roles = ordered_roles(table)
             for y, row in enumerate(rows):
                 counts = table.get(row, {})
                 left, total = 0.0, sum(counts.values())
                 for role in roles:
                     share = counts.get(role, 0) / total if total else 0.0
-                    colour = _ROLES.get(role, _OTHER)
-                    axes.barh(y, share, left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.8)
-                    if share >= 0.1:
-                        light = role in {"safe", "hallucinates", "unsafe"}
+                    axes.barh(y, share, left=left, height=0.7, color=_colour(role), edgecolor=PAPER, linewidth=0.8)
+                    if share >= _ROOM_FOR_A_NUMBER:
                         axes.text(
                             left + share / 2, y, f"{share:.0%}", ha="center", va="center", fontsize=8,
-                            color="white" if light else "#14181f",
+                            color="white" if role in _DARK else "#14181f",
                         )  # fmt: skip
                     left += share
             axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=[])
-            names = [f"{arm}  {length:,}" if several else arm for arm, length in rows]
-            axes.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows))
+            axes.set_yticks(range(len(rows)), names if number % 2 == 0 else [""] * len(rows))
             axes.tick_params(axis="y", length=0)
             axes.spines[:].set_visible(False)
             axes.set_title(title)
-        every = ordered_roles(
-            {(title + arm, n): found for title in tables for (arm, n), found in tables[title].items()}
-        )
         figure.legend(
-            [Patch(color=_ROLES.get(role, _OTHER)) for role in every],
-            [role.replace("_", " ") for role in every], loc="outside upper left", ncols=len(every), frameon=False,
-            fontsize=8, handlelength=0.9, handletextpad=0.35, columnspacing=0.8, labelcolor=INK,
+            handles=[Patch(color=_colour(role), label=role.replace("_", " ")) for role in roles],
+            loc="outside upper left", ncols=min(len(roles), 3 * min(2, len(tables))), frameon=False, fontsize=9,
+            handlelength=0.9, handletextpad=0.35, columnspacing=1.2, labelcolor=INK,
         )  # fmt: skip
     return figure
+
+
+def _colour(role: str) -> str:
+    return _ROLES.get(role, "#b9bec6")
 
 
 def training_loss(

@@ -71,10 +71,11 @@ def write_report(
     varied, pooled = sections(view, records), pooled_tables(view, records)
     drawn |= {section.key: section.figure for section in varied if section.figure is not None}
     drawn |= {table.key: table.figure for table in pooled}
+    texts = {stem: style.svg(figure, stem) for stem, figure in drawn.items()}
     if figures is not None:
         tables = {table.key: table.numbers for table in pooled}
         write_figures(
-            figures, drawn, view, records, tables if needles is None else {**tables, "benign_needles": needles}
+            figures, texts, view, records, tables if needles is None else {**tables, "benign_needles": needles}
         )
     gate: list[dict[str, Any]] = next((record.gate for record in records if record.gate), [])
     often = trainings(records)
@@ -103,7 +104,7 @@ def write_report(
         confidence=evaluation.confidence,
         scoring=runs[0].scoring,
         alpha=1 - evaluation.confidence,
-        figures={stem: Markup(style.svg(figure, stem)) for stem, figure in drawn.items()},
+        figures={stem: Markup(style.inline(text, stem)) for stem, text in texts.items()},
         figure_names=numbers_note(plots.arm_names(view)),
         needles=[] if needles is None else needles.to_dict("records"),
         margin=evaluation.equivalence_margin,

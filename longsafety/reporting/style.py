@@ -49,14 +49,18 @@ def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as an ``<svg>`` element that takes the page's text colour (light or dark).
-
-    ``name`` prefixes the element's ids, because several figures share one page.
-    """
+    """The figure as an SVG file without a background. ``name`` decides its ids."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def inline(text: str, name: str) -> str:
+    """What :func:`svg` returned, as an ``<svg>`` element that takes the page's text colour (light or dark).
+
+    ``name`` prefixes the element's ids, because several figures share one page.
+    """
     text = text[text.index("<svg") :]
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     for colour, variable in ((INK, "--ink"), (FAINT, "--faint"), (PAPER, "--paper")):

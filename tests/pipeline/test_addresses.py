@@ -64,6 +64,7 @@ SETTINGS = [
 @pytest.mark.parametrize(("typed", "stages"), SETTINGS, ids=[typed for typed, _ in SETTINGS])
 def test_a_setting_moves_the_stages_that_read_it_and_no_other(place: Place, typed: str, stages: list[str]) -> None:
     arguments = ["data_mix=longsafety", "data_mix.budget=6", "scenario.train_samples=6", "length.train_tokens=250"]
+    arguments += ["evaluation.scorers=[likelihood,letter]"]
     before = addresses(place.settings(*arguments))
     assert moved(before, addresses(place.settings(*arguments, typed))) == set(stages)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SAMPLES = "data_mix.budget_unit=samples"
 SMALL = ["scenario.train_samples=12", "data_mix.budget=6", SAMPLES, "scenario.bench_items=3", "training.batch_size=4"]
 STEPWISE = [
+    "evaluation.scorers=[likelihood,letter]",
     "data_mix.budget=16",
     SAMPLES,
     "training.batch_size=2",

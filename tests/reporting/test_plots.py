@@ -67,7 +67,7 @@ def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
         assert isinstance(bar, Rectangle)
         widths[round(bar.get_y(), 2)] = widths.get(round(bar.get_y(), 2), 0.0) + bar.get_width()
     assert len(widths) == 7 and all(abs(width - 1) < 1e-9 for width in widths.values())
-    [legend] = figure.legends
+    (legend,) = figure.legends
     assert figure.axes[1].get_title(loc="left") == "benign twins, same options"
     roles = ["hallucinates", "ignores", "aware unsafe", "safe"]
     assert [text.get_text() for text in legend.get_texts()] == roles
@@ -127,7 +127,7 @@ def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: A
 def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
     view = ComparisonView(seven)
     drawn = plots.figures(view, [record_of("longsafety")])
-    texts = [style.svg(figure, name) for name, figure in drawn.items()]
+    texts = [style.inline(style.svg(figure, name), name) for name, figure in drawn.items()]
     ids = [found for text in texts for found in re.findall(r'\bid="([^"]+)"', text)]
     assert len(ids) == len(set(ids))
     for text in texts:

@@ -211,10 +211,9 @@ def _test(
     table["difference"] = table["sum"] / table["n"].where(table["n"] > 0)
     rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
     clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
-    measured = {
-        cell: _measured(part["sum"].to_numpy(dtype=float), part["size"].to_numpy(), confidence)
-        for cell, part in clusters.groupby(level=keys, sort=False)
-    }
+    sums, sizes = clusters["sum"].to_numpy(dtype=float), clusters["size"].to_numpy()
+    places = clusters.groupby(level=keys, sort=False).indices
+    measured = {cell: _measured(sums[part], sizes[part], confidence) for cell, part in places.items()}
     nothing = (0, np.nan, np.nan, np.nan, np.nan, False)
     of_cells = [measured.get(cell, nothing) for cell in table[keys].itertuples(index=False, name=None)]
     table[["seeds", "low", "high", "error", "p_value", "once"]] = np.array(of_cells, dtype=float).reshape(-1, 6)

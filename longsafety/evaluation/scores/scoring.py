@@ -183,12 +183,13 @@ def score_outcomes(table: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     """:func:`score`, from what :func:`outcomes` returned."""
     by_seed = table.assign(n=1).groupby([*CELL, "source"], sort=False)[["n", "value", "chance"]].sum(min_count=1)
     clusters = with_all_tasks(by_seed)
+    sizes, sums, chances = (clusters[name].to_numpy() for name in ("n", "value", "chance"))
     rows = []
-    for cell, part in clusters.groupby(CELL, sort=False):
-        n, total = part["n"].sum(), part["value"].sum()
+    for cell, part in clusters.groupby(CELL, sort=False).indices.items():
+        n, total = sizes[part].sum(), sums[part].sum()
         if not (cell[1] in COUNTED and total == 0):
-            measured = _measured(str(cell[1]), part["value"].to_numpy(), part["n"].to_numpy(), confidence)
-            chance = part["chance"].sum(skipna=False) / n  # of some tasks' metric guessing may have no meaning
+            measured = _measured(str(cell[1]), sums[part], sizes[part], confidence)
+            chance = chances[part].sum() / n  # of some tasks' metric guessing may have no meaning
             rows.append((*cell, n, len(part), total / n, *measured[:2], chance, measured[2]))
     return pd.DataFrame(rows, columns=[*CELL, *SCORED]).astype({"max_tokens": "int64"})
 

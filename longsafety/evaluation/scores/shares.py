@@ -30,9 +30,11 @@ def shares(outcomes: pd.DataFrame, keys: Sequence[str], confidence: float) -> pd
     named = outcomes if "metric" in outcomes else outcomes.assign(metric="")
     groups = [*keys, *({"metric"} - {*keys}), "source"]
     clusters = named.groupby(groups, sort=False)["value"].agg(["sum", "size"]).reset_index()
+    metrics, sums, sizes = (clusters[name].to_numpy() for name in ("metric", "sum", "size"))
     rows = []
-    for cell, part in clusters.groupby(keys, sort=False):
-        sums, sizes = part["sum"].to_numpy(dtype=float), part["size"].to_numpy()
-        ends = interval(str(part["metric"].iloc[0]), sums, sizes, confidence)
-        rows.append((*cell, sizes.sum(), sums.sum() / sizes.sum(), *ends))
+    for cell, part in clusters.groupby(keys, sort=False).indices.items():
+        ends = interval(str(metrics[part[0]]), sums[part] * 1.0, sizes[part], confidence)
+        rows.append(
+            (*(cell if len(keys) > 1 else (cell,)), sizes[part].sum(), sums[part].sum() / sizes[part].sum(), *ends)
+        )
     return pd.DataFrame(rows, columns=[*keys, "n", "value", "low", "high"])

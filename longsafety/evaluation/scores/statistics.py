@@ -88,8 +88,14 @@ def cluster_interval(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tu
     total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
     if len(size) < 2:
         return np.nan, np.nan
-    mean, reach = total.sum() / size.sum(), t.ppf((1 + confidence) / 2, len(size) - 1) * cluster_error(total, size)
+    mean, reach = total.sum() / size.sum(), _quantile(confidence, len(size) - 1) * cluster_error(total, size)
     return float(max(mean - reach, -1.0)), float(min(mean + reach, 1.0))
+
+
+@cache
+def _quantile(confidence: float, freedom: int) -> float:
+    """Student's t that an interval of so much confidence reaches to."""
+    return float(t.ppf((1 + confidence) / 2, freedom))
 
 
 _EXACT, _DRAWS, _WIDTH = 13, 10_000, 256

@@ -27,7 +27,7 @@ from longsafety.pipeline.addresses import addresses
 from longsafety.pipeline.run import Run
 from longsafety.settings import Evaluation
 
-ASKED = ["data_mix=base", "stages=[build,evaluate]", "evaluation.batch_tokens=1"]
+ASKED = ["data_mix=base", "stages=[build,evaluate]", "evaluation.batch_tokens=1", "scenario.bench_items=4"]
 
 
 def some(pair: int, size: int) -> list[Trial]:
@@ -202,6 +202,7 @@ def test_killed_every_answer_is_kept_once(built: Any, whole: Any, counts: tuple[
 
 
 @pytest.mark.slow
+@pytest.mark.soak  # `test_kills` shows the same of a whole command
 def test_processes_end_with_their_parent(built: Any) -> None:
     run = Run.freeze(built.settings(*ASKED, "evaluation.processes=2"))
     with (built.outputs.parent / "killed.log").open("ab") as log:
