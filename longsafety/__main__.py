@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import hydra
-
-from longsafety.configuration.compose import CONF, compose_jobs, for_hydra
+from longsafety.configuration.help import help_text
 from longsafety.configuration.listing import listing
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError, visible
 from longsafety.host.machine import problem
 
-_SHOWS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+_SHOWS = ("--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
 _REFUSED = {
     (
@@ -27,9 +25,15 @@ _REFUSED = {
 }
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _show(config: Any) -> None:
-    """Answers --help, --cfg, --info and shell completion; a run does not come here."""
+def _show(arguments: list[str]) -> None:
+    """Answers --cfg, --info and shell completion; a run does not come here."""
+    import hydra
+
+    from longsafety.configuration.compose import for_hydra
+    from longsafety.configuration.places import CONF
+
+    sys.argv = [sys.argv[0], *for_hydra(arguments)]
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(lambda config: None)()
 
 
 class _Flags(argparse.ArgumentParser):
@@ -43,13 +47,16 @@ def main() -> None:
     try:
         flags, typed = _flags(sys.argv[1:])
         if flags is None:
-            sys.argv = [sys.argv[0], *for_hydra(sys.argv[1:])]
-            _show()
+            _show(sys.argv[1:])
+            return
+        if flags.help:
+            print("\n".join(help_text([Path(flags.config_dir)] if flags.config_dir else [])))
             return
         if "stages=[list]" in typed:
             print("\n".join(listing()))
             return
-        from longsafety.configuration.settle import settle  # half of the time that --help and a list would take
+        from longsafety.configuration.compose import compose_jobs  # Hydra, whose import takes longer than a list
+        from longsafety.configuration.settle import settle
         from longsafety.pipeline.launch import launch
 
         jobs = compose_jobs(typed, flags.config_dir, multirun=flags.multirun)
@@ -71,6 +78,7 @@ def _flags(arguments: list[str]) -> tuple[argparse.Namespace | None, list[str]]:
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--run", "-r", action="store_true")
     parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--help", "-h", action="store_true")
     for names in _REFUSED:
         parser.add_argument(*names, dest=names[0], nargs="?", const="")
     if any(argument.split("=")[0] in _SHOWS for argument in arguments):

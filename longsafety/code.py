@@ -142,20 +142,23 @@ def _without_docstrings(tree: ast.Module, package: str) -> tuple[set[str], set[s
     waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
     while waiting:
         node, runs = waiting.pop()
-        kind = type(node)
-        if kind is ast.Constant:
+        skipped = False
+        if isinstance(node, ast.Constant):
             if isinstance(node.value, str):
                 strings.add(node.value)
             continue
-        if kind is ast.JoinedStr:
+        if isinstance(node, ast.JoinedStr):
             strings.add("".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values))
-        elif runs and kind is ast.Import:
+        elif not runs:
+            pass
+        elif isinstance(node, ast.Import):
             imports.update(alias.name for alias in node.names)
-        elif runs and kind is ast.ImportFrom:
+        elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: 1 - node.level or None] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
             imports.update(f"{base}.{alias.name}" for alias in node.names)
-        skipped = runs and kind is ast.If and "TYPE_CHECKING" in ast.dump(node.test)
+        elif isinstance(node, ast.If):
+            skipped = "TYPE_CHECKING" in ast.dump(node.test)
         for field in node._fields:
             value = getattr(node, field, None)
             if isinstance(value, list):

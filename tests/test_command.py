@@ -47,6 +47,21 @@ def test_help_answers_without_torch(tmp_path: Path) -> None:
     assert re.search(r"(?m)^  python -m longsafety ", done.stdout)
 
 
+def test_help_and_the_list_show_the_files(tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "data_mix"
+    own.mkdir(parents=True)
+    (own / "my_mix.yaml").write_text("name: my_mix\n", "utf-8")
+    for typed, shown in (
+        (["--help"], r"(?m)^training:\n  epochs: 1\n(.*\n)*?  lr_peak: 2.0e-5$"),
+        (["--help"], r"(?m)^  timeout_seconds: 10$"),
+        (["scale=smoke", "-h", "--config-dir", str(tmp_path / "mine")], r"(?m)^data_mix: .*my_mix"),
+        (["stages=[list]"], r"(?m)^  mix_ablation +Is LongSafety"),
+    ):
+        done, heavy = command(tmp_path, *typed)
+        assert (done.returncode, heavy) == (0, []), done.stderr
+        assert re.search(shown, done.stdout), typed
+
+
 def test_cfg_job_answers_without_torch(tmp_path: Path) -> None:
     done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=paper", "length=64k", "--cfg", "job")
     assert (done.returncode, heavy) == (0, [])

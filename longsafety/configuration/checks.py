@@ -47,6 +47,12 @@ def _run_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"[{','.join(settings.stages)}]; set stages=[report]",
         )
     yield from _launcher_problems(settings)
+    if settings.tracking.registered_model and not (settings.exports_weights and settings.tracks):
+        yield (
+            ("tracking.registered_model", "stages", "export.format"),
+            f"tracking.registered_model = {settings.tracking.registered_model}: registers exported weights, and this "
+            "command exports or logs none; add export to stages, with export.format=weights export.path=FOLDER",
+        )
     uri = settings.tracking.uri
     if settings.tracking.enabled and uri and "://" not in uri:
         yield (

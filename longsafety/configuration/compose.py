@@ -5,7 +5,6 @@ Hydra stops here: what leaves this module are plain dictionaries.
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,24 +13,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from longsafety.configuration.composer import Composer
 from longsafety.configuration.overrides import Reader
 from longsafety.configuration.own_files import file_problems
+from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.recorded import KEY, recorded_runs
 from longsafety.errors import ConfigError, LongSafetyError, first_line
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent
-CONF, SWEEPS = _ROOT / "conf", _ROOT / "sweeps"
-"""Beside the package in a checkout, inside it in an installed wheel."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +87,9 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
             names = ",".join(typed["experiment"].shown)
             raise ConfigError([f"experiment = {names}: what they sweep over is dropped; give a command for each"])
         fixed = [choice.options[0] for choice in typed.values() if len(choice.options) == 1]
+        composer = Composer([CONF, SWEEPS, *own], shipped=not own and not any("hydra." in option for option in fixed))
         with _one_line_errors():
-            master = compose("config", fixed, return_hydra_config=True)
-        params = master.hydra.sweeper.get("params") or {}
-        with open_dict(master):
-            del master["hydra"]
-        declared = [f"{key}={value}" for key, value in params.items()]
+            declared = [f"{key}={value}" for key, value in composer.swept(fixed).items()]
         choices = reader.choices(declared, multirun=True, declared=True) | typed
         notes = [note for choice in choices.values() for note in choice.notes]
         notes += [
@@ -107,33 +99,15 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
             if (folder / "config.yaml").is_file()
         ]
         jobs = []
-        composer = _Composer()
         for numbers in product(*(range(len(choice.options)) for choice in choices.values())):
             picked = list(zip(choices.values(), numbers, strict=True))
             options = [choice.options[number] for choice, number in picked]
             with _one_line_errors():
-                config = composer.compose(options)
+                config = composer.config(options)
             varied = {choice.key: choice.shown[number] for choice, number in picked if len(choice.options) > 1}
             for plain, answers in recorded_runs(_plain(config)):
                 jobs.append(Job(plain, varied | ({KEY: answers} if answers else {}), notes))
         return jobs
-
-
-class _Composer:
-    """Composes jobs of one command: files are read once for each choice of groups, and values are set in a copy."""
-
-    def __init__(self) -> None:
-        self._of_groups: dict[tuple[str, ...], DictConfig] = {}
-
-    def compose(self, options: Sequence[str]) -> DictConfig:
-        values = [option for option in options if option.startswith("++")]
-        groups = tuple(option for option in options if not option.startswith("++"))
-        if groups not in self._of_groups:
-            self._of_groups[groups] = compose("config", list(groups))
-        config = copy.deepcopy(self._of_groups[groups])
-        for override in OverridesParser.create().parse_overrides(values):
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
-        return config
 
 
 def _config_dir(config_dir: str) -> Path:

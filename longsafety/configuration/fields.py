@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -67,15 +68,20 @@ def _kind(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> Kind:
     return Kind(**found)
 
 
+@cache
+def _marks(section: type[BaseModel]) -> dict[str, LocalPath | None]:
+    """A section's settings, and what marks those that are paths."""
+    return {name: _kind(field.annotation, field.metadata).path for name, field in section.model_fields.items()}
+
+
 # --- paths -----------------------------------------------------------------------------------------------------------
 
 
 def with_absolute_paths(section: _AnySection) -> _AnySection:
     """The section with every path (:class:`longsafety.settings.LocalPath`) made absolute, in its subsections too."""
     update: dict[str, Any] = {}
-    for name, field in type(section).model_fields.items():
+    for name, mark in _marks(type(section)).items():
         value = getattr(section, name)
-        mark = _kind(field.annotation, field.metadata).path
         if isinstance(value, Section):
             update[name] = with_absolute_paths(value)
         elif isinstance(value, dict):
@@ -92,9 +98,8 @@ def with_absolute_paths(section: _AnySection) -> _AnySection:
 def path_problems(section: Section, prefix: str = "") -> list[tuple[str, str]]:
     """Dotted key and message of every path that no file could have."""
     found: list[tuple[str, str]] = []
-    for name, field in type(section).model_fields.items():
+    for name, mark in _marks(type(section)).items():
         value, key = getattr(section, name), f"{prefix}{name}"
-        mark = _kind(field.annotation, field.metadata).path
         if isinstance(value, Section):
             found += path_problems(value, f"{key}.")
         elif isinstance(value, dict):

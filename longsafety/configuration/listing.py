@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from longsafety.configuration.compose import CONF, SWEEPS
+from longsafety.configuration.places import CONF, SWEEPS
 
 GROUPS = ("experiment", "scenario", "data_mix", "model", "length", "trainer", "scale")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -58,11 +60,16 @@ class Shape:
         return self.layers * rank * ends
 
 
+@cache
+def _known() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text("utf-8"))
+    return found
+
+
 def shape_of(model: Model) -> Shape | None:
     """From the table of known models or a local folder's config.json; ``None`` for an unknown model."""
-    known = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text("utf-8"))
-    if model.source in known:
-        return Shape(**known[model.source])
+    if model.source in _known():
+        return Shape(**_known()[model.source])
     path = Path(model.source).expanduser() / "config.json"
     try:
         config = json.loads(path.read_text("utf-8"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +15,21 @@ import yaml
 from longsafety.evaluation.answers import ANSWERS, read_answers
 from longsafety.evaluation.open_replies.sheet import KEY, LABELS, SHEET, opaque, write_sheet
 from longsafety.evaluation.open_replies.verdicts import VERDICTS, judge_request
-from longsafety.evaluation.scores.biases import bias_tables
+from longsafety.evaluation.scores.biases import BiasTables, bias_tables
 from longsafety.evaluation.scores.compare import compare as compare_arms
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.pipeline import release
 from longsafety.pipeline.joined import distinct
-from longsafety.pipeline.run import SWEEP, TABLE
+from longsafety.pipeline.run import NOT_LOGGED, SWEEP, TABLE, Run
 from longsafety.pipeline.samples import SAMPLES
 from longsafety.reporting.comparison_view import ComparisonView
 from longsafety.reporting.facts import reuse_notes, uncounted_lines
-from longsafety.reporting.headline import findings
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.needles import needle_figure
 from longsafety.reporting.outcome_view import outcome_lines
 from longsafety.reporting.record import RunRecord
-from longsafety.reporting.report import write_report
+from longsafety.reporting.report import answer, write_report
 from longsafety.reporting.style import save
 from longsafety.reporting.tables import comparison_table
 from longsafety.reporting.terminal import write_tables
@@ -35,6 +37,8 @@ from longsafety.reporting.verdict_view import verdict_lines
 from longsafety.samples.recipe import SampleFile
 from longsafety.settings import Settings, Tracking, baselines, effects
 from longsafety.stages import Store
+from longsafety.tracking.client import StoreError
+from longsafety.tracking.registry import register
 from longsafety.tracking.store import log_comparison, log_run
 from longsafety.vocabulary import BENIGN_KINDS
 
@@ -106,47 +110,63 @@ def compare(folder: Path) -> None:
         labels = list(dict.fromkeys(arm.label for arm in arms))
         if (figure := needle_figure(needles, evaluation.scorers[0], labels)) is not None:
             save({"benign_needles": figure}, folder / "figures")  # logged with the others
-        for run in sweep.runs:
-            track(run, folder)  # a run that another sweep had finished is not in this sweep's runs yet
-        log_comparison(
-            comparison,
-            records,
-            name=sweep.name,
-            key=sweep.key,
-            folder=folder,
-            tracking=sweep.tracking,
-            outputs=Path(settings.paths.outputs),
-            note=_note(sweep, comparison, settings),
-        )
+        (folder / NOT_LOGGED).touch()
+        with not_stopping():
+            for run in sweep.runs:
+                track(run, folder)  # a run that another sweep had finished is not in this sweep's runs yet
+            log_comparison(
+                comparison,
+                records,
+                name=sweep.name,
+                key=sweep.key,
+                folder=folder,
+                tracking=sweep.tracking,
+                outputs=Path(settings.paths.outputs),
+                note=_note(sweep, comparison, records, biases),
+            )
+            (folder / NOT_LOGGED).unlink()
 
 
-def _note(sweep: Sweep, comparison: Comparison, settings: Settings) -> str:
+@contextmanager
+def not_stopping() -> Iterator[None]:
+    """Says why MLflow's store could not be used, and goes on: the results do not depend on it."""
+    try:
+        yield
+    except StoreError as error:
+        print(f"longsafety: {error}", file=sys.stderr, flush=True)
+
+
+def _note(sweep: Sweep, comparison: Comparison, records: list[RunRecord], biases: BiasTables) -> str:
     """The question, the answer, the table and where the report is, in Markdown."""
-    view = ComparisonView(comparison, settings.evaluation.scorers)
-    said = findings(view, confidence=settings.evaluation.confidence)
-    answer = "\n".join(f"- {finding.text}" for finding in said if finding.kind != "caveat")
+    settings = records[0].resolved()
+    said = answer(ComparisonView(comparison, settings.evaluation.scorers), records, biases)
     shares = release.table(release.rows(sweep.folder / "comparison.csv", settings.evaluation.scorers), "markdown")
     parts = [
         settings.question or "",
-        answer,
+        "\n".join(f"- {finding.text}" for finding in said if finding.kind != "caveat"),
         shares,
         f"Report: artifact `report.html`, or {sweep.folder / 'report.html'}",
     ]
-    return "\n\n".join(part for part in parts if part)
+    # Brackets of intervals: the UI takes them for links.
+    return "\n\n".join(part.replace("[", "\\[") for part in parts if part)
 
 
 def track(run: Path, sweep_folder: Path) -> None:
     """Logs a finished run to MLflow as a child of its sweep; a run that is logged already is left as it is."""
     sweep, record = Sweep.load(sweep_folder), RunRecord.load(run)
-    log_run(
+    outputs = Path(record.resolved().paths.outputs)
+    run_id = log_run(
         record,
         pd.read_parquet(run / "scores.parquet"),
         folder=run,
         tracking=sweep.tracking,
-        outputs=Path(record.resolved().paths.outputs),
+        outputs=outputs,
         parent_key=sweep.key,
         parent_name=sweep.name,
     )
+    if sweep.tracking.registered_model and record.training:
+        exported = Path(str(Run.load(run).settings.export.path))  # as it is now: the record may be older
+        register(record, exported, run_id=run_id, tracking=sweep.tracking, outputs=outputs)
 
 
 def answers_of(run: Path, record: RunRecord) -> pd.DataFrame:

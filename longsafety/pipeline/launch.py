@@ -26,7 +26,7 @@ from longsafety.pipeline.ended import exit_status, told
 from longsafety.pipeline.executed import execute_all, export_problem
 from longsafety.pipeline.joined import join
 from longsafety.pipeline.release import FAILED_GATE, Row, gate_problem, rows, table
-from longsafety.pipeline.run import DONE, SWEEP, TABLE, Run
+from longsafety.pipeline.run import DONE, NOT_LOGGED, SWEEP, TABLE, Run
 from longsafety.pipeline.skypilot import write_task
 from longsafety.pipeline.slurm import refuse_without_slurm
 from longsafety.pipeline.status import status
@@ -74,7 +74,8 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     if first.tracking.enabled and not first.only_builds and ("report" in first.stages or not first.rescores):
         for line in unread(first.tracking, Path(first.paths.outputs)):
             print(f"longsafety: {line}", file=sys.stderr)
-        check_tracker(first.tracking, Path(first.paths.outputs))
+        if away := check_tracker(first.tracking, Path(first.paths.outputs)):
+            print(f"longsafety: {away}", file=sys.stderr)
     source = CODE.digest()
     runs = [Run.freeze(settings, source) for settings in jobs]
     _refuse_missing_packages(runs)
@@ -170,13 +171,15 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
 
 
 def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run] = ()) -> int:
-    done = folder / f"{DONE}-{address(first.tracking.enabled, first.tracking.uri)}"
+    tracking = first.tracking
+    done = folder / f"{DONE}-{address(tracking.enabled, tracking.uri, tracking.registered_model)}"
     if not (done.exists() and _whole(first, folder)):
         code = workers.run("compare", folder)
         if code or workers.stopped is not None:
             print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
             return exit_status(code, workers.stopped)
-        if all(run.done for run in runs):  # else answers are missing, and the same command asks for them
+        # Else answers are missing or MLflow's server was away, and the same command asks and logs again.
+        if all(run.done for run in runs) and not (folder / NOT_LOGGED).exists():
             done.touch()
     print((folder / TABLE).read_text("utf-8"))
     scores = rows(folder / "comparison.csv", first.evaluation.scorers)

@@ -24,6 +24,8 @@ from longsafety.stages import Store, damage, folder_name, note_files, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
 DONE, TABLE = "done", "table.txt"
+NOT_LOGGED = "not_logged"
+"""In a sweep's folder, until MLflow has all of it."""
 SCORED = ("scores.parquet", "scores.csv", "record.json")
 """What scoring leaves in the run's folder."""
 MIX, TEMPLATE, FACTS, CAPABILITY = "mix.json", "chat_template.json", "evaluation.json", "capability.parquet"

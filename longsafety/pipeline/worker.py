@@ -44,9 +44,10 @@ def run(folder: Path, sweep: Path | None = None) -> None:
     with noted(folder), nullcontext() if alone else leading(folder):
         execute(found)
     if sweep is not None and found.settings.tracks and sum(found.seconds.values()) > LOGGED_AT_ONCE_SECONDS:
-        from longsafety.pipeline.compare import track
+        from longsafety.pipeline.compare import not_stopping, track
 
-        track(folder, sweep)
+        with not_stopping():
+            track(folder, sweep)
 
 
 def prepare_all(folders: Sequence[Path], *, trains_here: bool = True) -> None:

@@ -17,6 +17,7 @@ from longsafety.reporting.comparison_view import COMPLIES, SAFE, Compared, Compa
 from longsafety.reporting.differences import pairs_tested
 from longsafety.reporting.facts import counts, item_notes, lengths_fact, reuse_notes, run_facts, uncounted
 from longsafety.reporting.figure_files import write_figures
+from longsafety.reporting.finding import Finding
 from longsafety.reporting.fonts import numbers_note
 from longsafety.reporting.gate_view import words_alone
 from longsafety.reporting.headline import findings
@@ -30,6 +31,13 @@ from longsafety.reporting.redact import redact as redacted
 from longsafety.reporting.sections import sections
 from longsafety.reporting.tables import detectable_text, sizes_text
 from longsafety.reporting.verdict_view import verdict_lines
+
+
+def answer(view: ComparisonView, records: Sequence[RunRecord], biases: BiasTables | None) -> list[Finding]:
+    """The headline's sentences, of all that the comparison and the runs' records tell."""
+    gate = next((record.gate for record in records if record.gate), [])
+    confidence = records[0].resolved().evaluation.confidence
+    return findings(view, confidence=confidence, biases=biases, words=words_alone(gate), trainings=trainings(records))
 
 
 def write_report(
@@ -78,9 +86,7 @@ def write_report(
         command=command,
         runs=runs,
         lengths=lengths_fact(runs),
-        findings=findings(
-            view, confidence=evaluation.confidence, biases=biases, words=words_alone(gate), trainings=often
-        ),
+        findings=answer(view, records, biases),
         gate=gate,
         facts=run_facts(runs, records),
         view=view,

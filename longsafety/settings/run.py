@@ -22,7 +22,10 @@ class Tracking(Section):
     uri: str | None = None
     """``None``: ``sqlite:///<paths.outputs>/mlflow.db``."""
     timeout_seconds: PositiveInt = 10
-    """How long a tracking server may take to answer before the run is refused."""
+    """How long a tracking server may take to answer."""
+    registered_model: Annotated[str, Field(pattern=r"^[\w. -]+$")] | None = None
+    """A registered model of MLflow that trained arms' exported weights become versions of; ``None``: nothing is
+    registered."""
 
 
 class Paths(Section):

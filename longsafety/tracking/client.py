@@ -19,7 +19,7 @@ from longsafety.host.locks import locked
 from longsafety.settings import Tracking
 from longsafety.stages import folder_name
 from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure, for_mlflow, store_path
-from longsafety.tracking.uri import PASSWORD, tracking_uri, without_password
+from longsafety.tracking.uri import PASSWORD, check, tracking_uri, without_password
 from longsafety.tracking.values import name_part
 
 if TYPE_CHECKING:
@@ -31,17 +31,23 @@ MAX_PARAM = 250
 _BATCH = 1000
 
 
+class StoreError(DataError):
+    """MLflow's store could not be used. No result depends on it, and the same command logs what it lacks."""
+
+
 @contextmanager
 def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
     """A client for one process at a time: simultaneous first starts corrupt the store in MLflow's migrations.
 
     Raises:
-        DataError: the store cannot be used (names tracking.uri and the reason).
+        StoreError: the store cannot be used (names tracking.uri and the reason).
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(tracking.timeout_seconds))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     uri = tracking_uri(tracking, outputs)
+    if not uri.startswith(PREFIX) and (away := check(tracking, outputs)):  # in one line, and without MLflow's retries
+        raise StoreError(away)
     outputs.mkdir(parents=True, exist_ok=True)
     with locked(outputs / "mlflow.lock", "entries of MLflow"):
         from alembic.util import CommandError
@@ -57,7 +63,7 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
             yield MlflowClient(for_mlflow(uri))
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             reason = first_line(error).replace(os.environ.get(PASSWORD) or "\0", "***")
-            raise DataError(
+            raise StoreError(
                 f"tracking.uri = {without_password(uri)}: MLflow could not log ({reason}); fix the "
                 "store and run the same command again, or use tracking=none: all results are kept in the outputs"
             ) from error

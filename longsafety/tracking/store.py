@@ -29,6 +29,7 @@ from longsafety.tracking.client import (
 )
 from longsafety.tracking.sqlite import CONTENT
 from longsafety.tracking.values import chart_step, headline_metrics, inputs, params, run_metrics
+from longsafety.tracking.views import view_link, view_tag
 
 NOTE = "mlflow.note.content"
 SETTINGS, REPORT = "settings.yaml", "report.html"
@@ -52,7 +53,7 @@ def log_run(
     ``settings.yaml``. A run that was logged completely is left as it is; an interrupted one is completed.
 
     Raises:
-        DataError: the store cannot be used (names tracking.uri and the reason).
+        StoreError: the store cannot be used (names tracking.uri and the reason).
     """
     content = _digest(repr(record), scores.to_csv(index=False))
     with session(tracking, outputs) as client:
@@ -92,7 +93,7 @@ def log_comparison(
     exists; figures are written to ``folder/figures`` as PNG.
 
     Raises:
-        DataError: the store cannot be used.
+        StoreError: the store cannot be used.
     """
     report = folder / REPORT
     page = report.read_bytes() if report.exists() else b""
@@ -105,15 +106,20 @@ def log_comparison(
         if run.data.tags.get(CONTENT) == content:
             return str(run.info.run_id)
         run_id, view = run.info.run_id, ComparisonView(comparison, records[0].resolved().evaluation.scorers)
-        common = {name: records[0].settings.get(name) for name in ("scale", "seed", "scoring")}
+        common = {key: records[0].settings.get(key) for key in ("scale", "seed", "scoring")}
         common |= {"arms": len(view.arms), "baseline": comparison.baseline, "scorer": view.scorer}
         common |= {"benchmark": records[0].benchmark or None}
         log_values(client, run, params=common, metrics={})
-        for name, curve in headline_metrics(view).items():
-            metric, _, arm = name.partition("/")
+        headline: dict[str, None] = {}
+        for metric_and_arm, curve in headline_metrics(view).items():
+            metric, _, arm = metric_and_arm.partition("/")
+            headline[metric] = None
             points = [{"step": float(length), arm: value} for length, value in curve.items()]
             log_history(client, run_id, run.info.start_time, points, metric)
-        client.set_tag(run_id, NOTE, note)
+        client.set_experiment_tag(experiment, *view_tag(name, key, headline, run.info.start_time))
+        first, _, others = note.partition("\n\n")  # the UI folds what comes after a few lines
+        link = f"[All arms in one chart]({view_link(experiment, key)})"
+        client.set_tag(run_id, NOTE, "\n\n".join(part for part in (first, link, others) if part))
         log_table(client, run, "comparison.json", tables.wide(comparison))
         for stem, frame in frames.items():
             client.log_text(run_id, frame.to_csv(index=False), f"tables/{stem}.csv")

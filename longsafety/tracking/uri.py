@@ -20,6 +20,7 @@ from longsafety.tracking.sqlite import PREFIX, holds, store_path, store_problem,
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _OWN_CLIENTS = ("databricks", "databricks-uc", "uc")
 _NONE = "or tracking=none"
+LATER = "no run needs it: the same command, given again once it answers, logs what it lacks"
 _ELSEWHERE = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 _SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 _LONGEST_ANSWER = 1 << 20
@@ -70,29 +71,31 @@ def unread(tracking: Tracking, outputs: Path, environment: Mapping[str, str] = o
     return [f"{', '.join(found)}: not read, runs are logged to tracking.uri = {without_password(uri)}{fix}"]
 
 
-def check(tracking: Tracking, outputs: Path) -> None:
+def check(tracking: Tracking, outputs: Path) -> str:
     """Refuses a store that a run could not log to.
 
-    A tracking server must answer, and a database server accept a connection, within ``tracking.timeout_seconds``.
+    A tracking server should answer, and a database server accept a connection, within ``tracking.timeout_seconds``. One
+    that is away stops no run: the line that says so is returned, else ``""``.
 
     Raises:
         DataError: one line with tracking.uri, its value, the rule and the fix.
     """
     if not tracking.enabled:
-        return
+        return ""
     uri = tracking_uri(tracking, outputs)
     scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
     if scheme == "sqlite":
         _check_sqlite(uri, tracking.timeout_seconds)
     elif scheme in ("http", "https"):
-        _check_answer(uri, tracking.timeout_seconds, _ask)
+        return _check_answer(uri, tracking.timeout_seconds, _ask)
     elif scheme in _PORTS:
-        _check_answer(uri, tracking.timeout_seconds, _connect)
+        return _check_answer(uri, tracking.timeout_seconds, _connect)
     elif scheme not in _OWN_CLIENTS:
         raise DataError(
             f"tracking.uri = {uri}: MLflow keeps runs in a database or on a server, not in a folder; "
             f"use tracking.uri=sqlite:////absolute/path/mlflow.db or http://host:port, {_NONE}"
         )
+    return ""
 
 
 def _check_sqlite(uri: str, seconds: int) -> None:
@@ -117,6 +120,10 @@ def _check_sqlite(uri: str, seconds: int) -> None:
         raise DataError(f"tracking.uri = {uri}: {problem}, {_NONE}")
 
 
+class _Away(str):
+    """Why a server does not answer now, though it may later."""
+
+
 def _ask(uri: str, seconds: int) -> str | None:
     """Why the server at this address is unusable, or None where it lists experiments as MLflow does."""
     request = urllib.request.Request(f"{_without_user(uri).rstrip('/')}{_SEARCH}", headers=_credentials(uri))
@@ -131,13 +138,15 @@ def _ask(uri: str, seconds: int) -> str | None:
                 f"it answers {error.code}: it wants a user; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
                 "or MLFLOW_TRACKING_TOKEN"
             )
-        return f"it answers {error.code}" if error.code >= 500 else f"it answers {error.code}, as no MLflow server does"
+        if error.code >= 500:
+            return _Away(f"it answers {error.code}")
+        return f"it answers {error.code}, as no MLflow server does"
     except urllib.error.URLError as error:
-        return str(error.reason)
+        return _Away(error.reason)
     except (OSError, ValueError) as error:  # a timeout while reading, an answer that is not HTTP, a port out of range
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
             return "another program listens there: its answer is not MLflow's"
-        return str(error) or type(error).__name__
+        return _Away(str(error) or type(error).__name__)
 
 
 def _credentials(uri: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -162,22 +171,23 @@ def _connect(uri: str, seconds: int) -> str | None:
         port = parts.port or _PORTS[parts.scheme.partition("+")[0].lower()]
         socket.create_connection((parts.hostname or "localhost", port), timeout=seconds).close()
     except (OSError, ValueError) as error:
-        return str(error)
+        return _Away(error)
     return None
 
 
-def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None]) -> None:
+def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None]) -> str:
     """Asks in a thread: a name lookup has no timeout, and a server may answer byte by byte."""
     found: list[str | None] = []
     thread = threading.Thread(target=lambda: found.append(ask(uri, seconds)), daemon=True)
     thread.start()
     thread.join(seconds)
-    reason = found[0] if found else f"no answer within {seconds} s"
-    if reason is not None:
-        raise DataError(
-            f"tracking.uri = {without_password(uri)}: no MLflow server answers there ({reason}; waited at most "
-            f"tracking.timeout_seconds = {seconds}); start the server, {_NONE}"
-        )
+    reason = found[0] if found else _Away(f"no answer within {seconds} s")
+    if reason is None:
+        return ""
+    rule = f"tracking.uri = {without_password(uri)}: no MLflow server answers there ({reason}"
+    if not isinstance(reason, _Away):
+        raise DataError(f"{rule}); correct it, {_NONE}")
+    return f"{rule}; waited at most tracking.timeout_seconds = {seconds}); {LATER}"
 
 
 def without_password(uri: str) -> str:

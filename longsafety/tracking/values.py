@@ -38,8 +38,6 @@ def params(record: RunRecord) -> dict[str, Any]:
         "scenario": settings.scenario.name,
         "scale": settings.scale,
         "seed": settings.seed,
-        "benchmark": record.benchmark or None,
-        "scoring": settings.scoring,
     }
     return {str(key).lstrip("+"): value for key, value in (headline | record.varied).items()}
 
@@ -59,8 +57,8 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
         metrics[name] = float(row["value"])
         if row["scorer"] == first and row["task"] == ALL_TASKS and row["metric"] in TESTED:
             name = name_part(row["metric"])
-            metrics[name] = float(row["value"])
-            bounds = {side: float(row[side]) for side in ("low", "high")}
+            metrics[name] = round(float(row["value"]), 4)  # the UI shows all digits; the share itself stands above
+            bounds = {side: round(float(row[side]), 4) for side in ("low", "high")}
             metrics |= {f"interval/{name}_{side}": value for side, value in bounds.items() if math.isfinite(value)}
     metrics |= {f"seconds/{name_part(stage)}": float(seconds) for stage, seconds in record.seconds.items()}
     for suite in record.capability:
@@ -74,22 +72,23 @@ def run_metrics(record: RunRecord, scores: pd.DataFrame) -> dict[str, float]:
 
 
 def chart_step(record: RunRecord) -> int:
-    """The place of a run on a chart's horizontal axis: the only number that the sweep varies besides the seed, else the
-    items' length."""
-    settings = record.resolved()
-    numbers = [str(value) for key, value in record.varied.items() if key not in ("seed", *LENGTH_KEYS)]
+    """The place of a run on a chart's horizontal axis: the items' length where the sweep varies it, else the only
+    number that it varies besides the seed. 0 where there is none: MLflow then draws a bar a run, not a point."""
+    if any(key in record.varied for key in LENGTH_KEYS):
+        return record.resolved().length.bench_tokens
+    numbers = [str(value) for key, value in record.varied.items() if key != "seed"]
     whole = [int(number) for number in numbers if number.isdecimal()]
-    several = any(key in record.varied for key in LENGTH_KEYS)
-    return whole[0] if len(whole) == 1 and not several else settings.length.bench_tokens
+    return whole[0] if len(whole) == 1 else 0
 
 
 def headline_metrics(view: ComparisonView) -> dict[str, dict[int, float]]:
-    """Of the sweep's run: ``safe_response/longsafety`` and so on → the items' length → the share."""
+    """Of the sweep's run: ``safe_response/longsafety`` and so on → the items' length (0: the only one) → the share."""
+    several = len({length for _, length in view.rows()}) > 1
     found: dict[str, dict[int, float]] = {}
     for metric in TESTED:
         for arm, length in view.rows():
             if (share := view.share(arm, metric, length)) is not None:
-                found.setdefault(f"{metric}/{name_part(arm)}", {})[length] = share.value
+                found.setdefault(f"{metric}/{name_part(arm)}", {})[length if several else 0] = round(share.value, 4)
     return found
 
 

@@ -14,7 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 
 import longsafety
-from longsafety.configuration.compose import CONF, SWEEPS, Job, compose_jobs, register_roots
+from longsafety.configuration.compose import Job, compose_jobs, register_roots
+from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
 from longsafety.scenarios.task_counts import task_counts

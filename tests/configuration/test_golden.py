@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from longsafety.configuration.compose import CONF, SWEEPS, compose_jobs
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.settle import settle
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -111,9 +111,11 @@ def test_outputs_that_cannot_be_written(place: Place) -> None:
     assert re.match(rf"paths\.outputs = {re.escape(str(place.outputs))}: cannot be written \(.+\); make it ", line)
 
 
-def test_an_mlflow_that_does_not_answer(place: Place) -> None:
-    line = refused(place, "tracking=mlflow", "tracking.uri=http://127.0.0.1:9", "tracking.timeout_seconds=1")
-    assert re.match(r"tracking\.uri = http://127\.0\.0\.1:9: .*; ", line)
+def test_a_file_that_is_no_mlflow_store(place: Place) -> None:
+    place.outputs.mkdir()
+    (place.outputs / "mlflow.db").write_text("something else entirely", "utf-8")
+    line = refused(place, "tracking=mlflow")
+    assert re.match(r"tracking\.uri = sqlite:///.*mlflow\.db: this file is no SQLite database; ", line)
     assert "tracking=none" in line
     assert not (place.outputs / "stages").exists()
 

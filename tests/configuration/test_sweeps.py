@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
-from longsafety.configuration.compose import SWEEPS, compose_jobs
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.places import SWEEPS
 from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
 from longsafety.settings import Settings, baselines, effects

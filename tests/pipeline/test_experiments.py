@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from longsafety import results
-from longsafety.configuration.compose import SWEEPS
+from longsafety.configuration.places import SWEEPS
 from tests.conftest import Place
 
 EXPERIMENTS = sorted(path.stem for path in SWEEPS.glob("experiment/*.yaml"))

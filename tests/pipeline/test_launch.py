@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from longsafety import results
 from tests.conftest import ARMS
 
 if TYPE_CHECKING:
@@ -74,6 +75,19 @@ def test_the_ablation_compares_its_arms(ablation: Place) -> None:
     page = (sweep / "report.html").read_text("utf-8")
     assert all(arm in page for arm in ARMS)
     assert not re.search(r"""(src|href)=["']https?://""", page), "the page is self-contained"
+
+
+@pytest.mark.slow
+def test_the_frames_have_the_numbers_of_the_report(ablation: Place) -> None:
+    found = results(ablation.outputs)
+    page = (ablation.folder("sweeps") / "report.html").read_text("utf-8")
+    shares = found.scores.query("metric == 'safe_response' and task == 'all'")
+    shares = shares.drop_duplicates("arm")  # of the first scorer
+    assert sorted(shares["arm"]) == sorted(ARMS)
+    for arm, value, low, high in shares[["arm", "value", "low", "high"]].itertuples(index=False):
+        [row, *_] = re.findall(rf'<tr><th scope="row"><i[^>]*></i>{arm}</th>.*?</tr>', page, re.DOTALL)
+        shown = re.findall(r"[01]?\.\d\d(?!\d)", row)
+        assert {f"{share:.2f}".removeprefix("0") for share in (value, low, high)} <= set(shown), (arm, row)
 
 
 @pytest.mark.slow

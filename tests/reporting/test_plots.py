@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import matplotlib.colors as colors
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -69,6 +71,19 @@ def test_bars_hold_all_answers_in_the_order_of_roles(seven: Any) -> None:
     assert figure.axes[1].get_title(loc="left") == "benign twins, same options"
     roles = ["hallucinates", "ignores", "aware unsafe", "safe"]
     assert [text.get_text() for text in legend.get_texts()] == roles
+
+
+def test_bars_of_all_kinds_of_items_have_room(seven: Any) -> None:
+    table = seven.confusion
+    harmful = table[table["kind"] == "harmful"]
+    four = replace(seven, confusion=pd.concat([table, *(harmful.assign(kind=kind) for kind in ("short", "absent"))]))
+    figure = plots.options(ComparisonView(four))
+    assert figure is not None and len(figure.axes) >= 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib gives up a layout with a warning
+        figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.get_visible()]
+    assert all(axes.get_position().width * figure.get_figwidth() > 2 for axes in drawn)
 
 
 def test_pairs_right_and_reversed_stand_on_both_sides(seven: Any) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from longsafety.configuration.compose import CONF, compose_jobs
+from longsafety.configuration.compose import compose_jobs
+from longsafety.configuration.places import CONF
 from longsafety.configuration.settle import settle
 from longsafety.corpus.embedded import LICENCE
 from longsafety.samples.licence import restriction

@@ -185,7 +185,8 @@ def score_outcomes(table: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     clusters = with_all_tasks(by_seed)
     sizes, sums, chances = (clusters[name].to_numpy() for name in ("n", "value", "chance"))
     rows = []
-    for cell, part in clusters.groupby(CELL, sort=False).indices.items():
+    places: Any = clusters.groupby(CELL, sort=False).indices
+    for cell, part in places.items():
         n, total = sizes[part].sum(), sums[part].sum()
         if not (cell[1] in COUNTED and total == 0):
             measured = _measured(str(cell[1]), sums[part], sizes[part], confidence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,8 @@ def shares(outcomes: pd.DataFrame, keys: Sequence[str], confidence: float) -> pd
     clusters = named.groupby(groups, sort=False)["value"].agg(["sum", "size"]).reset_index()
     metrics, sums, sizes = (clusters[name].to_numpy() for name in ("metric", "sum", "size"))
     rows = []
-    for cell, part in clusters.groupby(keys, sort=False).indices.items():
+    places: Any = clusters.groupby(keys, sort=False).indices
+    for cell, part in places.items():
         ends = interval(str(metrics[part[0]]), sums[part] * 1.0, sizes[part], confidence)
         rows.append(
             (*(cell if len(keys) > 1 else (cell,)), sizes[part].sum(), sums[part].sum() / sizes[part].sum(), *ends)
