@@ -298,7 +298,9 @@ def test_a_job_is_requeued_before_its_time_limit_if_it_went_on(
     partial.mkdir(parents=True)
     os.utime(partial, (1e9, 1e9))
     monkeypatch.setattr(_State, "raised", float("-inf"))
-    before = {number: signal.getsignal(number) for number in HEARD}
+    monkeypatch.setattr(_State, "received", None)  # afterwards too: no later test is interrupted
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in (*HEARD, signal.SIGALRM)}
     try:
         listen()
         with pytest.raises(KeyboardInterrupt), requeueing([run.folder]):
