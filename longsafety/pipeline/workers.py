@@ -215,6 +215,7 @@ def import_slow() -> None:
     for module in _SLOW_IMPORTS:
         importlib.import_module(module)
     if importlib.util.find_spec(_WHERE_INSTALLED):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # forks compute on a processor; DeepSpeed warns of its own guess
         importlib.import_module(_WHERE_INSTALLED)
     code("weights")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.open_replies.references import Reference, references, sampled
 from longsafety.scenarios.task_counts import task_counts
-from longsafety.settings import Price, Settings
+from longsafety.settings import Guard, Judge, Price, Settings
 
 REQUEST_TOKENS = 256
 """Upper bound on the part of an item that a judge is shown, or of a seed that a teacher is shown; assumed."""
@@ -37,22 +37,30 @@ def _money(price: Price, calls: int, tokens: int, reply_tokens: int) -> float:
 
 
 def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
-    """The judge sees all open ``replies``, a sample of the reference replies to each task, and the labelled replies.
+    """The judge, and each guard behind a server, sees all open ``replies``, a sample of the reference replies to each
+    task, and the labelled replies.
 
-    Retries after failures are not counted, nor are the reference replies where the tasks are those of a file.
+    Retries after failures are not counted, nor are the reference replies where the tasks are those of a file. Guards
+    have no price.
     """
-    judge = settings.evaluation.judge
-    if judge is None or "open" not in settings.evaluation.scorers:
+    evaluation = settings.evaluation
+    if "open" not in evaluation.scorers:
         return
-    labelled = Path(judge.labelled or LABELLED).expanduser().read_bytes().splitlines()
-    fixed = _RUBRIC_TOKENS + judge.max_reply_tokens
-    tokens = replies * (fixed + REQUEST_TOKENS + settings.evaluation.max_open_tokens)
-    tokens += sum(fixed + len(line) for line in labelled)  # no token is shorter than a byte
-    known = _references(settings)
-    tokens += sum(fixed + len((one.request + one.reply).encode()) for one in known)
-    calls = replies + len(labelled) + len(known)
-    money = _money(judge.price, calls, tokens, judge.max_reply_tokens)
-    yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens, money)
+    judges: list[Judge | Guard] = [evaluation.judge] if evaluation.judge else []
+    judges += [guard for guard in evaluation.guards if guard.backend == "server"]
+    for judge in judges:
+        labelled = Path(judge.labelled or LABELLED).expanduser().read_bytes().splitlines()
+        fixed = _RUBRIC_TOKENS + judge.max_reply_tokens
+        tokens = replies * (fixed + REQUEST_TOKENS + evaluation.max_open_tokens)
+        tokens += sum(fixed + len(line) for line in labelled)  # no token is shorter than a byte
+        known = _references(settings)
+        tokens += sum(fixed + len((one.request + one.reply).encode()) for one in known)
+        calls = replies + len(labelled) + len(known)
+        if isinstance(judge, Guard):
+            yield ExternalCalls(f"guard {judge.model}", calls, tokens, None)
+        else:
+            money = _money(judge.price, calls, tokens, judge.max_reply_tokens)
+            yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens, money)
 
 
 def _references(settings: Settings) -> list[Reference]:

@@ -47,7 +47,7 @@ def _evaluation(plans: Sequence[Plan]) -> Table:
     title = "evaluation: tokens of prompts (computed locally, of icl, sent to a server), and of replies at most"
     table = Table(title=title, title_justify="left", box=None, header_style="dim", pad_edge=False)
     table.add_column("job")
-    for name in ("item tokens", "computed", "icl", "sent", "replies", "h A100", "calls of judge and teacher, at most"):
+    for name in ("item tokens", "computed", "icl", "sent", "replies", "h A100", "calls of judges and teacher, at most"):
         table.add_column(name, justify="right")
     for plan in plans:
         cost = plan.evaluation

@@ -87,6 +87,17 @@ def test_a_judge_has_bounds_and_a_budget(place: Place) -> None:
     assert not evaluation_cost(place.settings(*COMMAND)).external
 
 
+def test_a_guard_behind_a_server_is_called_as_often_as_a_judge(place: Place) -> None:
+    local = "{format:qwen3guard,model:tiny}"
+    served = "{format:gpt_oss_safeguard,model:g,backend:server,base_url:'http://127.0.0.1:1/v1'}"
+    open_only = ["evaluation.scorers=[open]", *JUDGE]
+    settings = place.settings(*COMMAND, *open_only, f"+evaluation.guards=[{local},{served}]")
+    judge, guard = evaluation_cost(settings).external
+    assert (judge.who, guard.who) == ("judge j", "guard g"), "a local guard calls nobody"
+    assert guard.calls == judge.calls > 0 and guard.tokens > judge.tokens, "it may reply at more length"
+    assert (guard.budget, guard.money) == (None, 0.0)
+
+
 def test_a_teacher_has_bounds_or_is_unknown(place: Place, tmp_path: Path) -> None:
     teacher = ["teacher=openai", "teacher.model=t", "teacher.base_url=http://127.0.0.1:1/v1", "data_mix=long_align"]
     made = place.settings(
