@@ -106,6 +106,7 @@ def test_flags_that_change_nothing_run_the_command(tmp_path: Path, flags: list[s
     assert "longsafety" in done.stdout
 
 
+@pytest.mark.slow
 def test_letters_that_the_terminal_lacks_are_substituted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for encoding in ("ascii", "latin-1"):
         monkeypatch.setenv("PYTHONIOENCODING", encoding)

@@ -141,6 +141,7 @@ def test_tasks_are_generalised_to_others_or_not() -> None:
     assert set(within) <= set(TRAIN) and not set(beyond) & set(TRAIN)
 
 
+@pytest.mark.slow
 def test_the_papers_tasks_and_scenarios_can_be_chosen_alone() -> None:
     alone: dict[str, list[str]] = {}
     for name in SCENARIOS:

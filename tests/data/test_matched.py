@@ -18,6 +18,8 @@ from longsafety.scenarios.build import build
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(longsafety.__file__).parents[1] / "conf" / "data_mix"
 MIXES = sorted(file.stem for file in FOLDER.glob("*.yaml") if file.stem not in ("_shared", "base", "oracle"))
 """Those that are trained on training samples; the oracle is trained on the benchmark."""

@@ -21,6 +21,8 @@ from longsafety.settings import Read
 if TYPE_CHECKING:
     from tests.conftest import Place
 
+pytestmark = pytest.mark.slow
+
 FOUR = ["invents it", "finds nothing", "sees it and helps", "declines"]
 
 

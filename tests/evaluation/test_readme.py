@@ -127,6 +127,7 @@ def matches(found: Iterable[str], names: list[str], metrics: str) -> None:
     assert all(any(one.fullmatch(name) for name in found) for one in patterns)
 
 
+@pytest.mark.slow
 def test_the_metrics_of_mlflow_are_documented(
     record_of: Callable[..., RunRecord], comparison_of: Callable[..., Any]
 ) -> None:

@@ -28,6 +28,8 @@ from longsafety.samples.recipe import Sample
 from longsafety.settings import Evaluation
 from longsafety.vocabulary import CONTROLS, HARMFUL_ROLES, right_role
 
+pytestmark = pytest.mark.slow
+
 PAIRS, TASKS = 480, ("KeywordRAG", "HarmfulNIAH", "LawQA", "MedicalQuiz")
 README = Path(__file__).parents[2] / "longsafety" / "evaluation" / "README.md"
 Choose = Callable[[str, Sequence[str]], Sequence[float]]

@@ -63,6 +63,7 @@ def exported(place: Place, format: str, folder: Path, *arguments: str) -> Run:
 
 
 @pytest.mark.parametrize("format", ["longsafety_17k", "messages", *BENCH])
+@pytest.mark.slow
 def test_datasets_opens_what_is_exported(
     built: Place, tmp_path: Path, format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_folder_that_is_not_empty_is_refused_before_anything_is_built(place: P
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_the_command_exports_what_another_had_built(built: Place, tmp_path: Path) -> None:
     shown = built.succeed(
         "stages=[build,export]", *EVERY_TASK, "export.format=messages", f"export.path={tmp_path / 'set'}"
@@ -171,6 +173,7 @@ def converting(path: Path, folder: Path, format: str = "messages") -> list[str]:
     return ["stages=[build,export]", f"read.path={path}", f"export.format={format}", f"export.path={folder}"]
 
 
+@pytest.mark.slow
 def test_every_bad_row_is_named_and_nothing_is_written(place: Place, tmp_path: Path) -> None:
     path = broken_17k(tmp_path / "17k.jsonl")
     done = place.run(*converting(path, tmp_path / "set"))

@@ -28,6 +28,8 @@ from longsafety.scenarios.tasks.registry import TASKS
 if TYPE_CHECKING:
     from tests.conftest import Place
 
+pytestmark = pytest.mark.slow
+
 
 EVERY_TASK = ["scenario=longsafety", "length=512", "scenario.train_samples=24", "scenario.bench_items=20"]
 SPLITS = {"train": "samples", "bench": "benchmark"}

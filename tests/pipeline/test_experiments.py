@@ -46,6 +46,7 @@ def test_every_experiment_runs_to_its_page(tmp_path: Path, place_at: Callable[[P
         assert 0 <= safe["low"] <= safe["value"] <= safe["high"] <= 1
 
 
+@pytest.mark.slow
 def test_what_cannot_succeed_is_refused_before_the_first_training(place: Place) -> None:
     """The second length is longer than the documents of the benchmark."""
     lengths = ["length.max_tokens=256,6000", "model.window=8192"]

@@ -26,6 +26,8 @@ from longsafety.samples.recipe import SampleFile, render_context
 if TYPE_CHECKING:
     from tests.conftest import Place
 
+pytestmark = pytest.mark.slow
+
 UNNAMED = ("<tool_call>", "<think>", "[INST]", "<|user|>")
 BUILD = ["stages=[build]", "scenario=keyword_rag", "length=512", "scenario.train_samples=8", "scenario.bench_items=4"]
 CHATS = [

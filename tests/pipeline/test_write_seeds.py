@@ -26,6 +26,8 @@ from tests.conftest import Place
 from tests.fake_server import FakeServer, serving
 from tests.scripted_teacher import kind_of, made_requests, mix, reply
 
+pytestmark = pytest.mark.slow
+
 FEW = ("write_seeds.train_items=3", "write_seeds.bench_items=2")
 
 

@@ -26,6 +26,7 @@ SCORERS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_computes_about_as_many_tokens_as_planned(place: Place) -> None:
     found = {}
     for scorers in SCORERS:

@@ -12,6 +12,8 @@ from longsafety.planning.simulate import activations, chats, simulated_memory
 from longsafety.planning.training import Plan, plan
 from longsafety.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 PAPER = ["scale=paper", "length=32k", "stages=[plan]"]
 CASES = {
     "a chat of 32k, ZeRO-3": ["trainer=a100_8"],

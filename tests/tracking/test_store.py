@@ -67,6 +67,7 @@ def _runs(client: MlflowClient) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
+@pytest.mark.slow
 def test_logging_twice_leaves_each_run_once(logged: Any) -> None:
     client, ids, *_ = logged
     assert ids[0] == ids[1]

@@ -26,6 +26,7 @@ TRAINED = [
 ]
 
 
+@pytest.mark.slow
 def test_the_template_is_kept_with_weights_and_answers_and_checked(place: Place) -> None:
     run = place.execute(*TRAINED)
     own = template_hash(tokenizer(run))

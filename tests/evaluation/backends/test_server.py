@@ -28,7 +28,7 @@ from longsafety.samples.recipe import Sample, Span
 from longsafety.settings import Evaluation, Model, Server
 from longsafety.vocabulary import HARMFUL_ROLES, right_role
 
-pytestmark = pytest.mark.usefixtures("tiny_one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_one_thread")]
 EVALUATION = Evaluation(scorers=["letter", "generate", "open"], max_new_tokens=4, max_open_tokens=4, orders="cyclic")
 
 

@@ -95,6 +95,7 @@ def test_rates_that_cannot_be_corrected_are_errors() -> None:
         corrected_interval(3, 5, Accuracy(0, 0, 9, 10), 0.95)
 
 
+@pytest.mark.slow
 def test_the_tables_show_every_group() -> None:
     console = Console(width=160, record=True, file=StringIO())
     console.print(references_table())

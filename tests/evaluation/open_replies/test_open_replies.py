@@ -31,7 +31,7 @@ from longsafety.vocabulary import BENIGN_KINDS, HARMFUL_ROLES
 from tests.evaluation.open_replies.judge_server import RULES, Server, fair, labels, rates
 
 OPEN = Evaluation(scorers=["open"])
-pytestmark = pytest.mark.usefixtures("one_phrase")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_phrase")]
 
 # Asking the model
 

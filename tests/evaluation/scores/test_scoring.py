@@ -265,6 +265,7 @@ def test_confusion_counts_every_option_offered() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scoring_again_needs_no_model_library() -> None:
     module = "longsafety.evaluation.scores.compare"
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"

@@ -26,6 +26,8 @@ from longsafety.scenarios.seeds.load import load_seeds
 if TYPE_CHECKING:
     from tests.conftest import Place
 
+pytestmark = pytest.mark.slow
+
 SHOT = re.compile(r"Text: (.+?)\nLabel:(?: ?([A-Z]))?(?:\n\n|$)", re.DOTALL)
 
 

@@ -18,6 +18,8 @@ from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.settings import Length, Scenario, TaskCounts
 from longsafety.vocabulary import HARMFUL_ROLES, PAPER_TASKS
 
+pytestmark = pytest.mark.slow
+
 NOUNS = "boat cat door lamp tree road cup wall fish coat rope hill bell seed ring sand wood star milk bird"
 WORDS = NOUNS.split()
 HAN = "船猫门灯树路杯墙鱼衣绳山铃种戒沙木星奶鸟"
