@@ -6,6 +6,7 @@ a checkpoint (:func:`held`). Signals that were ignored when the process began (`
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import time
@@ -40,6 +41,7 @@ def listen() -> None:
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _dropped
         signal.signal(signal.SIGALRM, _note)
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # later nobody handles it: it would end the process
 
 
 def _dropped(dropped: sys.UnraisableHookArgs) -> None:

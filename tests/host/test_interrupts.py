@@ -106,3 +106,23 @@ def test_what_a_finaliser_drops_interrupts_all_the_same() -> None:
         [sys.executable, "-c", DROPPED], env=os.environ, capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+AT_THE_END = (
+    DROPPED.split("try:")[0]
+    + """
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.3)
+
+slow = Slow()
+del thing
+"""
+)
+
+
+def test_what_is_dropped_at_the_very_end_does_not_kill_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END], env=os.environ, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
