@@ -88,7 +88,8 @@ class Follower:
             self._alive, self._changed, self._seen = alive, now, True
         if not self._told and now - self._began > _TOLD_SECONDS:
             self._told = True
-            print(f"longsafety: waiting for the first rank, which makes {what}", file=sys.stderr, flush=True)
+            failed = "; it failed before: start it again, or end this one" if self._failed and not self._seen else ""
+            print(f"longsafety: waiting for the first rank, which makes {what}{failed}", file=sys.stderr, flush=True)
         silent = _SILENT_SECONDS if self._seen else _FIRST_SECONDS
         if now - self._changed > silent:
             raise DataError(

@@ -62,11 +62,15 @@ def test_threads_are_afterwards_what_they_were(tmp_path: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-def test_a_rank_ends_with_the_first_that_failed_and_not_for_an_earlier_failure(tmp_path: Path) -> None:
+def test_a_rank_ends_with_the_first_that_failed_and_not_for_an_earlier_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ValueError, match="seeds"), leading(tmp_path):
         raise ValueError("seeds")
+    monkeypatch.setattr(ranks, "_TOLD_SECONDS", -1)
     follower = Follower(tmp_path)
     follower.wait("data")
+    assert "which makes data; it failed before: start it again, or end this one\n" in capsys.readouterr().err
     with pytest.raises(KeyboardInterrupt), leading(tmp_path):
         raise KeyboardInterrupt
     with pytest.raises(DataError, match="the first rank has failed"):
@@ -85,7 +89,7 @@ def test_a_rank_waits_for_a_first_one_that_shows_itself(
         while (tmp_path / "alive").stat().st_mtime_ns == before:
             time.sleep(0.01)
         follower.wait("the rows")
-    assert "waiting for the first rank, which makes the rows" in capsys.readouterr().err
+    assert "waiting for the first rank, which makes the rows\n" in capsys.readouterr().err
     monkeypatch.setattr(ranks, "_SILENT_SECONDS", -1)
     with pytest.raises(DataError, match="no sign of the first rank"):
         follower.wait("the rows")

@@ -59,9 +59,8 @@ def _start(run: Run) -> Path | None:
     )
 
 
-def join(run: Run) -> None:
+def join(run: Run, first: Follower) -> None:
     """What a rank other than the first does: it waits until the first has encoded the mix, then trains with it."""
-    first = Follower(run.folder)
     start, run = _start(run), phases(run)[-1]
     partial = run.store.partial("weights", run.addresses.weights)
     while run.find("weights") is None:

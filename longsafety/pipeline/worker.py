@@ -25,7 +25,7 @@ from longsafety.pipeline.run import Run
 from longsafety.pipeline.slurm_job import requeueing
 from longsafety.pipeline.status import noted
 from longsafety.pipeline.workers import serve
-from longsafety.ranks import PARENT, end_with_parent, first_rank, leading
+from longsafety.ranks import PARENT, Follower, end_with_parent, first_rank, leading
 
 LOGGED_AT_ONCE_SECONDS = 60
 """A run that took longer is logged when it ends, a shorter one with its sweep: MLflow takes seconds to import."""
@@ -36,9 +36,10 @@ def run(folder: Path, sweep: Path | None = None) -> None:
     found = Run.load(folder)
     if not first_rank():
         if found.settings.trains:
+            first = Follower(found.folder)  # before an import, in whose seconds the first rank may fail
             from longsafety.pipeline.weights import join
 
-            join(found)
+            join(found, first)
         return
     alone = found.settings.trainer.devices == 1 and found.settings.trainer.num_nodes == 1
     with noted(folder), nullcontext() if alone else leading(folder):
