@@ -11,7 +11,7 @@ from typing import Any
 from longsafety.errors import DataError
 from longsafety.samples.licence import licences, strictest
 from longsafety.samples.recipe import Sample, SampleFile
-from longsafety.settings import DataMix
+from longsafety.settings import DataMix, Source
 from longsafety.vocabulary import BENIGN_TWINS
 
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -69,8 +69,7 @@ def compose_mix(
         if not drawn:
             raise DataError(
                 f"data_mix.sources.{name}: {len(of_kind)} {source.kind} samples do not fill its share "
-                f"{source.share:g} of {mix.budget} {mix.budget_unit}; raise scenario.train_samples or lower "
-                "data_mix.budget"
+                f"{source.share:g} of {mix.budget} {mix.budget_unit}; {_advice(source, of_kind, mix, answer_tokens)}"
             )
         chosen += [(sample, name) for sample in drawn]
         rows.append(
@@ -120,6 +119,14 @@ def _entries(file: SampleFile | list[Sample]) -> Iterator[_Entry]:
     for index, values in enumerate(zip(*columns, strict=True)):
         task, kind, pair_id, identity = values
         yield _Entry(task, kind, pair_id, identity, file, index)
+
+
+def _advice(source: Source, of_kind: list[_Entry], mix: DataMix, answer_tokens: Callable[[Sample], int]) -> str:
+    """How a source that is too small for its share can fill it."""
+    if source.kind != "chats":
+        return "raise scenario.train_samples or lower data_mix.budget"
+    held = len(of_kind) if mix.budget_unit == "samples" else sum(answer_tokens(entry.sample) for entry in of_kind)
+    return f"add chats to its file, or lower data_mix.budget to {int(held / source.share)} or less"
 
 
 def _draw(
