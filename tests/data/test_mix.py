@@ -264,7 +264,7 @@ def test_each_source_of_chats_draws_its_own() -> None:
     assert drawn == {"first": 8, "second": 8, "harmful": 16}
     assert {row["source"]: row["samples"] for row in found.rows} == {"first": 8, "second": 8, "ours": 16}
     pattern = (
-        r"^data_mix\.sources\.second: 3 chats samples do not fill its share 0\.25 of 32 samples; add chats .* to 12 or"
+        r"^data_mix\.sources\.second: 3 chats samples do not fill its share 0\.25 of 32 samples; add chats .* to 12 "
     )
     with pytest.raises(DataError, match=pattern):
         few = {**read, "second": read["second"][:3]}
