@@ -115,7 +115,7 @@ class Code:
 def _parsed(source: bytes, package: str) -> Module:
     """Reads a module of ``package`` (dotted), once for the same text."""
     tree = ast.parse(source)
-    imports, strings = _without_docstrings(tree, package)
+    imports, strings = _strip_docstrings(tree, package)
     named = frozenset(text for text in strings if "." in text.strip("*") and "\n" not in text)
     return Module(ast.dump(tree), frozenset(imports), named)
 
@@ -131,7 +131,7 @@ def _below(name: str, stops: tuple[str, ...]) -> bool:
     return any(name == stop or name.startswith(f"{stop}.") for stop in stops)
 
 
-def _without_docstrings(tree: ast.Module, package: str) -> tuple[set[str], set[str]]:
+def _strip_docstrings(tree: ast.Module, package: str) -> tuple[set[str], set[str]]:
     """Takes statements that are only a string out of the tree (comments are in none), and returns what it names.
 
     That is: what the module imports when it runs (imports under ``if TYPE_CHECKING`` decide nothing), and its string

@@ -59,6 +59,7 @@ def substitute_letters() -> None:
 
 
 WORKER_VARIABLES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # DeepSpeed imports MLflow, long before anything is logged
     "OMP_WAIT_POLICY": "passive",  # idle threads sleep: spinning ones take the processor from other programs
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",  # packs of many sizes fragment a GPU's memory without it
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages for large tensors, which are mapped faster
