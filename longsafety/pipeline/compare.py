@@ -124,7 +124,7 @@ def compare(folder: Path) -> None:
                 outputs=Path(settings.paths.outputs),
                 note=_note(sweep, comparison, records, biases),
             )
-            (folder / NOT_LOGGED).unlink()
+            (folder / NOT_LOGGED).unlink(missing_ok=True)
 
 
 @contextmanager

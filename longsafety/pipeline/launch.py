@@ -16,6 +16,8 @@ from longsafety.code import CODE
 from longsafety.environment import loopback
 from longsafety.errors import ConfigError
 from longsafety.evaluation.open_replies.sheet import SHEET
+from longsafety.files import write_text
+from longsafety.host.locks import locked
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
 from longsafety.model.shape import shape_of
@@ -148,7 +150,7 @@ def _freeze_sweep(runs: Sequence[Run], command: Sequence[str]) -> Path:
         "tracking": first.tracking.model_dump(),
         "sheet": first.evaluation.sheet,
     }
-    (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
+    write_text(folder / SWEEP, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True))
     return folder
 
 
@@ -173,14 +175,15 @@ def _show(runs: Sequence[Run], sweep: Path, workers: Workers) -> int:
 def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run] = ()) -> int:
     tracking = first.tracking
     done = folder / f"{DONE}-{address(tracking.enabled, tracking.uri, tracking.registered_model)}"
-    if not (done.exists() and _whole(first, folder)):
-        code = workers.run("compare", folder)
-        if code or workers.stopped is not None:
-            print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
-            return exit_status(code, workers.stopped)
-        # Else answers are missing or MLflow's server was away, and the same command asks and logs again.
-        if all(run.done for run in runs) and not (folder / NOT_LOGGED).exists():
-            done.touch()
+    with locked(folder / "comparison.lock", "this comparison"):  # the same command may run twice
+        if not (done.exists() and _whole(first, folder)):
+            code = workers.run("compare", folder)
+            if code or workers.stopped is not None:
+                print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
+                return exit_status(code, workers.stopped)
+            # Else answers are missing or MLflow's server was away, and the same command asks and logs again.
+            if all(run.done for run in runs) and not (folder / NOT_LOGGED).exists():
+                done.touch()
     print((folder / TABLE).read_text("utf-8"))
     scores = rows(folder / "comparison.csv", first.evaluation.scorers)
     if first.report.table is not None:

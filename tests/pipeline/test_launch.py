@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,9 +245,11 @@ def test_one_training_serves_two_lengths(kept: Place) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_is_told_to_mlflow_once(place: Place) -> None:
+def test_a_sweep_that_is_started_twice_is_told_to_mlflow_once(place: Place) -> None:
     tracked = [*SMALL, "tracking=mlflow", "data_mix=base,longsafety", "name=told"]
-    shown = place.succeed(*tracked)
+    with ThreadPoolExecutor() as at_once:
+        shown, other = at_once.map(lambda _: place.succeed(*tracked), range(2))
+    assert shown.splitlines()[-3:] == other.splitlines()[-3:]
     assert f"mlflow ui --backend-store-uri sqlite:///{place.outputs / 'mlflow.db'}" in shown
     place.succeed(*tracked)
     from mlflow.tracking import MlflowClient
