@@ -99,8 +99,10 @@ def _problem(group: Sequence[Any]) -> str:
         return f"{key} = {value!r}: should be text; quote it where it is written, '{value}'"
     if "model_type" in kinds:
         return f"{key} = {value!r}: should be a section; give its keys, {key}.KEY=VALUE"
-    message = " or ".join(str(item["msg"]).removeprefix("Input should be ") for item in group)
-    return f"{key} = {value!r}: should be {message}; change the value"
+    # "Input should be a valid number", "List should have at least 2 items after validation, not 1"
+    rules = [re.sub(r"^\w+ should (be )?| after validation", "", str(item["msg"])) for item in group]
+    verb = "" if rules[0].startswith("have ") else "be "
+    return f"{key} = {value!r}: should {verb}{' or '.join(rules)}; change the value"
 
 
 def _holds(section: str, key: str) -> bool:

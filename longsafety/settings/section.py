@@ -38,7 +38,7 @@ def expand_path(value: Any) -> Any:
 class Section(BaseModel):
     """A group of settings: frozen, strictly typed, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*")
     @classmethod

@@ -77,7 +77,7 @@ class Training(Section):
     """``adamw_8bit``: torchao's, with states of one byte each. With ``bf16-true`` it rounds stochastically; in
     ``adamw``, updates smaller than half a bfloat16 ulp are rounded away. Not with DeepSpeed."""
     lr_peak: Annotated[float, Field(gt=0)] = 2e-5
-    betas: list[Fraction] = [0.9, 0.95]
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = [0.9, 0.95]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_ratio: Fraction = 0.03
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -53,6 +53,14 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (["scenario.tasks.Foo.train=1"], "scenario.tasks.Foo.bench", ": is missing; give it a value"),
         (["stages=[score,cook]"], "stages.1", " = 'cook': should be 'plan', .*; change the value"),
         (["training.epochs=true"], "training.epochs", " = True: should be a valid integer; change the value"),
+        (["training.lr_peak=inf"], "training.lr_peak", " = inf: should be a finite number; change the value"),
+        (["length.rope.kind=yarn", "length.rope.factor=nan"], "length.rope.factor", " = nan: should be a finite .*"),
+        (["training.betas=[0.9,1.0]"], "training.betas.1", " = 1.0: should be less than 1; change the value"),
+        (
+            ["training.betas=[0.9]"],
+            "training.betas",
+            r" = \[0.9\]: should have at least 2 items, not 1; change the value",
+        ),
         (["seed='1'"], "seed", " = '1': should be a valid integer; change the value"),
         (["trainer.strategy=fsdp"], "trainer.strategy", " = 'fsdp': should be 'auto', 'ddp' or .*; change the value"),
         (["trainer.strateggy=ddp"], "trainer.strateggy", r" = 'ddp': unknown key; did you mean trainer\.strategy\?"),
@@ -133,7 +141,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (["stages=[build,export]", "export.format=messages"], "export.path", " = None: stages has export, .*; give it"),
         (["export.format=yaml"], "export.format", " = 'yaml': should be 'longsafety_17k', .*; change the value"),
         (["export.kinds=[harmful,hard]"], "export.kinds.1", " = 'hard': should be 'harmful'.*; change the value"),
-        (["export.kinds=[]"], "export.kinds", r" = \[\]: should be .*at least 1 item.*"),
+        (["export.kinds=[]"], "export.kinds", r" = \[\]: should .*at least 1 item.*"),
         (["read.path=x"], "read.path", r" = x: a file is only read to be exported; set stages=\[build,export\]"),
         (
             ["read.path=x", "read.format=17k"],
