@@ -9,6 +9,7 @@ from longsafety.configuration.checks_evaluation import evaluation_problems
 from longsafety.configuration.checks_files import export_problems, reading_problems
 from longsafety.configuration.checks_seeds import write_seeds_problems
 from longsafety.configuration.checks_training import training_problems
+from longsafety.configuration.checks_unread import unread_problems
 from longsafety.settings import Settings, Slurm
 
 
@@ -29,6 +30,7 @@ def _rules(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from write_seeds_problems(settings)
     yield from training_problems(settings)
     yield from evaluation_problems(settings)
+    yield from unread_problems(settings)
     yield from _run_problems(settings)
 
 

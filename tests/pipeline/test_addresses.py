@@ -54,7 +54,6 @@ SETTINGS = [
     ("report.redact=false", ["run"]),
     ("baseline=longsafety", ["run"]),
     ("evaluation.processes=2", []),
-    ("plan.simulate=true", []),
     ("launcher=parallel", []),
     ("tracking.timeout_seconds=3", []),
     ("limits.train_samples=16", []),
