@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,9 +156,15 @@ def _read(path: Path) -> dict[str, Any]:
         if not parts:
             raise FileNotFoundError("no states in it")
         with torch.serialization.safe_globals(_of_deepspeed()):
-            loaded = {part.name: torch.load(part, map_location="cpu", weights_only=True, mmap=True) for part in parts}
+            loaded = {part.name: _states(part) for part in parts}
         return next(states for name, states in loaded.items() if "model_states" in name)
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return _states(path)
+
+
+def _states(file: Path) -> dict[str, Any]:
+    if not zipfile.is_zipfile(file):
+        raise OSError("it is empty" if file.stat().st_size == 0 else "it is cut off")
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     return content
 
 
