@@ -134,6 +134,22 @@ def read_completion(body: Mapping[str, Any], prompt_bytes: int) -> Completion:
     )
 
 
+def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The completion of a raw text in the shape of a chat's."""
+    choices = body.get("choices")
+    if not isinstance(choices, list):
+        return dict(body)
+    return {
+        **body,
+        "choices": [
+            {**one, "message": {"content": one["text"]}}
+            if isinstance(one, dict) and isinstance(one.get("text"), str)
+            else one
+            for one in choices
+        ],
+    }
+
+
 def _reason(value: Any) -> str:
     """``FinishReason.MAX_TOKENS`` → ``max_tokens``."""
     return str(value or "").lower().rpartition(".")[2]

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from longsafety.chat.body import NotJson, read_body
-from longsafety.chat.completion import BadShape, Completion, read_completion
+from longsafety.chat.completion import BadShape, Completion, as_chat, read_completion
 from longsafety.chat.form import Form
 from longsafety.chat.patience import Turnstile, asked_seconds, pause_seconds
 from longsafety.chat.problems import BROKEN, LATE, UNREACHED, Problem, error_in, problem
@@ -96,7 +96,7 @@ def server_problems(section: Section, key: str) -> list[str]:
 
 
 class ChatServer:
-    """Requests chat completions; may be used by several threads.
+    """Requests completions of chats and of raw texts; may be used by several threads.
 
     ``key`` is the dotted key of the section, for messages. ``per_minute``: most requests a minute.
     """
@@ -133,12 +133,20 @@ class ChatServer:
         this request has none, ServerFailure where no other would have one.
         """
         said = [{name: clean(text) for name, text in message.items()} for message in messages]
-        size = sum(len(message["content"].encode()) for message in said)
+        return self._completed({"messages": said}, sum(len(message["content"].encode()) for message in said), options)
+
+    def complete(self, prompt: str, **options: Any) -> Completion:
+        """What the model writes after a raw text, as :meth:`chat` otherwise: no chat template, and the server puts its
+        tokenizer's first token before it."""
+        text = clean(prompt)
+        return self._completed({"prompt": text}, len(text.encode()), options)
+
+    def _completed(self, asked_for: Mapping[str, Any], size: int, options: Mapping[str, Any]) -> Completion:
         deadline, tries = time.monotonic() + self.settings.patience_seconds, 0
         while True:
             self._turnstile.wait()
             filled = self.form.filled(options)
-            found, asked = self._sent({"model": self.model, "messages": said, **filled}, size, deadline)
+            found, asked = self._sent({"model": self.model, **asked_for, **filled}, size, deadline)
             if isinstance(found, Completion):
                 return self._answered(found)
             if found.parameter is not None and self.form.without(found.parameter, found.words, options, filled):
@@ -182,7 +190,7 @@ class ChatServer:
         if status >= 400 or told is not None:
             return problem(status, told, body), asked_seconds(headers, told.words if told else "")
         try:
-            return read_completion(answer, size), None
+            return read_completion(as_chat(answer) if "prompt" in body else answer, size), None
         except BadShape as bad:
             return Problem("later", *_split(str(bad)), status), None
 
@@ -190,7 +198,8 @@ class ChatServer:
         """Status, headers and body of the response, which may take until the deadline."""
         import httpx2
 
-        url = f"{(self.settings.base_url or '').rstrip('/')}/chat/completions"
+        kind = "completions" if "prompt" in body else "chat/completions"
+        url = f"{(self.settings.base_url or '').rstrip('/')}/{kind}"
         content, size = [], 0
         with self.client.stream("POST", url, content=json.dumps(body).encode()) as response:
             for part in response.iter_bytes():

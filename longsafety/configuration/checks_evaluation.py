@@ -11,7 +11,7 @@ from longsafety.evaluation.logs.kinds import NOTHING, found_at
 from longsafety.evaluation.open_replies.guards import GUARDS
 from longsafety.evaluation.open_replies.judge import judge_problems
 from longsafety.evaluation.open_replies.rules import rules
-from longsafety.evaluation.open_replies.server_guard import SPOKEN, section
+from longsafety.evaluation.open_replies.server_guard import section
 from longsafety.evaluation.open_replies.sheet import read_sheet
 from longsafety.evaluation.scorers import BY_SERVER, SHOWS_OPTIONS
 from longsafety.evaluation.suites.names import suite_problems
@@ -136,12 +136,6 @@ def _guards(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         if guard.backend == "server":
             for problem in server_problems(section(guard), key) if "score" in settings.stages else ():
                 yield ((key,), problem)
-            if guard.format not in SPOKEN:
-                yield (
-                    (key,),
-                    f"{format}: its prompt is a raw text, which a chat server does not take; set backend: transformers "
-                    f"(vllm), or give one of {', '.join(SPOKEN)}",
-                )
         elif guard.format not in GUARDS:
             yield (
                 (key,),

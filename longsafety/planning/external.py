@@ -9,6 +9,7 @@ from pathlib import Path
 
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.open_replies.references import Reference, references, sampled
+from longsafety.evaluation.open_replies.server_guard import prompt_count
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.settings import Guard, Judge, Price, Settings
 
@@ -57,7 +58,8 @@ def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
         tokens += sum(fixed + len((one.request + one.reply).encode()) for one in known)
         calls = replies + len(labelled) + len(known)
         if isinstance(judge, Guard):
-            yield ExternalCalls(f"guard {judge.model}", calls, tokens, None)
+            prompts = prompt_count(judge.format)
+            yield ExternalCalls(f"guard {judge.model}", prompts * calls, prompts * tokens, None)
         else:
             money = _money(judge.price, calls, tokens, judge.max_reply_tokens)
             yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens, money)

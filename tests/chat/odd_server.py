@@ -19,12 +19,14 @@ class OddServer:
     def __init__(self, say: Callable[[dict[str, Any], int], Said]) -> None:
         self.say, self.url = say, ""
         self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.lock = threading.Lock()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         with self.lock:
             self.bodies.append(body)
+            self.paths.append(handler.path)
             number = len(self.bodies)
         said = self.say(body, number)
         if said is None:

@@ -63,7 +63,7 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (
             ["gate.safe_response_min=0.5", "stages=[build]"],
             "gate.safe_response_min",
-            r" = 0.5: is held against a comparison, and stages = \[build\] makes none; add score to stages, or leave it out",
+            r" = 0.5: is held against a comparison, and stages = \[build\] makes none; add score .*",
         ),
         (["launcher.jobs=2"], "launcher.jobs", " = 2: launcher = local does not read it; set launcher=parallel, or .*"),
         (["launcher.gpus=0"], "launcher.gpus", " = 0: launcher = local does not read it; set launcher=parallel, or .*"),
