@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import longsafety
+import tests.heard  # noqa: F401
 from longsafety.model import tiny
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.pipeline import execute
