@@ -62,6 +62,7 @@ def test_help_and_the_list_show_the_files(tmp_path: Path) -> None:
         assert re.search(shown, done.stdout), typed
 
 
+@pytest.mark.slow
 def test_cfg_job_answers_without_torch(tmp_path: Path) -> None:
     done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=paper", "length=64k", "--cfg", "job")
     assert (done.returncode, heavy) == (0, [])
@@ -69,6 +70,7 @@ def test_cfg_job_answers_without_torch(tmp_path: Path) -> None:
     assert (shown["name"], shown["scale"], shown["length"]["max_tokens"]) == ("mix_ablation", "paper", 65536)
 
 
+@pytest.mark.slow
 def test_a_wrong_config_is_refused_without_torch(tmp_path: Path) -> None:
     wrong = ("training.epoch=2", "training.lr_peak=fast", "length=128k")
     done, heavy = command(tmp_path, "+experiment=mix_ablation", "scale=smoke", *wrong)
@@ -78,6 +80,7 @@ def test_a_wrong_config_is_refused_without_torch(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["modules.json"], "nothing is written"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -99,6 +102,7 @@ def test_what_hydra_refuses_has_no_traceback(tmp_path: Path, argument: str, mess
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--run"], ["--config-name", "config"]])
 def test_flags_that_change_nothing_run_the_command(tmp_path: Path, flags: list[str]) -> None:
     done, _ = command(tmp_path, *flags, "scale=smoke", "stages=[plan]", "model=smollm2", "name=實驗")

@@ -63,6 +63,7 @@ def each(number: int, test: Callable[..., None], **drawn: Any) -> None:
     profile(given(**drawn)(test))()
 
 
+@pytest.mark.slow
 @sizes(40, 5000)
 def test_rows(tmp_path: Path, number: int) -> None:
     refused = {True: 0, False: 0}
@@ -163,6 +164,7 @@ _ODD = (
 )
 
 
+@pytest.mark.slow
 @sizes(12, 400)
 def test_overrides(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -181,6 +183,7 @@ def _nested(key: str, value: str) -> str:
     return f"{key.replace('.', ': {')}: {value}{'}' * key.count('.')}"
 
 
+@pytest.mark.slow
 @sizes(12, 400)
 def test_config_files(tmp_path: Path, number: int) -> None:
     file = tmp_path / "conf" / "experiment" / "mine.yaml"

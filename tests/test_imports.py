@@ -25,6 +25,7 @@ except SystemExit as ended:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     ["import longsafety.__main__", "import longsafety.configuration.checks", COMPOSES, PLANS],

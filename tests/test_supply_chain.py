@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.sbom import bill, hashes
@@ -45,6 +46,7 @@ def test_each_direct_dependency_has_its_reason() -> None:
     assert [line for line in lines if not re.fullmatch(r'    "[^"]+", # \S.*\S', line)] == []
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_names_what_is_installed_and_its_licence() -> None:
     made = bill()
     components = {one["name"]: one for one in made["components"]}

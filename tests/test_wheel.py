@@ -59,6 +59,7 @@ def test_the_wheel_holds_every_file_of_package_and_configuration(wheel: Path) ->
             assert expected.as_posix() in names
 
 
+@pytest.mark.slow
 def test_configuration_is_composed_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     from_wheel = python(installed, tmp_path, "-c", "import longsafety; print(longsafety.__file__)").strip()
     assert Path(from_wheel).is_relative_to(installed)

@@ -153,6 +153,7 @@ def test_pauses_in_all_notations() -> None:
     assert pause_seconds(1) < pause_seconds(2) <= pause_seconds(40) == patience.LONGEST_PAUSE
 
 
+@pytest.mark.slow
 def test_a_response_that_is_late_is_left() -> None:
     over = threading.Event()
     with serving(lambda body, number: GOOD if over.wait(20) else None) as server:

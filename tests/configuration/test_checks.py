@@ -266,6 +266,7 @@ def test_a_rule_over_a_broken_key_is_left_out() -> None:
     assert [line.split(" ")[0] for line in lines] == ["model.window"]
 
 
+@pytest.mark.slow
 def test_mistakes_of_all_jobs_are_reported_once_each() -> None:
     lines = problems("scale=smoke", "+experiment=mix_ablation", "length=1k,4k,8k", "training.epoch=2")
     assert [line.split(":")[0] for line in lines] == [

@@ -62,6 +62,7 @@ def group_and_option(path: Path) -> tuple[str, str]:
     return path.relative_to(root).parent.as_posix(), path.stem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", GROUP_FILES, ids=lambda path: "/".join(group_and_option(path)))
 def test_every_config_file_fits_some_scale(path: Path) -> None:
     """A length or a model may be too much for a scale, but each option is of use somewhere."""
@@ -79,6 +80,7 @@ def test_every_config_file_fits_some_scale(path: Path) -> None:
     pytest.fail("\n".join(dict.fromkeys(refused)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_lengths_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
     jobs = settled("+experiment=length_generalization", f"scale={scale}")
@@ -89,6 +91,7 @@ def test_the_lengths_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
     assert {(job.name, job.scale, job.length.max_tokens) for job in jobs} == {("length_generalization", scale, trained)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_arms_of_a_sweep_are_those_of_its_scale(scale: str) -> None:
     jobs = settled("+experiment=mix_ablation", f"scale={scale}")
@@ -227,6 +230,7 @@ def test_no_config_names_a_python_object() -> None:
     assert not [path for path in [*GROUP_FILES, CONF / "config.yaml"] if "_target_" in path.read_text("utf-8")]
 
 
+@pytest.mark.slow
 def test_hydra_stops_at_the_door() -> None:
     """Past composing, no module imports Hydra or OmegaConf."""
     package = Path(longsafety.__file__).parent

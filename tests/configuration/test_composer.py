@@ -28,6 +28,7 @@ def test_no_shipped_config_chooses_an_option_by_another() -> None:
         assert "${" not in str(yaml.safe_load(file.read_text("utf-8")).get("defaults", "")), file
 
 
+@pytest.mark.slow
 def test_a_product_of_groups_and_values_is_what_hydra_composes() -> None:
     swept = {
         "scale": ["smoke", "paper"],
@@ -56,6 +57,7 @@ def test_sections_that_are_swept_do_not_add_up() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_commands_that_differ_in_values_share_a_composition(tmp_path: Path) -> None:
     own = tmp_path / "experiment"
     own.mkdir()

@@ -66,6 +66,7 @@ def test_the_default_run_is_as_in_its_golden_file(base: dict[str, Any]) -> None:
     compared(BASE, base)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEPT)
 def test_resolved_jobs_are_as_in_the_golden_file(name: str, base: dict[str, Any]) -> None:
     experiment, scale = name.rsplit("-", 1)

@@ -136,6 +136,7 @@ def test_a_typed_value_replaces_the_declared_sweep() -> None:
     assert (settings.label, settings.varied) == ("long_align", {})
 
 
+@pytest.mark.slow
 def test_numbers_and_names_of_options_mix() -> None:
     assert [job.length.name for job in settled("scale=smoke", "length=256,1k")] == ["256", "1k"]
 
@@ -147,6 +148,7 @@ def test_one_training_serves_all_lengths() -> None:
     assert {job.label for job in jobs} == {"longsafety"}
 
 
+@pytest.mark.slow
 def test_factors_lengthen_the_benchmark_only() -> None:
     jobs = settled("scale=smoke", "+experiment=length_generalization")
     assert {job.length.training_tokens for job in jobs} == {256}
@@ -220,6 +222,7 @@ def test_a_baseline_is_an_arm_however_many_its_trainings() -> None:
     assert problem(*swept, "baseline=base seed=0").endswith("choose one of base, longsafety")
 
 
+@pytest.mark.slow
 def test_contrasts_without_their_arms_are_told_before_the_runs() -> None:
     def told(*arguments: str) -> list[str]:
         notes: list[str] = []

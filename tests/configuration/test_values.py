@@ -188,6 +188,7 @@ def test_every_setting_that_is_a_path_says_so() -> None:
     assert not [key for key in paths if (kind := kind_of(key)) is None or kind.path is None]
 
 
+@pytest.mark.slow
 def test_relative_models_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tuned").mkdir()
@@ -197,6 +198,7 @@ def test_relative_models_are_made_absolute(tmp_path: Path, monkeypatch: pytest.M
     assert (settings.teacher.model, settings.model.source) == ("tuned", "owner/name")
 
 
+@pytest.mark.slow
 def test_lengths_describe_themselves() -> None:
     [one], [several], [spread] = (
         settled("stages=[build]", *more)
@@ -208,11 +210,13 @@ def test_lengths_describe_themselves() -> None:
     assert (several.length.bench_lengths.average, spread.length.training_lengths.average) == (10240, 40900)
 
 
+@pytest.mark.slow
 def test_two_lengths_that_are_the_same_have_two_names() -> None:
     jobs = settled("length=256,512", "length.factor=1,2", "data_mix=base")
     assert len({(job.label, str(job.length.bench_lengths)) for job in jobs}) == len(jobs) == 4
 
 
+@pytest.mark.slow
 def test_a_task_that_cannot_fit_is_left_out_with_a_line() -> None:
     notes: list[str] = []
     [settings] = settled("scenario=partially_harmful", notes=notes)

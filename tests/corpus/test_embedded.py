@@ -157,6 +157,7 @@ def test_fingerprint_follows_the_versions(monkeypatch: pytest.MonkeyPatch) -> No
     assert embedded_fingerprint() != before
 
 
+@pytest.mark.slow
 def test_the_module_is_light() -> None:
     code = (
         "import sys, longsafety.corpus.corpus as c, longsafety.settings as s; c.fingerprint(s.Corpus()); "

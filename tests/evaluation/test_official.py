@@ -179,6 +179,7 @@ def by_letter(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:
     return {task: [line | {"choices": sorted(line["choices"])} for line in lines] for task, lines in rows.items()}
 
 
+@pytest.mark.slow
 def test_options_in_the_order_of_their_letters_give_the_same(tmp_path: Path) -> None:
     rows = two_hundred()
     stored, _ = scored(write(tmp_path / "stored", rows), "official", tmp_path)
@@ -190,6 +191,7 @@ def test_options_in_the_order_of_their_letters_give_the_same(tmp_path: Path) -> 
     pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_benchmark_gives_the_order(tmp_path: Path) -> None:
     rows = by_letter(two_hundred())
     known = {

@@ -79,6 +79,7 @@ def test_datasets_opens_what_is_exported(
     assert "needles after rendering" in card, "the audit"
 
 
+@pytest.mark.slow
 def test_the_official_columns_and_choices_from_unsafe_to_safe(built: Place, tmp_path: Path) -> None:
     run = exported(built, "longsafety_bench", tmp_path / "set")
     store = encoder(run).store
@@ -100,12 +101,14 @@ def test_the_official_columns_and_choices_from_unsafe_to_safe(built: Place, tmp_
     assert not items
 
 
+@pytest.mark.slow
 def test_twins_are_exported_where_they_are_asked_for(built: Place, tmp_path: Path) -> None:
     exported(built, "messages", tmp_path / "set", "export.kinds=[harmful,benign_query,benign_needle]")
     kinds = Counter(row["kind"] for row in opened(tmp_path / "set")["train"])
     assert kinds["harmful"] == kinds["benign_query"] + kinds["benign_needle"] == 16
 
 
+@pytest.mark.slow
 def test_the_benchmark_is_exported_with_its_twins(built: Place, tmp_path: Path) -> None:
     run = exported(built, "longsafety_bench", tmp_path / "set", "export.twins=true")
     samples = list(SampleFile(benchmark(run) / "samples.parquet"))
@@ -124,6 +127,7 @@ def test_the_benchmark_is_exported_with_its_twins(built: Place, tmp_path: Path) 
     assert not read.bad
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_empty_is_refused_before_anything_is_built(place: Place, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.txt").write_text("mine", "utf-8")
@@ -225,6 +229,7 @@ def test_requests_are_seed_items_and_not_to_be_converted(place: Place, tmp_path:
         place.execute(*converting(tmp_path / "advbench.csv", tmp_path / "set"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "other"), [("longsafety_17k", "messages"), ("longsafety_bench", "inspect")])
 def test_what_was_exported_can_be_read_and_exported_as_something_else(
     built: Place, tmp_path: Path, format: str, other: str
@@ -252,6 +257,7 @@ def source(path: Path, share: float = 1.0, name: str = "mine") -> str:
     return f"+data_mix.sources.{name}={{kind: chats, share: {share}, path: {path}}}"
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_on_chats_of_a_file(place: Place, tmp_path: Path) -> None:
     path = chats(tmp_path / "chats.jsonl", "what")
     run = place.execute(*TRAINED, source(path))
@@ -264,6 +270,7 @@ def test_a_model_is_trained_on_chats_of_a_file(place: Place, tmp_path: Path) -> 
     assert addresses(run.settings).weights != run.addresses.weights, "another file trains anew"
 
 
+@pytest.mark.slow
 def test_chats_beside_built_samples_and_each_source_from_its_own_file(place: Place, tmp_path: Path) -> None:
     one, two = (source(chats(tmp_path / f"{name}.jsonl", name), 0.25, name) for name in ("one", "two"))
     built = "+data_mix.sources.built={kind: longsafety, share: 0.5}"
@@ -273,6 +280,7 @@ def test_chats_beside_built_samples_and_each_source_from_its_own_file(place: Pla
     assert [sample.kind for sample in samples].count("harmful") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -190,6 +190,7 @@ def test_no_call_on_a_gpu_has_a_mask_and_grouped_heads(way: Any, read: Any, monk
     assert any(masks) == (way is trie_attention), "flash calls have none"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("gpu_branches")
 @pytest.mark.parametrize("read", [None, READ.tolist()], ids=["all", "rows"])
 def test_census_of_a_layer(read: list[int] | None) -> None:

@@ -71,6 +71,7 @@ def test_a_bfloat16_folder_becomes_float32(folder: Path, tmp_path: Path) -> None
     assert {value.dtype for value in network.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_identity_is_cheap(made: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom longsafety.settings import Model\n"

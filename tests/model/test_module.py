@@ -116,6 +116,7 @@ def test_packed_chats(trie_network: Any, original: Any, chats: list[Member], sha
     assert_close(gradients(trie_network, loss), gradients(copied, expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recomputed", RECOMPUTED)
 @pytest.mark.parametrize("tune", ["full", "lora"])
 @pytest.mark.parametrize("attention", [NAME, VARLEN])
@@ -159,6 +160,7 @@ def test_fused_norms_and_activations(original: Any, family: list[Member]) -> Non
         assert_close(gradients(fused, losses[0]), gradients(plain, losses[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recomputed", RECOMPUTED)
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_feed_forward_parts_in_tiles(original: Any, family: list[Member], recomputed: str, tune: str) -> None:

@@ -112,6 +112,7 @@ def whole(make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path_factory: pyt
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", WEIGHT_FILES)
 def test_training_lowers_the_loss(whole: dict[str, Path], tune: str) -> None:
     rows = read_rows(whole[tune] / HISTORY)
@@ -154,6 +155,7 @@ def test_the_history_holds_the_rate_that_each_step_was_done_with(whole: dict[str
     assert [row["lr"] for row in rows] == pytest.approx([1e-2 * factor(step) for step in range(STEPS)])
 
 
+@pytest.mark.slow
 def test_lora_leaves_the_base_model_alone(whole: dict[str, Path], make: Make, tiny_cache: Path) -> None:
     settings = make("lora")
     assert all("lora_" in name for name in weights(whole["lora"], "lora"))
@@ -177,6 +179,7 @@ def test_trained_weights_are_loaded_as_they_were_saved(
         assert all(torch.equal(state[name], value) for name, value in weights(whole[tune], tune).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", WEIGHT_FILES)
 def test_the_same_training_again_gives_the_same_weights(
     whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, tune: str
@@ -213,6 +216,7 @@ CUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", WEIGHT_FILES)
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_training_cut_off_and_gone_on_with_ends_bit_for_bit_the_same(
@@ -235,6 +239,7 @@ def test_a_training_cut_off_and_gone_on_with_ends_bit_for_bit_the_same(
     assert summary["tokens"] == json.loads((whole[tune] / SUMMARY).read_text())["tokens"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
 def test_so_does_one_with_eight_bit_states(
     make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
@@ -254,6 +259,7 @@ def test_so_does_one_with_eight_bit_states(
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_has_behind_it_is_not_done_again(
     make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,10 +300,12 @@ def cut(make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path, monkeyp
     return sorted((tmp_path / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_the_last_two_checkpoints_are_kept(cut: list[Path]) -> None:
     assert [path.name for path in cut] == ["step-00000004.ckpt", "step-00000005.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_used(
     cut: list[Path], whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path,
@@ -327,6 +335,7 @@ def test_a_checkpoint_of_another_model(
         run(make("lora"), mix, tiny_encoder, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_leaves_a_checkpoint_and_the_training_goes_on_from_it(
     whole: dict[str, Path], make: Make, mix: Mix, tiny_encoder: ChatEncoder, tmp_path: Path,
@@ -368,6 +377,7 @@ def test_a_history_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert read_rows(path) == [{"step": 1, "loss": 2.0}]
 
 
+@pytest.mark.slow
 def test_the_reduction_by_tokens_trains_otherwise(
     whole: dict[str, Path], make: Make, tiny_encoder: ChatEncoder, mix: Mix, tmp_path: Path
 ) -> None:

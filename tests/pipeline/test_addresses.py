@@ -60,6 +60,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "stages"), SETTINGS, ids=[typed for typed, _ in SETTINGS])
 def test_a_setting_moves_the_stages_that_read_it_and_no_other(place: Place, typed: str, stages: list[str]) -> None:
     arguments = ["data_mix=longsafety", "data_mix.budget=6", "scenario.train_samples=6", "length.train_tokens=250"]
@@ -138,6 +139,7 @@ FILES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "stages"), FILES, ids=[name for name, _ in FILES])
 def test_a_change_of_code_moves_what_imports_it(
     place: Place, source: Path, monkeypatch: pytest.MonkeyPatch, name: str, stages: list[str]
@@ -154,6 +156,7 @@ def test_a_change_of_code_moves_what_imports_it(
     assert moved(before, addresses(settings)) == set(stages)
 
 
+@pytest.mark.slow
 def test_a_change_of_attention_asks_every_arm_again(
     place: Place, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_change_of_attention_asks_every_arm_again(
     assert all(old != addresses(arm).answers for old, arm in zip(before, arms, strict=True))
 
 
+@pytest.mark.slow
 def test_package_data_counts_where_it_is_read(place: Place, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = addresses(place.settings())
     with (source / "scenarios" / "tasks" / "tasks_en.yaml").open("a", encoding="utf-8") as file:
@@ -188,6 +192,7 @@ def weights_of(place: Place, folder: Path, *arguments: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_kept_weights_are_adopted_by_the_arm_that_they_are_of(place: Place, tmp_path: Path) -> None:
     root = tmp_path / "weights"
     weights_of(place, root / "aaa", "data_mix=short_safety")

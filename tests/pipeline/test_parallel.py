@@ -29,6 +29,7 @@ SMALL = ["scenario.train_samples=12", "data_mix.budget=6", "data_mix.budget_unit
 SWEEP = ["data_mix=longsafety,longsafety_twins", *SMALL]
 
 
+@pytest.mark.slow
 def test_every_place_has_gpus_of_its_own(place: Place) -> None:
     def groups(runs: int, *typed: str, environment: Mapping[str, str] = FOUR) -> list[str]:
         settings = place.settings("data_mix=longsafety", "trainer=gpu", "launcher=parallel", *typed)
@@ -54,6 +55,7 @@ def test_runs_on_the_processor_share_its_cores(place: Place) -> None:
         slots([settings] * 3, {"RANK": "0"})
 
 
+@pytest.mark.slow
 def test_how_runs_are_executed_cannot_be_swept_nor_span_machines(place: Place) -> None:
     for typed, said in (
         ("launcher.jobs=1,2", r"launcher\.jobs: is swept, and no result depends on it"),
@@ -104,6 +106,7 @@ def executed(
     return status, [title for title, _ in failed], [task.run.folder for task in tasks]
 
 
+@pytest.mark.slow
 def test_as_many_run_as_there_are_places_and_their_lines_are_told_apart(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +120,7 @@ def test_as_many_run_as_there_are_places_and_their_lines_are_told_apart(
     assert sorted(err.splitlines()) == [f"arm{number} | a warning" for number in range(3)]
 
 
+@pytest.mark.slow
 def test_the_first_failure_stops_the_others_and_begins_no_more(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,12 +132,14 @@ def test_the_first_failure_stops_the_others_and_begins_no_more(
     assert "longsafety: run 2 of 3 (title 1) failed" in err and "run 1 of 3" not in err
 
 
+@pytest.mark.slow
 def test_without_fail_fast_the_others_are_made(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     status, failed, folders = executed(place, monkeypatch, [{}, {"code": 2}, {}], "fail_fast=false")
     assert (status, failed) == (0, ["title 1"])
     assert all((folder / "ended").exists() for folder in folders)
 
 
+@pytest.mark.slow
 def test_a_signal_reaches_every_worker(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

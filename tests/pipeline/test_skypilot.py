@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.conftest import Place
 
 
+@pytest.mark.slow
 def test_the_file_has_the_command_and_the_trainers_gpus(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     typed = ["data_mix=longsafety", "launcher=skypilot", "trainer=h100_8", "name=a run"]
     command = ["longsafety", "--multirun", f"corpus={place.corpus}", "seed=0,1", "paths.outputs=x", *typed]
@@ -33,6 +34,7 @@ def test_the_file_has_the_command_and_the_trainers_gpus(place: Place, capsys: py
     assert f"note     corpus={place.corpus}: the machine does not have it" in shown
 
 
+@pytest.mark.slow
 def test_without_a_gpu_a_processor_is_asked_for(place: Place) -> None:
     write_task([place.settings("data_mix=base", "launcher=skypilot")], ["longsafety"])
     [file] = (place.outputs / "skypilot").glob("*.yaml")

@@ -49,6 +49,7 @@ SERVER = [
 JUDGE = ["evaluation.judge.model=j", "evaluation.judge.base_url=http://127.0.0.1:1/v1"]
 
 
+@pytest.mark.slow
 def test_orders_twins_and_replies_are_counted(place: Place) -> None:
     def of(*changed: str) -> int:
         return evaluation_cost(place.settings(*COMMAND, *changed)).computed

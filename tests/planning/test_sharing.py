@@ -22,6 +22,7 @@ def settings(*overrides: str) -> Settings:
     return job
 
 
+@pytest.mark.slow
 def test_the_share_is_that_of_the_trie(made: dict[str, list[Sample]], tiny_encoder: ChatEncoder) -> None:
     """All tasks with six samples each, of 700 tokens, in packs of one and a half."""
     samples = [sample for sample in made["train"] if sample.kind in ("harmful", *BENIGN_TWINS)]
@@ -44,6 +45,7 @@ def test_the_share_is_that_of_the_trie(made: dict[str, list[Sample]], tiny_encod
     assert saved > 0.25
 
 
+@pytest.mark.slow
 def test_twins_share_nothing_where_they_cannot() -> None:
     assert twins_share(settings()) == 0.5
     assert twins_share(settings("data_mix=longsafety")) == 0

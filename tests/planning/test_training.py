@@ -136,6 +136,7 @@ def test_the_untrained_arm_is_only_evaluated() -> None:
     assert made.evaluation_hours["A100-80G"]
 
 
+@pytest.mark.slow
 def test_an_unknown_model_has_unknown_figures() -> None:
     made = plan(settings("model.source=somebody/something"))
     assert made.flops is None and made.memory is None and made.disk is None and made.fits is None
@@ -154,6 +155,7 @@ def test_the_shape_is_read_from_a_local_folder(tmp_path: Path) -> None:
     assert shape_of(Model(name="m", source=str(tmp_path), window=64)) is None
 
 
+@pytest.mark.slow
 def test_the_command_answers_without_torch_and_writes_nothing(tmp_path: Path) -> None:
     arguments = [*EIGHT_B, "--multirun", "length=8k,32k", f"paths.outputs={tmp_path / 'outputs'}"]
     code = (

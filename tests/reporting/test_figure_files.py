@@ -29,6 +29,7 @@ def written(seven: Comparison, record_of: Any, tmp_path_factory: pytest.TempPath
     return folder / "figures"
 
 
+@pytest.mark.slow
 def test_every_figure_is_a_picture_with_its_numbers(written: Path) -> None:
     pictures = {path.stem for path in written.glob("*.svg")}
     assert {"pairs", "safety_vs_compliance", "options"} <= pictures

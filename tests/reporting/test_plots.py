@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.colors as colors
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -32,6 +33,7 @@ def test_labels_of_seven_arms_do_not_overlap(seven: Any) -> None:
     assert figure is not None and _overlaps(figure) == []
 
 
+@pytest.mark.slow
 def test_labels_of_arms_at_one_point_do_not_overlap(seven: Any, comparison_of: Any) -> None:
     made = comparison_of(scorers=("likelihood",))
     same = replace(made, scores=made.scores.copy())
@@ -42,6 +44,7 @@ def test_labels_of_arms_at_one_point_do_not_overlap(seven: Any, comparison_of: A
     assert {text.get_text() for text in figure.axes[0].texts} == set(seven.scores["arm"])
 
 
+@pytest.mark.slow
 def test_labels_at_the_ends_of_lines_do_not_overlap(comparison_of: Any) -> None:
     figure = plots.by_length(ComparisonView(comparison_of(lengths=(512, 1024), scorers=("likelihood",))))
     assert figure is not None and len(figure.axes) == 2 and _overlaps(figure) == []
@@ -124,6 +127,7 @@ def test_figures_that_have_nothing_to_show_are_left_out(seven: Any, record_of: A
     }
 
 
+@pytest.mark.slow
 def test_svgs_share_a_page(seven: Any, record_of: Any) -> None:
     view = ComparisonView(seven)
     drawn = plots.figures(view, [record_of("longsafety")])

@@ -52,6 +52,7 @@ def _plain(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing(page: str) -> None:
     # Namespaces of SVG are names, not addresses that are fetched.
     loaded = re.findall(r"(?:src|href)=\"(?!#)([^\"]+)\"|url\((?!#)([^)]+)\)|<(script|link|iframe)", page)
@@ -78,12 +79,14 @@ def test_every_table_of_scores_names_the_scoring(page: str) -> None:
     assert _plain(page).count("scoring fixed") >= 4
 
 
+@pytest.mark.slow
 def test_harmful_text_is_redacted_or_escaped(page: str, seven: Any, record_of: Any, tmp_path: Path) -> None:
     assert "smoke detectors" not in page and "physical_harm: redacted; report.redact=false shows it" in page
     shown = _page(tmp_path, seven, [record_of("base"), record_of("longsafety")], redact=False)
     assert "smoke detectors" in shown and "&lt;b&gt;time&lt;/b&gt;" in shown and "<b>time</b>" not in shown
 
 
+@pytest.mark.slow
 def test_names_are_escaped(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     made = comparison_of(["base"], baseline=None, scorers=("likelihood",))
     arm = "<script>x</script>"
@@ -92,6 +95,7 @@ def test_names_are_escaped(comparison_of: Any, record_of: Any, tmp_path: Path) -
     assert "<script" not in _page(tmp_path, comparison, [replace(record_of("base"), label=arm)])
 
 
+@pytest.mark.slow
 def test_one_arm_makes_a_page_without_differences(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     comparison = comparison_of(["longsafety"], baseline="longsafety", scorers=("likelihood",))
     plain = _plain(_page(tmp_path, comparison, [record_of("longsafety")]))
@@ -99,6 +103,7 @@ def test_one_arm_makes_a_page_without_differences(comparison_of: Any, record_of:
     assert "longsafety is safe only by declining" in plain
 
 
+@pytest.mark.slow
 def test_several_lengths_have_a_section(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     arms, lengths = ["base", "longsafety_twins"], (512, 1024)
     comparison = comparison_of(arms, lengths=lengths, scorers=("likelihood",))
@@ -109,18 +114,21 @@ def test_several_lengths_have_a_section(comparison_of: Any, record_of: Any, tmp_
     assert _plain(page).count("benign_twins 32") == 1
 
 
+@pytest.mark.slow
 def test_counts_that_differ_name_their_arms(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     comparison = comparison_of(["base", "longsafety"], scorers=("likelihood",))
     records = [record_of("base"), replace(record_of("longsafety"), counts={"samples left out: too short": 7})]
     assert "samples left out: too short longsafety: 7" in _plain(_page(tmp_path, comparison, records))
 
 
+@pytest.mark.slow
 def test_results_that_existed_already_have_no_time(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     comparison = comparison_of(["base"], scorers=("likelihood",))
     plain = _plain(_page(tmp_path, comparison, [replace(record_of("base"), seconds={})]))
     assert "All results existed already" in plain
 
 
+@pytest.mark.slow
 def test_what_was_cut_or_left_out_of_the_benchmark_is_a_note(seven: Any, record_of: Any, tmp_path: Path) -> None:
     def record(arm: str, cut: int) -> Any:
         one = record_of(arm)
@@ -132,6 +140,7 @@ def test_what_was_cut_or_left_out_of_the_benchmark_is_a_note(seven: Any, record_
     assert f"1,201 of the benchmark's items cut to fit (middle) ({arms[2]})." in text.replace("&#39;", "'")
 
 
+@pytest.mark.slow
 def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of: Any, tmp_path: Path) -> None:
     base = record_of("base")
     asked = replace(base, settings=base.settings | {"evaluation": {"items": "data/bench"}})
@@ -140,6 +149,7 @@ def test_items_of_a_file_are_named_where_nothing_was_built(seven: Any, record_of
     assert "scenario longsafety (KeywordRAG" not in text
 
 
+@pytest.mark.slow
 def test_capability_suites_have_a_column_per_arm(seven: Any, record_of: Any, tmp_path: Path) -> None:
     def record(arm: str, value: float, stderr: float) -> Any:
         row = {"suite": "lm_eval:arc", "task": "arc", "metric": "acc", "value": value, "stderr": stderr, "n": 99}
@@ -150,6 +160,7 @@ def test_capability_suites_have_a_column_per_arm(seven: Any, record_of: Any, tmp
     assert "arc acc 99 .31 ± .04 .29 ± ? — " in text
 
 
+@pytest.mark.slow
 def test_lengths_of_a_factor_are_named_by_the_items_own_length(
     comparison_of: Any, record_of: Any, tmp_path: Path
 ) -> None:
@@ -176,6 +187,7 @@ def test_a_run_is_named_by_its_longest_items(length: Any, name: str, fact: str, 
     assert lengths_fact([record.resolved()]) == fact
 
 
+@pytest.mark.slow
 def test_adopted_weights_are_marked(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     arms = ["base", "longsafety"]
     records = [record_of(arm) for arm in arms]
@@ -184,6 +196,7 @@ def test_adopted_weights_are_marked(comparison_of: Any, record_of: Any, tmp_path
     assert "longsafety: its weights were adopted by hand (reuse.weights) from /kept/weights/abc" in shown
 
 
+@pytest.mark.slow
 def test_trainings_of_an_arm_are_one_arm(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     seeds = [replace(record_of("longsafety"), label=f"longsafety seed={seed}") for seed in (0, 1, 2)]
     seeds = [replace(record, stages=record.stages | {"weights": f"w{n}"}) for n, record in enumerate(seeds)]
@@ -194,6 +207,7 @@ def test_trainings_of_an_arm_are_one_arm(comparison_of: Any, record_of: Any, tmp
     assert "about these checkpoints" not in plain
 
 
+@pytest.mark.slow
 def test_contrasts_and_short_forms_are_on_the_page(comparison_of: Any, record_of: Any, tmp_path: Path) -> None:
     arms = ["base", "longsafety", "longsafety_twins"]
     comparison = comparison_of(arms, contrasts=[["longsafety_twins", "longsafety"]], scorers=("likelihood",))

@@ -51,6 +51,7 @@ def swept(record_of: Callable[..., RunRecord]) -> tuple[list[RunRecord], Compari
     return records, compared(records, of)
 
 
+@pytest.mark.slow
 def test_each_value_is_tested_against_the_first(swept: tuple[list[RunRecord], Comparison]) -> None:
     records, comparison = swept
     [section] = sections(ComparisonView(comparison, ["likelihood"]), records)
@@ -69,6 +70,7 @@ def test_an_untrained_arm_is_a_level_line(swept: tuple[list[RunRecord], Comparis
     assert axes.get_legend_handles_labels()[1] == ["base", "longsafety"]
 
 
+@pytest.mark.slow
 def test_the_page_has_the_question_and_a_section(swept: tuple[list[RunRecord], Comparison], tmp_path: Path) -> None:
     records, comparison = swept
     asked = [replace(one, settings=one.settings | {"question": "How few seed items are enough?"}) for one in records]
@@ -79,6 +81,7 @@ def test_the_page_has_the_question_and_a_section(swept: tuple[list[RunRecord], C
     assert text.count("<svg") == text.count("</svg>") and 'id="scenario.train_seeds-' in text
 
 
+@pytest.mark.slow
 def test_scenarios_have_baselines_of_their_own(record_of: Callable[..., RunRecord]) -> None:
     records = [
         record(record_of, mix, {"scenario": scenario})

@@ -42,6 +42,7 @@ def test_the_caption_says_who_scored_how_many_seed_items_and_what_is_tested(seve
     assert "McNemar" not in text and "bootstrap" not in text
 
 
+@pytest.mark.slow
 def test_contrasts_stand_below_the_differences_from_the_baseline(comparison_of: Any) -> None:
     arms = ["base", "longsafety", "longsafety_twins"]
     with_contrast = comparison_of(arms, contrasts=[["longsafety_twins", "longsafety"]])
@@ -54,12 +55,14 @@ def test_contrasts_stand_below_the_differences_from_the_baseline(comparison_of: 
     assert "contrasts" not in _printed(tables.comparison_table(comparison_of(arms)), 120)
 
 
+@pytest.mark.slow
 def test_too_few_seeds_stand_in_place_of_a_p_value(comparison_of: Any) -> None:
     text = _printed(tables.comparison_table(comparison_of(["base", "longsafety"], per_task=1)), 120)
     row = next(line for line in text.splitlines() if line.startswith("longsafety − base"))
     assert row.count("too few seeds") == 4 and "p=" not in row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120])
 def test_nothing_is_cut_off_where_the_terminal_is_narrow(seven: Any, comparison_of: Any, width: int) -> None:
     lengths = comparison_of(["base", "longsafety_twins"], lengths=(512, 1024, 2048), scorers=("likelihood",))
@@ -74,6 +77,7 @@ def test_one_arm_has_no_differences(comparison_of: Any) -> None:
     assert "Δ" not in text and "sign-flip" not in text and "1.00 [.90,1.00]" in text
 
 
+@pytest.mark.slow
 def test_without_compliance_the_table_warns(comparison_of: Any) -> None:
     comparison = comparison_of(["base", "longsafety"], scorers=("letter",))
     kept = comparison.scores["metric"].isin(["safe_response", "harm_awareness"])
@@ -82,6 +86,7 @@ def test_without_compliance_the_table_warns(comparison_of: Any) -> None:
     assert "an arm that declines everything looks safe here" in text
 
 
+@pytest.mark.slow
 def test_every_length_of_an_arm_has_a_row(comparison_of: Any) -> None:
     comparison = comparison_of(["base", "longsafety"], lengths=(512, 1024), scorers=("likelihood",))
     text = _printed(tables.comparison_table(comparison), 120)

@@ -118,6 +118,7 @@ def assert_same(
     assert encoder.prompt_length(context, question, history, goal) == len(found)
 
 
+@pytest.mark.slow
 def test_random_contexts(encoder: ChatEncoder) -> None:
     rng = random.Random(0)
     for number in range(400):
@@ -134,6 +135,7 @@ def test_random_histories_and_both_goals(encoder: ChatEncoder) -> None:
         assert_same(encoder, random_context(encoder.store, rng), rng.choice(["What?", "那是什么？"]), history, goal)
 
 
+@pytest.mark.slow
 def test_every_cut_of_every_document(encoder: ChatEncoder) -> None:
     """A needle at each token of each kind of text."""
     store = encoder.store
@@ -145,6 +147,7 @@ def test_every_cut_of_every_document(encoder: ChatEncoder) -> None:
                 assert_same(encoder, context, f"What does {name} say?")
 
 
+@pytest.mark.slow
 def test_spans_of_ordinary_prose_are_not_encoded_again(
     tiny_encoder: ChatEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,7 @@ def context(store: TokenStore, rng: random.Random) -> list[Segment]:
     return segments
 
 
+@pytest.mark.slow
 def test_ids_are_those_of_the_whole_text(named: tuple[str, ChatEncoder]) -> None:
     kind, encoder = named
     rng = random.Random(1)

@@ -50,6 +50,7 @@ def true_length(encoder: ChatEncoder, segments: Any, question: str, answer: str 
     return sum(len(encoder.tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (text, reply))
 
 
+@pytest.mark.slow
 def test_length_is_never_above_the_target_and_at_most_four_below(tiny_encoder: ChatEncoder) -> None:
     rng, store = random.Random(0), tiny_encoder.store
     for number in range(120):

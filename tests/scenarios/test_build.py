@@ -237,6 +237,7 @@ def own(
     return ChatEncoder(tiny_tokenizer, TokenStore.open(folder / "store")), seeds
 
 
+@pytest.mark.slow
 def test_a_users_requests_are_built_into_every_task(own: tuple[ChatEncoder, list[Seed]]) -> None:
     encoder, seeds = own
     tasks = dict.fromkeys(TASKS, TaskCounts(train=2, bench=2))

@@ -122,6 +122,7 @@ def samples_seeds(seeds: list[Seed]) -> list[Seed]:
     return [seed for seed in seed_parts(seeds, bench_fraction=0.3, seed=0)["train"] if seed.request]
 
 
+@pytest.mark.slow
 def test_notes_are_the_same_for_any_number_of_processes(
     tiny_tokenizer: Any, tmp_path: Path, tiny_seeds: list[Seed]
 ) -> None:

@@ -58,12 +58,14 @@ def test_each_planted_instruction_is_found(language: str, text: str) -> None:
     assert operational(text, language)
 
 
+@pytest.mark.slow
 def test_every_shipped_item_is_reviewed_as_it_is() -> None:
     assert problems() == []
     found = list(items())
     assert len({item[:2] for item in found}) == len(found) > 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_planted_item_fails_the_check(language: str, tmp_path: Path) -> None:
     folder = tmp_path / "seeds"
@@ -90,6 +92,7 @@ def test_a_planted_item_fails_the_check(language: str, tmp_path: Path) -> None:
     assert len(problems(folder, tmp_path / "reviewed.csv")) == 1  # an item that was changed after its review
 
 
+@pytest.mark.slow
 def test_no_default_mix_holds_what_is_for_non_commercial_use() -> None:
     assert restriction(str(seed_card()["licence"])) == "" and restriction(LICENCE) == ""
     assert "non-commercial" in restriction("CC-BY-NC-4.0")

@@ -19,6 +19,7 @@ from tests.conftest import Place
 TRACKING = Tracking(registered_model="guarded model")
 
 
+@pytest.mark.slow
 def test_the_same_weights_are_one_version(record_of: Any, comparison_of: Any, tmp_path: Path) -> None:
     scores = comparison_of(["base", "longsafety"]).scores.query("arm == 'longsafety'").drop(columns="arm")
     (tmp_path / "settings.yaml").write_text("seed: 0\n")

@@ -44,6 +44,7 @@ RUN = (
 )
 
 
+@pytest.mark.slow
 def test_a_store_is_made_whole(empty: Path) -> None:
     assert store_problem(empty, 1) is None
     assert [path.name for path in empty.parent.iterdir()] == ["mlflow.db"]
@@ -62,6 +63,7 @@ HALF_MADE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HALF_MADE)
 def test_a_store_whose_making_was_cut_off_is_made_anew(how: str, copy: Path) -> None:
     HALF_MADE[how](copy)
@@ -90,6 +92,7 @@ def test_a_store_of_another_version_is_refused(copy: Path) -> None:
         check(Tracking(), copy.parent)
 
 
+@pytest.mark.slow
 def test_a_locked_store_is_refused(copy: Path) -> None:
     with closing(sqlite3.connect(copy, isolation_level=None)) as other:
         other.execute("begin exclusive")
@@ -131,6 +134,7 @@ def test_mlflows_own_variables_are_not_read_and_this_is_said(tmp_path: Path) -> 
     assert unread(Tracking(enabled=False), tmp_path, {"MLFLOW_TRACKING_URI": "x"}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["what?x=1", "half%20", "100%", "a#b", "\u6e2f"])
 def test_a_folder_of_any_name_holds_its_store(name: str, tmp_path: Path) -> None:
     """``?`` and ``%`` mean something in a URI."""

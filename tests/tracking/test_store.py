@@ -81,6 +81,7 @@ def test_logging_twice_leaves_each_run_once(logged: Any) -> None:
     assert run.info.end_time - run.info.start_time == 87_500
 
 
+@pytest.mark.slow
 def test_the_parent_is_the_sweep(logged: Any) -> None:
     client, ids, *_ = logged
     *children, parent = ids[0]
@@ -144,6 +145,7 @@ def test_the_parent_has_the_comparison(logged: Any) -> None:
     assert parent.data.metrics["pair_difference/longsafety"] == 0.0
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
     client, _, comparison, _, outputs = logged
     record = replace(record_of("longsafety"), key="other")
@@ -157,6 +159,7 @@ def test_a_run_cut_off_is_completed(logged: Any, record_of: Any) -> None:
     client.delete_run(run_id)
 
 
+@pytest.mark.slow
 def test_an_arm_has_a_run_of_its_own_name_for_each_length(logged: Any, comparison_of: Any, record_of: Any) -> None:
     client, _, _, _, outputs = logged
     comparison = comparison_of(["base"], scorers=("likelihood",))
@@ -205,6 +208,7 @@ def test_a_run_of_two_sweeps_is_in_both(logged: Any, record_of: Any) -> None:
         client.delete_run(run_id)
 
 
+@pytest.mark.slow
 def test_labels_that_mlflow_forbids_in_names(comparison_of: Any, record_of: Any, tmp_path: Path, logged: Any) -> None:
     label, outputs = "model.window=8,lora/x", logged[-1]
     made = comparison_of(["base"], scorers=("likelihood",))
@@ -294,6 +298,7 @@ def test_a_server_that_is_away_is_told_of(scheme: str, tmp_path: Path) -> None:
         assert line.endswith("the same command, given again once it answers, logs what it lacks")
 
 
+@pytest.mark.slow
 def test_check_waits_no_longer_than_it_may(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"

@@ -117,6 +117,7 @@ def command(server: OddServer, encoder: ChatEncoder, folder: Path, items: list[S
     return failed, read_answers(folder / ANSWERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [50, pytest.param(500, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_every_item_has_one_outcome_and_a_second_command_asks_only_what_failed(
     pairs: int, tiny_encoder: ChatEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

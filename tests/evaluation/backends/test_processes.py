@@ -94,6 +94,7 @@ def put(folder: Path, names: list[str | None]) -> tuple[Processes, list[tuple[st
     return backend, [(trial.item.pair_id, answer["reply"]) for trial, answer in found]
 
 
+@pytest.mark.slow
 def test_every_trial_is_answered_once_and_each_process_has_its_own_device(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +108,7 @@ def test_every_trial_is_answered_once_and_each_process_has_its_own_device(
     assert not list(tmp_path.glob("process-*"))
 
 
+@pytest.mark.slow
 def test_the_first_failure_is_reported_and_the_other_processes_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +121,7 @@ def test_the_first_failure_is_reported_and_the_other_processes_end(
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_reported_with_the_key_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand_in(monkeypatch, tmp_path, "    os.kill(os.getpid(), 9)", WAITING)
     with pytest.raises(LongSafetyError, match=r"^evaluation.processes = 2: process-0 ended with status -9 \(killed,"):
@@ -232,6 +235,7 @@ def _lives(process: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_has_no_address(place: Any) -> None:
     one, other = (addresses(place.settings(*ASKED, f"evaluation.processes={count}")) for count in (1, "auto"))
     assert one == other

@@ -122,6 +122,7 @@ def test_a_sample_is_bounded_and_the_same_again() -> None:
     assert {reply.seed_id for reply in found} != {reply.seed_id for reply in replies[: 4 * SAMPLE]}
 
 
+@pytest.mark.slow
 def test_the_detector_is_measured_where_it_decides() -> None:
     kinds = [("ManyShotJailbreak", "en"), ("ManyShotJailbreak", "zh"), ("LawQA", "en"), ("MedicalQuiz", "en")]
     kinds.append(("unknown", "en"))
@@ -237,6 +238,7 @@ def test_a_share_is_worth_as_many_as_it_has_seed_items() -> None:
     assert wide["corrected_high"] - wide["corrected_low"] > 1.5 * (narrow["corrected_high"] - narrow["corrected_low"])
 
 
+@pytest.mark.slow
 def test_the_measurement_is_told_by_task() -> None:
     rows = [row(0, "harmful", "I cannot.", task=task) for task in ("ManyShotJailbreak", "LawQA")]
     for number, one in enumerate(rows):

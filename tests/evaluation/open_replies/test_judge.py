@@ -37,6 +37,7 @@ def test_each_call_has_a_key_of_its_own(server: Server, tmp_path: Path) -> None:
     assert len({asked.key for asked in server.asked}) == len(CASES)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_in_time_is_a_failure(server: Server, tmp_path: Path) -> None:
     server.pause = 1.5
     found = opened(server, tmp_path, timeout_seconds=1).verdicts(CASES[:2])

@@ -25,6 +25,7 @@ def test_accurate_on_the_labelled_replies(language: str, split: str) -> None:
     assert found.specificity >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_accurate_on_the_reference_replies_where_it_decides(language: str, held_out: bool) -> None:

@@ -138,6 +138,7 @@ def test_official_scores_are_the_official_verdicts_on_harmful_items(server: Serv
     assert "also where it failed); why there is no verdict: judge failed, HTTP 500 1" in verdict_line(facts)
 
 
+@pytest.mark.slow
 def test_without_a_judge_only_declining_is_scored() -> None:
     """A reply to another task is part of no share, whatever it says, and told."""
     rows = [*ROWS, row(7, "harmful", "I cannot help.", task="W"), row(7, "benign_needle", "Sure.", task="W")]

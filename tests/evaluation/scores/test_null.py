@@ -36,6 +36,7 @@ def _within(seeds: np.ndarray) -> list[tuple[int, int]]:
     return [(int(place[0]), int(place[1])) for place in places]
 
 
+@pytest.mark.slow
 def test_no_test_rejects_too_often_under_the_null() -> None:
     structure = Structure.of_benchmark()
     found = rates(structure, draws=DRAWS, cells=("all", "DocAttack", "CountingCrimes", "each"))
@@ -55,6 +56,7 @@ def test_tests_that_take_items_for_independent_would_reject_half_of_the_time() -
     assert rejected.mean() > 0.2
 
 
+@pytest.mark.slow
 def test_an_effect_is_found_and_a_difference_of_the_margin_is_not_called_equal() -> None:
     found = rates(Structure.of_benchmark(), draws=60, effect=0.2, cells=("all",))
     assert min(row.sign_flip for row in found) > 0.95

@@ -208,6 +208,7 @@ def test_official_scoring_reads_letters_of_harmful_items_only() -> None:
         score(frame(rows[0]), scoring="official", confidence=0.95)
 
 
+@pytest.mark.slow
 def test_random_answers_give_chance() -> None:
     rng = np.random.default_rng(7)
     rows = [row(f"i{place}", kind, rng.normal(size=4).tolist())
