@@ -6,7 +6,7 @@ attention, and adapters stay as they are; losses and gradients are the same but 
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -43,12 +43,17 @@ def _is_gated(part: Any) -> bool:
 
 def _gated(part: Any, hidden: torch.Tensor) -> torch.Tensor:
     """``hidden [B, T, H]`` → ``[B, T, H]``."""
-    product = _product(part.act_fn, part.gate_proj(hidden), part.up_proj(hidden))
+    product = _compiled_product()(part.act_fn, part.gate_proj(hidden), part.up_proj(hidden))
     result: torch.Tensor = part.down_proj(product)
     return result
 
 
-@partial(torch.compile, dynamic=True)
+@cache
+def _compiled_product() -> Any:
+    """One for all layers. To name ``torch.compile`` imports its compiler, which takes seconds."""
+    return torch.compile(_product, dynamic=True)
+
+
 def _product(act: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     result: torch.Tensor = act(gate) * up
     return result
