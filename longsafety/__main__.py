@@ -31,9 +31,10 @@ def _show(arguments: list[str]) -> None:
 
     from longsafety.configuration.compose import for_hydra
     from longsafety.configuration.places import CONF
+    from longsafety.configuration.versions import BASE
 
     sys.argv = [sys.argv[0], *for_hydra(arguments)]
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(lambda config: None)()
+    hydra.main(**BASE, config_path=str(CONF), config_name="config")(lambda config: None)()
 
 
 class _Flags(argparse.ArgumentParser):

@@ -26,6 +26,7 @@ from longsafety.configuration.overrides import Reader
 from longsafety.configuration.own_files import file_problems
 from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.recorded import KEY, recorded_runs
+from longsafety.configuration.versions import BASE, register_resolver
 from longsafety.errors import ConfigError, LongSafetyError, first_line
 
 
@@ -52,7 +53,7 @@ class Roots(SearchPathPlugin):
 
 def register_roots(*own: Path) -> None:
     """Registers the config roots, and ``${at_scale:VALUE,{SCALE:OTHER}}``: a value, or another at a scale."""
-    OmegaConf.register_new_resolver("at_scale", _at_scale, replace=True)
+    register_resolver("at_scale", _at_scale)
     Roots.paths = (SWEEPS, *own)
     Plugins.instance().register(Roots)
 
@@ -78,7 +79,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
     GlobalHydra.instance().clear()
     register_roots(*own)
     _name_config_dir(*own)
-    with initialize_config_dir(str(CONF), version_base="1.3", job_name="longsafety"):
+    with initialize_config_dir(str(CONF), job_name="longsafety", **BASE):
         reader = Reader(_groups(*own), GlobalHydra.instance().config_loader())
         if wrong := file_problems(own, reader.chosen(arguments), _groups(*own), _options):
             raise ConfigError(wrong)
@@ -125,7 +126,7 @@ def _name_config_dir(folder: Path | None = None) -> None:
             raise ValueError("${config_dir:} stands for the folder of --config-dir; give it")
         return str(folder)
 
-    OmegaConf.register_new_resolver("config_dir", resolve, replace=True)
+    register_resolver("config_dir", resolve)
 
 
 def _groups(*own: Path) -> frozenset[str]:

@@ -18,11 +18,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigLoadError
 
 from longsafety.configuration.fields import Kind, exists, kind_of
 from longsafety.configuration.recorded import is_list
 from longsafety.configuration.values import function, is_quoted, quote, split, typed
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, first_line
 
 _SHORT = {"corpus": "corpus.source", "evaluation.items": "evaluation.items.path"}
 """A section's key → the setting that its value names where it is not in braces."""
@@ -123,8 +124,14 @@ class Reader:
             return self._parsed(argument, f"++{key}={typed(value, kind)}", value)
         return _text(key, value, kind, multirun, declared)
 
+    def _options(self, group: str) -> list[str]:
+        try:
+            return sorted(self.loader.get_group_options(group)) if self.loader else []
+        except ConfigLoadError as error:  # Hydra 1.4, of a folder with a .yml file
+            raise ConfigError([f"{group}: {first_line(error)} Rename those in your own {group}/"]) from None
+
     def _group(self, sign: str, key: str, value: str) -> Choice:
-        known = sorted(self.loader.get_group_options(key.split("@")[0])) if self.loader else []
+        known = self._options(key.split("@")[0])
         public = [name for name in known if not name.startswith("_")]
         if not value.strip():
             raise ConfigError([f"{key} = '': is empty; choose from {', '.join(public)}"])

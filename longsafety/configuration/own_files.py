@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from longsafety.configuration.fields import kind_of
+from longsafety.configuration.places import CONF, SWEEPS
 
 _PACKAGE = re.compile(r"#\s*@package\s+(\S+)\s*$")
 _EXPERIMENT = "experiment"
@@ -38,7 +39,9 @@ def file_problems(
                 named: list[tuple[str, str]] = []
                 problems += (f"{file}:{line}: {rule}" for line, rule in _problems(file, group, groups, options, named))
                 waiting += named
-            elif (other := file.with_suffix(".yml")).is_file() and name not in options(group):
+            elif (other := file.with_suffix(".yml")).is_file() and not any(
+                (place / group / file.name).is_file() for place in (CONF, SWEEPS, *roots)
+            ):
                 problems.append(f"{other}:1: is not read; name it {file.name}")
     return problems
 

@@ -17,6 +17,7 @@ import longsafety
 from longsafety.configuration.compose import Job, compose_jobs, register_roots
 from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.settle import settle
+from longsafety.configuration.versions import BASE
 from longsafety.errors import ConfigError
 from longsafety.scenarios.task_counts import task_counts
 from longsafety.scenarios.tasks.registry import TASKS
@@ -174,7 +175,7 @@ def test_an_experiment_group_in_the_defaults_would_forbid_plus_experiment(tmp_pa
     (tmp_path / "config.yaml").write_text("defaults:\n  - experiment: null\n", "utf-8")
     GlobalHydra.instance().clear()
     with (
-        initialize_config_dir(str(tmp_path), version_base="1.3"),
+        initialize_config_dir(str(tmp_path), **BASE),
         pytest.raises(ConfigCompositionException, match="Multiple values"),
     ):
         compose("config", ["+experiment=x"])
@@ -202,7 +203,7 @@ def test_sweep_files_declare_multirun_and_others_do_not(path: Path) -> None:
 def test_sweeps_are_a_second_config_root() -> None:
     register_roots()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **BASE):
         config = compose("config", ["+experiment=mix_ablation"], return_hydra_config=True)
         loader = GlobalHydra.instance().config_loader()
         assert set(loader.get_group_options("experiment")) == set(EXPERIMENTS)

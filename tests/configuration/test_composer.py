@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from longsafety.configuration.compose import compose_jobs, register_roots
 from longsafety.configuration.composer import ALONE, _composed
 from longsafety.configuration.places import CONF, SWEEPS
+from longsafety.configuration.versions import BASE
 
 
 @pytest.mark.parametrize("group", sorted(ALONE))
@@ -43,7 +44,7 @@ def test_a_product_of_groups_and_values_is_what_hydra_composes() -> None:
         dict(zip(swept, values, strict=True)) for values in product(*swept.values())
     ]
     register_roots()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **BASE):
         for job in jobs[::5]:
             config = compose("config", [f"{key}={value}" for key, value in job.varied.items()])
             assert job.config == OmegaConf.to_container(config, resolve=True), job.varied
