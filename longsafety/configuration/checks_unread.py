@@ -25,6 +25,18 @@ def unread_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
             yield (key,), f"{key} = [{', '.join(values)}]: {twice} stands twice; leave one out"
     if not settings.stages:
         yield ("stages",), "stages = []: nothing would be done; give stages, or leave the setting out"
+    if settings.stages == ["report"] and not settings.report.runs:
+        yield (
+            ("stages", "report.runs"),
+            "stages = [report]: reports what score has compared; set stages=[score,report], or report.runs=[FOLDER]",
+        )
+    teacher = settings.teacher
+    for name in ("model", "base_url"):
+        if teacher.kind == "template" and (value := getattr(teacher, name)) is not None:
+            yield (
+                (f"teacher.{name}", "teacher.kind"),
+                f"teacher.{name} = {value}: teacher = template asks no model; set teacher=openai (transformers)",
+            )
     limit = next((name for name in Gate.model_fields if getattr(gate, name) is not None), None)
     compares = "score" in settings.stages or settings.report.runs
     if limit and not compares and not _ONLY_SHOW & {*settings.stages}:

@@ -53,6 +53,12 @@ def test_the_error_counts_and_lists_the_mistakes() -> None:
         (["scenario.tasks.Foo.train=1"], "scenario.tasks.Foo.bench", ": is missing; give it a value"),
         (["stages=[score,cook]"], "stages.1", " = 'cook': should be 'plan', .*; change the value"),
         (["training.epochs=true"], "training.epochs", " = True: should be a valid integer; change the value"),
+        (
+            ["stages=[report]"],
+            "stages",
+            r" = \[report\]: reports what score has compared; set stages=\[score,report\], or .*",
+        ),
+        (["teacher.model=x"], "teacher.model", " = x: teacher = template asks no model; set teacher=openai .*"),
         (["stages=[]"], "stages", r" = \[\]: nothing would be done; give stages, or leave the setting out"),
         (["stages=[build,build]"], "stages", r" = \[build, build\]: build stands twice; leave one out"),
         (
