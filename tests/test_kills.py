@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,33 +116,29 @@ def test_killed_anywhere_it_loses_nothing_that_was_complete(
 ) -> None:
     whole, seconds = untouched
     rng, where = random.Random(19), Counter[str]()
-    for life, kills in enumerate(_lives(number, rng)):
+    life, left = 0, number
+    while left:
         place = place_at(tmp_path / f"life-{life}")
-        for _ in range(kills):
+        for attempt in range(rng.randint(4, 8)):
             process = start(place, log)
-            process.join(rng.uniform(0.05, 0.6) * seconds)
+            process.join(rng.uniform(0.05, 0.6) * seconds / (1 + attempt / 2))  # ever less is left to do
             if process.exitcode is not None:
                 assert process.exitcode == 0, (log / "stderr").read_text("utf-8")[-3000:]
-                where["after its end"] += 1
-                continue
+                break
             before = complete(place)
             where[at_work(place)] += 1
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
             assert before <= complete(place), "what was complete stays"
+            left -= 1
+            if not left:
+                break
+        life += 1
         last = place.run(*TYPED)
         assert last.returncode == 0, last.stderr[-3000:]
         assert steps(place) == steps(whole), "every step once"
         same(place, whole)
-    print(f"killed: {dict(where)}")
-
-
-def _lives(number: int, rng: random.Random) -> Iterator[int]:
-    """Divides the kills among places: each is killed a few times on its way to the end."""
-    while number > 0:
-        kills = min(number, rng.randint(4, 8))
-        number -= kills
-        yield kills
+    print(f"killed {sum(where.values())} times in {life} lives: {dict(where)}")
 
 
 def complete(place: Place) -> set[str]:
