@@ -108,7 +108,9 @@ def draw(found: dict[str, list[dict[str, float]]], file: Path) -> None:
         for row, (key, name) in enumerate((("seconds", "seconds"), ("peak_mib", "peak memory of a process, MiB"))):
             axis = axes[row][column]
             axis.plot([point["count"] for point in points], [point[key] for point in points], "o-")
-            axis.set(xlabel=part, ylabel=name, xlim=(0, None), ylim=(0, None))
+            axis.set(xlabel=part, ylabel=name)
+            axis.set_xlim(0, 1.05 * axis.get_xlim()[1])
+            axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
             axis.grid(alpha=0.3)
     figure.savefig(file, dpi=110)
 
