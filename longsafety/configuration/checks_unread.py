@@ -45,8 +45,8 @@ def unread_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
             f"gate.{limit} = {getattr(gate, limit)}: is held against a comparison, and {stages} makes none; add score "
             "to stages, or leave it out",
         )
-    for name, value, others in (("jobs", launcher.jobs, 1), ("gpus", launcher.gpus, None)):
-        if value != others and launcher.kind != "parallel":
+    for name, value, default in (("jobs", launcher.jobs, 1), ("gpus", launcher.gpus, None)):
+        if value != default and launcher.kind != "parallel":
             yield (
                 (f"launcher.{name}", "launcher.kind"),
                 f"launcher.{name} = {value}: launcher = {launcher.kind} does not read it; set launcher=parallel, or "

@@ -87,11 +87,12 @@ class Guard(Section):
     """A folder or a hub name; with ``backend=server`` the server's name for it."""
     backend: Literal["transformers", "vllm", "server"] = "transformers"
     base_url: str | None = None
-    """The address of ``backend=server`` up to ``/v1``: any server with OpenAI's chat completions."""
+    """The address of ``backend=server`` up to ``/v1``: any server with OpenAI's chat completions; for ``wildguard``,
+    ``shieldgemma`` and ``harmbench``, whose prompts are raw texts, with its ``/completions``."""
     api_key_env: str | None = None
     """The environment variable that holds the server's key; ``None``: the server needs none."""
     max_reply_tokens: PositiveInt = 2048
-    """Of ``backend=server``, thoughts included."""
+    """Of ``backend=server``, thoughts included. Of a raw prompt's answer only the labels are asked for."""
     concurrency: PositiveInt = 4
     """Concurrent requests to the server."""
     window: PositiveInt = 8192

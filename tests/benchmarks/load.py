@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import resource
 import shutil
@@ -30,7 +29,7 @@ COUNTS = {
     "items": (1_250, 2_500, 5_000, 10_000),
     "runs": (25, 50, 100, 200),
 }
-COMMON = ["scale=smoke", "trainer=cpu", "data_mix=base", "evaluation.scorers=[likelihood]", "limits.builds=false"]
+COMMON = ["scale=smoke", "trainer=cpu", "data_mix=base", "evaluation.scorers=[likelihood]"]
 
 
 def typed(part: str, count: int) -> list[str]:
@@ -139,7 +138,7 @@ def main() -> None:
     points: dict[str, list[dict[str, float]]] = (
         json.loads(kept.read_text("utf-8"))["points"] if kept.exists() else {}
     ) | found
-    tell("load", {"cores": os.cpu_count(), "points": points})
+    tell("load", {"points": points})
     draw(points, RESULTS / "load.png")
 
 
