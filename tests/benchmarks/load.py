@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from report_picture import FLAGS
-from setting import RESULTS, tell
+from setting import RESULTS, median_seconds, tell
 
 COUNTS = {
     "samples": (12_500, 25_000, 50_000, 100_000),
@@ -67,24 +68,24 @@ def measured(part: str, count: int, corpus: str, cache: Path) -> dict[str, float
 
 
 def opened(page: Path) -> float:
-    """Seconds in which a browser starts, loads the page and prints its tree; of an empty page subtracted."""
+    """Median seconds in which a browser starts, loads the page and prints its tree, above those of an empty page."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         return float("nan")
     empty = page.with_name("empty.html")
     empty.write_text("<!doctype html><title>empty</title>", "utf-8")
-    times = []
-    for one in (empty, page):
+
+    def load(one: Path) -> None:
         with tempfile.TemporaryDirectory() as profile:
-            began = time.perf_counter()
             subprocess.run(
                 [browser, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", one.resolve().as_uri()],
                 check=True,
                 capture_output=True,
                 timeout=300,
             )
-            times.append(time.perf_counter() - began)
-    return times[1] - times[0]
+
+    without, whole = median_seconds([partial(load, empty), partial(load, page)])
+    return whole - without
 
 
 def one_point(part: str, count: int, corpus: str, cache: Path) -> dict[str, float]:

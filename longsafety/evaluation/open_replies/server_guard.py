@@ -24,6 +24,7 @@ from longsafety.chat.replies import Reply
 from longsafety.evaluation.open_replies.guards import GUARDS, Guard, Words
 from longsafety.evaluation.open_replies.judge import EMPTY, Case, Judge
 from longsafety.evaluation.open_replies.verdict_text import CUT, Verdict, unscored
+from longsafety.samples.control import CHAT_TOKENS
 from longsafety.samples.thoughts import part_thoughts
 
 STRONG_REJECT_UNSAFE = 0.5
@@ -151,8 +152,6 @@ SPOKEN: Mapping[str, Spoken] = {
 }
 """By the names of the settings."""
 _FIRST = re.compile(r"^(?:<s>|<bos>)")
-_CONTROL = re.compile(r"</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|<\|\w+\|>|\[/?INST\]|<</?SYS>>")
-"""What the tokenizers of the raw formats read as one token, or as an end of the judged text."""
 _LABEL_TOKENS = 32
 """What a guard of a raw format writes until its last label; what follows is not read."""
 
@@ -194,7 +193,7 @@ class ServerGuard(Judge):
         if self.format.messages is not None:
             return [self.format.messages(request, reply)]
         assert guard.prompts is not None
-        request, reply = (_CONTROL.sub(lambda found: " ".join(found[0]), text) for text in (request, reply))
+        request, reply = (CHAT_TOKENS.sub(lambda found: " ".join(found[0]), text) for text in (request, reply))
         return [_FIRST.sub("", prompt) for prompt in guard.prompts(request, reply)]
 
     def _label(self, keys: Sequence[str], case: Case) -> Verdict:
