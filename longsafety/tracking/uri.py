@@ -142,8 +142,10 @@ def _ask(uri: str, seconds: int) -> str | None:
             return _Away(f"it answers {error.code}")
         return f"it answers {error.code}, as no MLflow server does"
     except urllib.error.URLError as error:
-        return _Away(error.reason)
-    except (OSError, ValueError) as error:  # a timeout while reading, an answer that is not HTTP, a port out of range
+        return _Away(_late(seconds) if isinstance(error.reason, TimeoutError) else error.reason)
+    except TimeoutError:
+        return _Away(_late(seconds))
+    except (OSError, ValueError) as error:  # a connection that broke, an answer that is not HTTP, a port out of range
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
             return "another program listens there: its answer is not MLflow's"
         return _Away(str(error) or type(error).__name__)
@@ -170,9 +172,16 @@ def _connect(uri: str, seconds: int) -> str | None:
     try:
         port = parts.port or _PORTS[parts.scheme.partition("+")[0].lower()]
         socket.create_connection((parts.hostname or "localhost", port), timeout=seconds).close()
+    except TimeoutError:
+        return _Away(_late(seconds))
     except (OSError, ValueError) as error:
         return _Away(error)
     return None
+
+
+def _late(seconds: int) -> str:
+    """The same words whoever looks at the clock first: the connection or the thread that waits for it."""
+    return f"no answer within {seconds} s"
 
 
 def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None]) -> str:
@@ -181,7 +190,7 @@ def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None])
     thread = threading.Thread(target=lambda: found.append(ask(uri, seconds)), daemon=True)
     thread.start()
     thread.join(seconds)
-    reason = found[0] if found else _Away(f"no answer within {seconds} s")
+    reason = found[0] if found else _Away(_late(seconds))
     if reason is None:
         return ""
     rule = f"tracking.uri = {without_password(uri)}: no MLflow server answers there ({reason}"

@@ -23,7 +23,7 @@ from longsafety.reporting.record import RunRecord
 from longsafety.settings import Tracking
 from longsafety.tracking import store
 from longsafety.tracking.sqlite import CONTENT
-from longsafety.tracking.uri import check, tracking_uri
+from longsafety.tracking.uri import _ask, check, tracking_uri
 
 README = Path(store.__file__).with_name("README.md")
 
@@ -304,6 +304,7 @@ def test_check_waits_no_longer_than_it_may(tmp_path: Path) -> None:
         uri = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"
         line = check(Tracking(uri=uri, timeout_seconds=1), tmp_path)
         assert re.search(r"user:\*\*\*@.* within 1 s; waited at most tracking\.timeout_seconds = 1\); ", line)
+        assert _ask(uri, 1) == "no answer within 1 s"  # the same words
 
 
 LISTED = b'{"experiments": [{"experiment_id": "0"}]}'
