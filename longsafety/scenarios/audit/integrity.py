@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from longsafety.errors import DataError
 from longsafety.samples.recipe import Sample, Segment, render_context
@@ -12,6 +13,8 @@ from longsafety.vocabulary import BENIGN_KINDS, ITEM_KINDS, TWINS
 
 _SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal", "roles", "choices", "order")
 """What no twin changes."""
+_SHARED = ("pair_id", "seed_id", "question", "answer", "rejected", "history", "documents", "roles", "choices", "order")
+"""What many samples share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,16 @@ class Fact:
 
 
 def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
-    """Reads samples one at a time; renders those that should have a needle.
+    """Reads samples one at a time; renders those that should have a needle. Equal texts of different samples are kept
+    once, because a build asks a thousand questions many times.
 
     Raises ``DataError``, naming the sample, for a needle that its rendered context lacks.
     """
-    known: dict[tuple[str, int], tuple[tuple[float, ...], str]] = {}
+    known: dict[int, tuple[tuple[float, ...], str]] = {}
+    family, kept = "", _Kept()
     for sample in samples:
+        if sample.pair_id != family:
+            family, known = sample.pair_id, {}
         needles = _needles(sample)
         rendered = sample.kind in ("harmful", "benign_needle") and bool(needles)
         if rendered:
@@ -55,13 +62,28 @@ def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
         filler: list[Segment | None] = list(sample.context)
         for place in sample.needles:
             filler[place] = None
-        key = sample.pair_id, hash(tuple(filler))
+        key = hash(tuple(filler))
         if key not in known:  # a twin's context, up to a thousand spans, is examined once
             known[key] = _depths_and_language(filler, store)
         depths, language = known[key]
         blank = not any(part is not None and (not isinstance(part, str) or part.strip()) for part in filler)
-        light = sample.replace(context=(), writers=())
-        yield Fact(light, key[1], needles, blank, depths, language, rendered)
+        texts = {name: kept.once(getattr(sample, name)) for name in _SHARED}
+        light = sample.replace(context=(), writers=(), **texts)
+        yield Fact(light, key, kept.once(needles), blank, depths, language, rendered)
+
+
+class _Kept:
+    """Gives equal texts, and tuples of them, back as one object."""
+
+    def __init__(self) -> None:
+        self._first: dict[Any, Any] = {}
+
+    def once(self, value: Any) -> Any:
+        found = self._first.get(value)
+        if found is None:
+            found = tuple(map(self.once, value)) if isinstance(value, tuple) else value
+            self._first[found] = found
+        return found
 
 
 def _needles(sample: Sample) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
+from longsafety.samples.store import TokenStore
 from longsafety.scenarios.audit import overlap
 from longsafety.scenarios.audit.audit import Audit, audit
+from longsafety.scenarios.audit.copies import copies
+from longsafety.scenarios.audit.integrity import facts_of
 from longsafety.scenarios.audit.overlap import near_duplicates, shared_ngrams, window_hashes
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.vocabulary import TWINS, TWO_ROLES
@@ -216,6 +220,23 @@ def test_the_short_twin_of_an_item_without_a_needle_has_no_document() -> None:
     assert _audit([item, item.replace(id="short", **free)]).twins["short"] == 1
     with pytest.raises(DataError, match="short: documents in its context"):
         _audit([item, item.replace(id="short", **(free | {"documents": ("a",)}))])
+
+
+def test_an_audit_holds_equal_texts_once_and_no_context() -> None:
+    def samples(count: int) -> Iterator[Sample]:
+        for number in range(count):
+            wide = tuple(Span(0, at, at + 1) for at in range(1000))
+            yield _item(number, context=(*wide, NEEDLE), needles=(1000,), answer="".join(["No. "] * 1000))
+
+    tracemalloc.start()
+    found = list(facts_of(samples(300), cast(TokenStore, _store())))
+    held, _ = tracemalloc.get_traced_memory()
+    counted = copies(samples(300))
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == counted[0]["most"] == 300
+    assert held < 300 * 2000, "bytes: the answers alone would be twice that"
+    assert after - held < 300 * 200 and peak - held < 1_000_000
 
 
 def test_overlap_by_document_and_seed_item() -> None:
