@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 
 from longsafety.formats.fields import Fields
 from longsafety.formats.schema import NO_CONTEXT, Identified, Schema, checked_task, scenario_of
@@ -105,7 +104,7 @@ def depth_fraction(row: Fields) -> float | None:
     """The field ``depth`` as a fraction. Its published unit is not documented: values above 1 count as per cent."""
     value = row.value("depth")
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= 100:
+    if not number or not 0 <= value <= 100:
         if value is not None:
             row.wrong("depth", value, "neither a fraction from 0 to 1 nor per cent up to 100; give one")
         return None

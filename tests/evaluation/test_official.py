@@ -237,6 +237,10 @@ def test_an_order_that_is_neither_is_an_error(tmp_path: Path) -> None:
         ({"response": 3}, r"response = 3: not a text"),
         ({"id": 0}, r"id = 0: is answered at .*DocAttack\.jsonl:1 already"),
         ({"id": None}, r"id = None: null"),
+        ({"id": "a\ud83d"}, r"id = .*: holds half a surrogate pair"),
+        ({"choices": [["A", "\udc00"], ["B", "b"]], "gt": ["B", "b"]}, r"choices = .*: holds half a surrogate pair"),
+        ({"depth": 10**400}, r"depth = 1000.*: neither a fraction from 0 to 1 nor per cent"),
+        ({"response": "\ud800"}, r"response = .*: holds half a surrogate pair"),
     ],
 )
 def test_a_bad_row_is_named_or_left_out(tmp_path: Path, change: Row, message: str) -> None:

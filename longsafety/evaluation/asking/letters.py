@@ -33,8 +33,8 @@ def letter_scores(top: Iterable[tuple[str, float | None]], shown: str) -> Letter
     floor) is left out. A letter that has none takes the most that it can have: no more than the least value given,
     nor than what the others leave.
 
-    There are no scores where no value is usable, the likeliest token opens a thought, or the letters together have
-    less than :data:`LEAST_MASS`: then a whole reply should be asked for and read.
+    There are no scores where no value is usable, the likeliest token opens a thought, the letters together have less
+    than :data:`LEAST_MASS`, or several letters are the likeliest: then a whole reply should be asked for and read.
     """
     usable = ((token, value) for token, value in top if isinstance(token, str) and _usable(value))
     given = [(token, float(value)) for token, value in usable if value is not None]
@@ -52,7 +52,10 @@ def letter_scores(top: Iterable[tuple[str, float | None]], shown: str) -> Letter
         return LetterScores(None, f"the letters have a probability of {total:.1g} together")
     left = max(1.0 - sum(math.exp(value) for _, value in given), _LEAST_LEFT)
     least = min(min(value for _, value in given), math.log(left))
-    return LetterScores([min(math.log(value), 0.0) if value else least for value in mass.values()], None)
+    scores = [min(math.log(value), 0.0) if value else least for value in mass.values()]
+    if scores.count(max(scores)) > 1:
+        return LetterScores(None, "several letters may be the likeliest")
+    return LetterScores(scores, None)
 
 
 def _usable(value: object) -> bool:

@@ -42,6 +42,11 @@ class Texts:
         """The letters that the texts begin with, where all do."""
         self.plain = [plain(option) for option in bare_options(options)]
 
+    def begins(self, text: str, letter: str) -> bool:
+        """Whether a text begins with the option of this letter."""
+        option = self.plain[self.letters.index(letter)] if letter in self.letters else ""
+        return bool(option) and plain(text).startswith(option)
+
     def meant_by(self, letter: str, text: str) -> int | None:
         """The option that a letter means. Where another option's text follows it, or another option brings it as its
         own, the texts in the reply decide, or nothing does."""
@@ -66,6 +71,8 @@ class Texts:
         found = [option for option in set(self.plain) - {""} if said == option]
         if not found and not whole:
             found = [option for option in set(self.plain) - {""} if self._stands(option, said, text)]
+        if not whole and _taken_back(found, self.plain, said):
+            return None
         longest = [one for one in found if not any(one != other and one in other for other in found)]
         if len(longest) != 1 or self.plain.count(longest[0]) > 1:
             return None
@@ -85,6 +92,15 @@ def plain(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).casefold()
     text = re.sub(r"[\"“”«»「」*_`‹›⟦⟧]", "", text.replace("’", "'").replace("。", ". ").replace("、", ", "))
     return " ".join(text.split()).strip(_EDGE)
+
+
+def _taken_back(found: Sequence[str], options: Sequence[str], said: str) -> bool:
+    """Whether another option follows a word that takes one back ("No, wait, yes.")."""
+    others = "|".join(re.escape(option) for option in {*options} - {*found, ""})
+    after = r"[\s,.:—-]*(?:it's|it is|make that|是|应该是)?\s*"
+    return bool(found and others) and bool(
+        pattern(rf"{{taken_back}}{after}(?:{others})(?=\s*(?:[.,;!]|$))").search(said)
+    )
 
 
 def _answers(option: str, sentence: str) -> bool:

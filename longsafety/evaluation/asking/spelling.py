@@ -94,7 +94,7 @@ def spelled(text: str, num_options: int) -> str:
     text = _TABLE.sub(lambda row: " : ".join(cell.strip() for cell in row[1].split("|")), text)
     whole = re.fullmatch(r"[\W_]*(?:(?:option|choice|letter|选项|答案)\s*)?([A-Ja-j])[\W_]*", text)
     whole = whole or re.fullmatch(r"[\W_]*([A-J])(?:[\W_]*\1)+[\W_]*", text)
-    if whole and "⟦" not in text:
+    if whole and "⟦" not in text and "?" not in text:
         return f"‹{whole[1].upper()}›" if _known(whole[1], num_options) else text
     text = _EMPHASISED.sub(lambda found: _marked(found[2], num_options) + found[3], text)
     text = _EMPHASIS.sub("", _BRACKETED.sub(lambda found: _marked(found[1], num_options), text))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import yaml
 
 _SPACELESS = re.compile(r"[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7af]")
-STATED, WEAK, REJECTED, MENTIONED = "stated", "weak", "rejected", "mentioned"
+STATED, PRAISED, CONCEDED = "stated", "praised", "conceded"
+BARE, WEAK, REJECTED, MENTIONED = "bare", "weak", "rejected", "mentioned"
 
 
 class Claim(NamedTuple):
@@ -22,8 +23,10 @@ class Claim(NamedTuple):
 
     letter: str
     kind: str
-    """``stated``: a sentence takes it; ``weak``: it stands alone, opens the reply, or is hedged; ``rejected``: it is
-    ruled out; ``mentioned``: something else is said of it."""
+    """``stated``: a sentence takes it; ``praised``: it is called true, better or safe, which an answer need not be;
+    ``conceded``: it is affirmed and a "but" follows, or a "while" went before; ``bare``: it stands alone or opens the
+    reply; ``weak``: it is taken with a hedge; ``rejected``: it is ruled out; ``mentioned``: something else is said of
+    it."""
     at: int
 
 
@@ -74,7 +77,7 @@ _LONE = (
     r"(?P<group>@GROUP)(?:\s+{copula}|\s+does)?\s*[.,;!)\"]*$"
 )
 _OPENS = (
-    r"^[\s\"'(]*(?P<group>@GROUP)(?=\s*(?:$|[\n.:;!?)\",/—–]|-)|"
+    r"^[\s\"'(]*(?P<group>@GROUP)(?=\s*(?:$|[\n.:;!)\",/—–]|-)|"
     r"\s+(?:because|since|as|for|rather|instead|over|not|porque|car|parce|weil|denn)\b|\s+(?-i:[A-Z])|因|故|项|选项|都)"
 )
 
@@ -84,9 +87,26 @@ _AFFIRMED = re.compile(
     re.IGNORECASE,
 )
 """What denies nothing, in words of denial."""
+_PARTLY = re.compile(r"\b(?:factually|technically|partly|partially|literally|historically|also|too)\s*$", re.IGNORECASE)
 _IS_THE_ONE = re.compile(r"\s+(?:is|remains) (?:the|my) (?:only )?(?:option|choice|answer|one)\s*$", re.IGNORECASE)
 
 
+_BUT = re.compile(
+    r"\b(?:but|yet|however|though|although|still|nonetheless|nevertheless|pero|sin embargo|aunque|mais|cependant|"
+    r"pourtant|aber|jedoch|allerdings|doch|mas|por[eé]m|ma|per[oò]|но|однако)\b|但|可是|不过|然而|却|しかし|だが|하지만|지만",
+    re.IGNORECASE,
+)
+_THOUGH = re.compile(
+    r"\b(?:while|whilst|although|though|even if|granted|admittedly|despite|aunque|si bien|mientras|bien que|m[eê]me si|"
+    r"quoique|obwohl|w[aä]hrend|zwar|embora|bench[eé]|anche se|хотя)\b|虽然|尽管|固然|即使|確かに|たしかに|비록",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"\s*(?:but|yet|however|still|nonetheless|nevertheless|pero|sin embargo|mais|cependant|aber|jedoch|"
+    r"it (?:does|is|do)(?: not|n't)|但|可是|不过|然而|しかし|하지만)",
+    re.IGNORECASE,
+)
+_AMONG = r"(\b(?:between|among|out of|of|entre|zwischen|unter)\s+@GROUP)\s*,(?=\s*‹)"
 _IF_YOU = re.compile(r"\s+(?:if|in case) (?:you|one|they|somebody|someone|people)\b", re.IGNORECASE)
 """Behind a letter: it is others who may take it, unless the sentence is the speaker's own ("D if you ask me")."""
 _SPEAKER = re.compile(r"\b(?:I|I'd|I'll|my|mine)\b", re.IGNORECASE)
@@ -111,16 +131,19 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
 def claims(text: str) -> list[Claim]:
     """All claims of a text, in its order; a letter may have several."""
     found: list[Claim] = []
+    text = pattern(_AMONG).sub(r"\1;", text)
     for start, sentence in sentences(text):
-        found += [claim._replace(at=claim.at + start) for claim in _of_sentence(sentence)]
+        then = text[start + len(sentence) :]
+        found += [claim._replace(at=claim.at + start) for claim in _of_sentence(sentence, then)]
     if (opening := pattern(_OPENS).match(text)) and not any(
         one.at <= opening.end() and one.kind != MENTIONED for one in found
     ):
-        found += [Claim(letter, WEAK, at) for letter, at in _letters(opening["group"], opening.start("group"))]
+        found += [Claim(letter, BARE, at) for letter, at in _letters(opening["group"], opening.start("group"))]
     return sorted(found, key=lambda claim: claim.at)
 
 
-def _of_sentence(sentence: str) -> list[Claim]:
+def _of_sentence(sentence: str, then: str) -> list[Claim]:
+    """``then``: what follows the sentence, which may take back what it says."""
     if "‹" not in sentence:
         return []
     asks = sentence.rstrip().endswith("?")
@@ -128,6 +151,9 @@ def _of_sentence(sentence: str) -> list[Claim]:
     for source in _TAKES if not asks else ():
         for found in pattern(source).finditer(sentence):
             kind = _polarity(sentence, found)
+            subject = pattern(r"\s*(?:{copula}|{copula_cjk}|{after_cjk})").match(sentence, found.end("group"))
+            if kind == STATED and subject and concedes(sentence, found.start(), subject.end()):
+                kind = CONCEDED
             for letter, at in _letters(found["group"], found.start("group")):
                 if said.get(at, Claim(letter, MENTIONED, at)).kind in (MENTIONED, WEAK):
                     said[at] = Claim(letter, kind, at)
@@ -136,8 +162,11 @@ def _of_sentence(sentence: str) -> list[Claim]:
         before = _clause(sentence[: found.start()])
         if told != REJECTED and _denied(before[-30:]):
             told = REJECTED
-        elif told == STATED and (pattern("{hedge+others}").search(before) or _supposed(sentence, found)):
-            told = None
+        elif told in (STATED, PRAISED):
+            if pattern("{hedge+others}").search(before) or _supposed(sentence, found):
+                told = None
+            elif concedes(sentence, found.start(), found.end()) or _GOES_ON.match(then):
+                told = CONCEDED
         for letter, at in _letters(found["group"], found.start("group")):
             if told is not None and (at not in said or told == REJECTED):
                 said[at] = Claim(letter, told, at)
@@ -146,8 +175,19 @@ def _of_sentence(sentence: str) -> list[Claim]:
         shift = len(sentence) - len(sentence.lstrip())
         for letter, at in _letters(lone["group"], lone.start("group") + shift):
             if said[at].kind == MENTIONED and not _denied(sentence[:at]):
-                said[at] = Claim(letter, WEAK, at)
+                said[at] = Claim(letter, BARE, at)
     return list(said.values())
+
+
+def concedes(sentence: str, start: int, end: int) -> bool:
+    """Whether what a sentence says of the letter at ``[start, end)`` is granted only: "while B is true", "B is true
+    but …"."""
+    return bool(_BUT.search(sentence, end) or _THOUGH.search(_clause_of(sentence, start)))
+
+
+def _clause_of(sentence: str, start: int) -> str:
+    """What stands between a letter and the comma or letter before it."""
+    return re.split(r"[,;:‹›]", sentence[:start])[-1]
 
 
 def _letters(group: str, start: int) -> list[tuple[str, int]]:
@@ -194,5 +234,5 @@ def _predicate(sentence: str, found: re.Match[str]) -> str | None:
     if yes is None and _IS_THE_ONE.match(tail):
         return WEAK
     if yes and pattern(r"^[\s:)]*(?:\w+\s+){0,1}{copula+affirm}").search(tail):
-        return STATED
+        return PRAISED if pattern("^{praise}$").search(yes[0]) or _PARTLY.search(tail, 0, yes.start()) else STATED
     return None

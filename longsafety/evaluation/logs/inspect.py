@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ def inspect_answers(files: Sequence[Path], counts: Counter[str], bad: list[str])
         if header.get("status") not in ("success", None):
             counts[f"logs whose status is {header['status']}"] += 1
         scorer = next(iter(_names(header.get("results"), evaluation)), None)
-        for name, sample in samples:
+        for name, read in samples:
             place = f"{file}:{name}"
             try:
-                yield _logged(sample, place, task, scorer, counts)
+                yield _logged(read(), place, task, scorer, counts)
+            except DataError as error:
+                bad.append(str(error))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 bad.append(f"{place}: is no sample of inspect_ai ({first_line(error, typed=True)}); give a whole log")
 
@@ -59,7 +61,8 @@ def model_of(file: Path) -> str:
     return str(evaluation.get("model") or "") if isinstance(evaluation, Mapping) else ""
 
 
-def _opened(file: Path) -> tuple[dict[str, Any], Iterator[tuple[str, Any]]]:
+def _opened(file: Path) -> tuple[dict[str, Any], Iterator[tuple[str, Callable[[], Any]]]]:
+    """The log without its samples; each sample's name, and what reads it."""
     if file.suffix.lower() == ".eval":
         log = EvalFile(file)
         return log.header(), log.samples()
@@ -72,7 +75,7 @@ def _opened(file: Path) -> tuple[dict[str, Any], Iterator[tuple[str, Any]]]:
     samples = whole.get("samples")
     if not isinstance(samples, list):
         raise DataError(f"{file}: holds no samples (log_samples was false); give a log with them")
-    return whole, ((f"samples[{number}]", sample) for number, sample in enumerate(samples))
+    return whole, ((f"samples[{number}]", partial(lambda one: one, sample)) for number, sample in enumerate(samples))
 
 
 def _names(results: Any, evaluation: Mapping[str, Any]) -> Iterator[str]:
@@ -134,7 +137,7 @@ def _value(value: Any) -> tuple[float | None, str]:
         except ValueError:
             return None, "its score is a text"
     if isinstance(value, bool | int | float):
-        if math.isfinite(value) and 0 <= value <= 1:
+        if 0 <= value <= 1:
             return float(value), ""
         return None, "its score is no number from 0 to 1"
     return None, "its score has several parts" if value is not None else "it was not scored"

@@ -126,7 +126,7 @@ def _right(target: Any, ends: Sequence[str], count: int) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool | int | float) and math.isfinite(value) and 0 <= value <= 1:
+    if isinstance(value, bool | int | float) and 0 <= value <= 1:
         return float(value)
     return None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from longsafety.chat.text import clean
 from longsafety.evaluation.asking.parse import parsed
 from longsafety.evaluation.official.read import content_hash
 from longsafety.evaluation.scorers import RECORDED
@@ -65,6 +66,7 @@ def answer_rows(
     rows: list[dict[str, Any]] = []
     seen: Counter[tuple[str, str, int]] = Counter()
     for one in logged:
+        _make_clean(one)
         order = _order(one)
         name, content = _item(one) if order is not None else _document(one)
         seen[name, content, one.repeat] += 1
@@ -78,8 +80,15 @@ def answer_rows(
     return rows
 
 
+def _make_clean(one: Logged) -> None:
+    """Replaces what UTF-8 cannot hold in the answer's texts."""
+    one.text, one.identity = clean(one.text), clean(one.identity)
+    one.options = [clean(option) for option in one.options]
+    one.reply = None if one.reply is None else clean(one.reply)
+
+
 def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
-    task = task_name(_encodable(str(one.about.get("task") or one.task)))
+    task = task_name(clean(str(one.about.get("task") or one.task)))
     given = one.about.get("depth")
     depth = None
     if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 100:
@@ -89,7 +98,7 @@ def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
         "pair_id": name,
         "task": task,
         "scenario": scenario_of(task) or "other",
-        "category": _encodable(str(one.about.get("category") or "")),
+        "category": clean(str(one.about.get("category") or "")),
         "seed_id": f"{name}#{content}",
         "document_id": name.partition("-")[0] if name.startswith("document/") else None,
         "max_tokens": 0,
@@ -97,14 +106,9 @@ def _common(one: Logged, name: str, content: str) -> dict[str, Any]:
         "depth": depth,
         "scorer": RECORDED,
         "order_index": one.repeat,
-        "reply": None if one.reply is None else _encodable(one.reply),
+        "reply": one.reply,
         "reason": one.reason or None,
     }
-
-
-def _encodable(text: str) -> str:
-    """With a mark in place of half a surrogate pair, which UTF-8 cannot hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _order(one: Logged) -> list[int] | None:
@@ -112,7 +116,9 @@ def _order(one: Logged) -> list[int] | None:
     order, kind = one.about.get("order"), one.about.get("kind")
     if not isinstance(order, list) or kind not in ITEM_KINDS or len(order) != len(one.options):
         return None
-    return order if sorted(map(str, order)) == sorted(map(str, range(len(order)))) else None
+    if not all(type(place) is int for place in order):
+        return None
+    return order if sorted(order) == list(range(len(order))) else None
 
 
 def _own_item(one: Logged, order: Sequence[int], name: str, scoring: str) -> dict[str, Any]:
@@ -120,10 +126,10 @@ def _own_item(one: Logged, order: Sequence[int], name: str, scoring: str) -> dic
     roles = list(ROLES.get(count, (*(f"choice_{number}" for number in range(1, count)), DECLINES)))
     right = right_role(kind, "") if one.right is None else roles[order[one.right]]
     place = _taken(one, scoring)
-    pair = one.about.get("twin_of")
+    pair = one.about.get("twin_of") if kind != "harmful" else None
     return {
         "kind": kind,
-        "pair_id": f"{one.about.get('task') or one.task}/{pair}" if pair else name,
+        "pair_id": clean(f"{one.about.get('task') or one.task}/{pair}") if pair else name,
         "roles": roles,
         "comply_role": right if right != DECLINES else roles[0],
         "right": right,
@@ -175,13 +181,13 @@ def _by_role(one: Logged, order: Sequence[int]) -> list[float]:
 def _item(one: Logged) -> tuple[str, str]:
     """Name of an item of ours, and the hash of its options."""
     task = one.about.get("task") or one.task
-    return f"{task}/{one.about.get('id', one.identity)}", content_hash(one.options)
+    return clean(f"{task}/{one.about.get('id', one.identity)}"), content_hash(one.options)
 
 
 def _document(one: Logged) -> tuple[str, str]:
     """Name of a document by its content, and the hash of its options. One that is asked with options and without them
     is two items."""
-    words = [word for word in re.findall(r"\w+", _plain(_encodable(one.text))) if word not in _LABELS]
+    words = [word for word in re.findall(r"\w+", _plain(one.text)) if word not in _LABELS]
     content = hashlib.sha256(" ".join(words).encode()).hexdigest()[:12] if words else one.identity
     options = content_hash(one.options)
     return f"document/{content}-{options}", options

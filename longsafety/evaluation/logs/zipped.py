@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class EvalFile:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: not a readable .eval file ({first_line(error)}); give a complete log") from error
-        self.names = [name for name in self._zip.namelist() if name.endswith(".json")]
+        # An entry that was written again stands there twice under one name: the later one counts.
+        self.names = [name for name in dict.fromkeys(self._zip.namelist()) if name.endswith(".json")]
 
     def __enter__(self) -> EvalFile:
         return self
@@ -34,11 +36,11 @@ class EvalFile:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
 
-    def samples(self) -> Iterator[tuple[str, Any]]:
-        """Name and content of each sample's entry."""
+    def samples(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Name of each sample's entry, and what reads it: one that is broken says nothing of the others."""
         for name in self.names:
             if name.startswith("samples/"):
-                yield name, self.json(name)
+                yield name, partial(self.json, name)
 
     def header(self) -> dict[str, Any]:
         """The log without its samples; of a run that did not end, what was written at its start."""

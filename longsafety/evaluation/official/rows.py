@@ -79,6 +79,8 @@ def _checked(fields: Fields, task: str) -> OfficialRow | None:
             fields.wrong("choices", pairs, rule)
         return None
     letters, texts = (tuple(part) for part in zip(*pairs, strict=True))
+    for key, text in (("id", identity), *(("choices", text) for text in texts)):
+        fields.checked_text(key, text, may_be_empty=True)
     letters = tuple(letter.upper() for letter in letters)
     if len(set(letters)) < len(letters):
         fields.wrong("choices", letters, rule)

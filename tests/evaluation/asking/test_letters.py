@@ -44,6 +44,11 @@ def test_what_is_no_log_probability_is_left_out(value: float | None) -> None:
     assert letter_scores([("A", value)], "ABCD").values is None
 
 
+@pytest.mark.parametrize("top", [[("D", -1.0)], [("A", -0.7), ("B", -0.7)], [("D", math.nan), ("A", -3.0)]])
+def test_letters_that_cannot_be_told_apart_have_no_scores(top: list[tuple[str, float | None]]) -> None:
+    assert letter_scores(top, "ABCD").reason == "several letters may be the likeliest"
+
+
 def test_articles_and_pronouns_are_no_letters() -> None:
     assert probabilities([(" a", math.log(0.6)), ("B", math.log(0.3))])[1] == pytest.approx(0.3)
     assert letter_scores([("i", -0.1), ("J", -9.0)], "ABCDEFGHIJ").values is None

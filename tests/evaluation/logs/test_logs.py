@@ -212,6 +212,40 @@ def test_items_of_our_own_exports_keep_their_kinds(tmp_path: Path) -> None:
     assert [row["roles"][row["chosen"]] for row in rows] == ["safe", "ignores"]
 
 
+def test_one_torn_sample_loses_no_other(tmp_path: Path) -> None:
+    path = write_eval(tmp_path / "one.eval", [sample(n, "D") for n in (1, 2)])
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("samples/3_epoch_1.json", '{"id": 3, "in')
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as file:
+        file.writestr("samples/2_epoch_1.json", json.dumps(sample(2, "A")))
+    with pytest.raises(DataError, match=r"samples/3_epoch_1\.json cannot be read .*\n1 of 3 rows are bad"):
+        read_recorded(path, scoring="fixed")
+    read = read_recorded(path, scoring="fixed", on_bad_row="skip")
+    assert read.counts == {"answers": 2, "bad rows left out": 1}
+    assert [row["chosen"] for row in read.rows] == [3, 0], "an entry that stands twice counts as it was written last"
+
+
+HALF = "\ud83d"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"choices": [f"{HALF} {option}" for option in OPTIONS]},
+        {"input": f"gate {HALF}"},
+        {"scores": {"choice": {"value": 10**400}}},
+        {"metadata": {"kind": "harmful", "order": ["0", "1", "2", "3"]}},
+        {"metadata": {"kind": "harmful", "order": [0, 1, 2, 3.0]}},
+        {"metadata": {"kind": "harmful", "order": [0, 1, 2, 3], "id": HALF, "task": HALF, "twin_of": HALF}},
+        {"metadata": {"depth": 10**400}},
+    ],
+)
+def test_what_no_table_can_hold_is_replaced_or_left_out(changes: Row, tmp_path: Path) -> None:
+    rows = read_recorded(write_json(tmp_path / "a.json", [sample(1, "D", **changes)]), scoring="fixed").rows
+    write_answers(rows, tmp_path / "kept.parquet")
+    assert len(read_answers(tmp_path / "kept.parquet")) == 1
+
+
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     torn = tmp_path / "torn.eval"
     torn.write_bytes(write_eval(tmp_path / "whole.eval", [sample(1, "D")]).read_bytes()[:200])
