@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from longsafety.chat.text import one_line
+
+_DONE = "[DONE]"
 
 
 class NotJson(ValueError):
@@ -24,15 +27,15 @@ def read_body(body: bytes) -> dict[str, Any]:
     if text.startswith("<"):
         raise NotJson("its response is a web page")
     if text.startswith(("data:", "event:", "id:", "retry:", ":")):
-        events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+        events = [line[5:].strip() for line in _lines(text) if line.startswith("data:")]
         if events or not (text := _without_comments(text)):
-            return _joined([one for one in events if one and one != "[DONE]"])
+            return _joined([one for one in events if one and one != _DONE], done=_DONE in events)
     try:
         return _object(json.loads(text))
     except (ValueError, RecursionError) as error:
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in _lines(text) if line.strip()]
         if len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines):
-            return _joined(lines)
+            return _joined(lines, done=False)
         if isinstance(error, NotJson):
             raise
         what = "is JSON that ends early" if text[0] in "{[" else "is no JSON"
@@ -45,9 +48,14 @@ def _decoded(body: bytes) -> str:
     return body.decode(json.detect_encoding(body), "replace")
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a stream: other ends of lines that Unicode has (U+2028, U+0085) are text inside of JSON."""
+    return re.split(r"\r\n|\n|\r", text)
+
+
 def _without_comments(text: str) -> str:
     """Without the comments that a gateway sends to keep the connection open."""
-    return "\n".join(line for line in text.splitlines() if not line.startswith(":")).strip()
+    return "\n".join(line for line in _lines(text) if not line.startswith(":")).strip()
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -60,8 +68,9 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _joined(events: list[str]) -> dict[str, Any]:
-    """One completion out of the parts of a stream. A stream without an end (no ``finish_reason``) was cut."""
+def _joined(events: list[str], *, done: bool) -> dict[str, Any]:
+    """One completion out of the parts of a stream. A stream without an end (a ``finish_reason``, or ``done``) was
+    cut."""
     whole: dict[str, Any] = {}
     message: dict[str, Any] = {}
     finish, logprobs = None, None
@@ -92,7 +101,7 @@ def _joined(events: list[str]) -> dict[str, Any]:
                 message[name] = value
     if not message:
         return whole
-    if finish is None:
+    if finish is None and not done:
         raise NotJson("its response is a stream that ends early")
     return whole | {"choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs}]}
 

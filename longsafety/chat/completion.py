@@ -7,7 +7,7 @@ counts, log-probabilities as lists or objects. What says the same is read as the
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,20 @@ from longsafety.vocabulary import NO_REPLY, Outcome
 
 _IMPOSSIBLE = -1000.0
 """Log-probability, in nats, at or below which servers mean "impossible" (-inf, -9999, the least number they have)."""
-_FILTERED = {"content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "spii", "recitation",
-             "image_safety", "sensitive", "guardrail_intervened", "guardrails"}  # fmt: skip
-_CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
-_BROKEN = {"error", "abort", "aborted", "network_error", "cancelled", "canceled", "insufficient_system_resource",
-           "malformed_function_call", "other_error"}  # fmt: skip
+_FILTERED = re.compile(
+    r"filter|safety|prohibit|block(?:ed|list)|spii|recitation|sensitive|guardrail|moderat|polic|flagged"
+)
+_CUT = re.compile(r"length|max_?(?:\w+_?)?tokens|token_limit|context_window")
+_BROKEN = re.compile(r"error|abort|cancel|time_?out|insufficient_system_resource|malformed")
+"""What a ``finish_reason`` says, in small letters, anywhere in it."""
+_TOOLS = ("tool_use", "tool_call", "function_call")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_text", "reasoning_details")
+_MOST_TOKENS = 2**40
+"""No request has more; a larger count is none."""
 _ROUNDING = 1e-3
 """How far above 0 rounding may lift a log-probability."""
+
+TOOL = "it calls a tool in place of a reply"
 
 
 class BadShape(ValueError):
@@ -66,6 +72,7 @@ class _Message(_Loose):
     refusal: Any = None
     thoughts: str | None = None
     tool_calls: Any = None
+    function_call: Any = None
 
     @field_validator("content")
     @classmethod
@@ -96,7 +103,7 @@ class _Response(_Loose):
         if not found:
             raise ValueError("there is no choice")
         message = found[0].get("message") or found[0].get("delta")
-        if message is None and _reason(found[0].get("finish_reason")) in _FILTERED:
+        if message is None and _FILTERED.search(_reason(found[0].get("finish_reason"))):
             message = {}
         if not isinstance(message, dict):
             raise ValueError("a choice without a message")
@@ -115,13 +122,13 @@ def read_completion(body: Mapping[str, Any], prompt_bytes: int) -> Completion:
         raise BadShape("its response is no chat completion") from error
     choice = found.choices[0]
     message, finish = choice.message, _reason(choice.finish_reason)
-    if choice.error or finish in _BROKEN:
+    if choice.error or (_BROKEN.search(finish) and not _FILTERED.search(finish)):
         words = one_line(str(_words(choice.error) or choice.error or ""))
         raise BadShape(f"it broke off ({finish or 'error'})" + (f": {words}" if words else ""))
     text, thoughts, refusal = _content(message)
-    if message.content is None and not refusal and finish in ("tool_calls", "function_call"):
-        raise BadShape("it calls a tool in place of a reply")
     outcome, reason = _outcome(finish, refusal)
+    if outcome not in NO_REPLY and not text.strip():
+        _check_silence(message, finish, thoughts)
     prompt_tokens, reply_tokens = _tokens(found.usage)
     return Completion(
         outcome,
@@ -151,16 +158,27 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(value: Any) -> str:
-    """``FinishReason.MAX_TOKENS`` → ``max_tokens``."""
-    return str(value or "").lower().rpartition(".")[2]
+    """``FinishReason.MAX_TOKENS`` → ``max_tokens``; of an object its type."""
+    return str((value.get("type") if isinstance(value, Mapping) else value) or "").lower().rpartition(".")[2]
 
 
 def _outcome(finish: str, refusal: str) -> tuple[Outcome, str | None]:
-    if refusal or finish == "refusal":
+    if refusal or finish.startswith("refus"):
         return "refused", "refused by the provider" + (f": {one_line(refusal)}" if refusal else "")
-    if finish in _FILTERED:
+    if _FILTERED.search(finish):
         return "filtered", "blocked by the provider's filter: the reply"
-    return ("cut_off" if finish in _CUT else "answered"), None
+    return ("cut_off" if _CUT.search(finish) else "answered"), None
+
+
+def _check_silence(message: _Message, finish: str, thoughts: str | None) -> None:
+    """Raises BadShape where a message without text is something else than an empty reply."""
+    parts = [part for part in message.content or () if isinstance(part, dict)]
+    kinds = (finish, *(str(part.get("type", "")) for part in parts))
+    if message.tool_calls or message.function_call or any(tool in kind for kind in kinds for tool in _TOOLS):
+        raise BadShape(TOOL)
+    if thoughts is None and any(part and _words(part) is None for part in parts):
+        names = ", ".join(sorted({str(name) for part in parts for name in part}))
+        raise BadShape(f"its content is an object without a text: {one_line(names)}")
 
 
 def _content(message: _Message) -> tuple[str, str | None, str]:
@@ -209,23 +227,31 @@ def _tokens(usage: Any) -> tuple[int | None, int | None]:
 
 
 def _count(value: Any) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value[:18])
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_TOKENS:
         return None
     return int(value)
 
 
 def first_tokens(logprobs: Any) -> tuple[tuple[str, float], ...]:
-    """The first token's likeliest alternatives in their order: lists of objects, objects of numbers, or the older
-    format with ``tokens`` and ``top_logprobs`` beside each other. Of a token that is given twice the first counts."""
+    """The first token's likeliest alternatives in their order, then the token itself where it is none of them.
+
+    They come as lists of objects, objects of numbers, or the older format with ``tokens``, ``token_logprobs`` and
+    ``top_logprobs`` beside each other. Of a token that is given twice the first counts. Where the token itself has no
+    log-probability, or no alternative has one, there is nothing: they compare nothing.
+    """
     if not isinstance(logprobs, Mapping):
         return ()
     content = logprobs.get("content")
     first = content[0] if isinstance(content, list) and content else None
-    given: Any = first.get("top_logprobs") if isinstance(first, Mapping) else None
-    if first is None and isinstance(older := logprobs.get("top_logprobs"), list) and older:
-        given = older[0]
+    if first is None:
+        older = {"token": "tokens", "logprob": "token_logprobs", "top_logprobs": "top_logprobs"}
+        lists = {name: logprobs.get(plural) for name, plural in older.items()}
+        first = {name: values[0] for name, values in lists.items() if isinstance(values, list) and values}
+    if not isinstance(first, Mapping) or ("logprob" in first and not _is_logprob(first["logprob"])):
+        return ()
+    given = first.get("top_logprobs")
     pairs: list[tuple[Any, Any]] = []
     if isinstance(given, Mapping):
         pairs = list(given.items())
@@ -236,19 +262,27 @@ def first_tokens(logprobs: Any) -> tuple[tuple[str, float], ...]:
         number = value.get("logprob") if isinstance(value, Mapping) else value
         if isinstance(token, str) and (known := _logprob(number)) is not None:
             found.setdefault(_spelled(token), known)
+    own = first.get("token")
+    if found and isinstance(own, str) and _spelled(own) not in found:
+        if (known := _logprob(first.get("logprob"))) is None:
+            return ()
+        found[_spelled(own)] = known
     return tuple(found.items())
 
 
 def _logprob(value: Any) -> float | None:
     """The number, at most 0; ``None`` where it says nothing: null, NaN, text, "impossible", a probability above 1."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _IMPOSSIBLE < value <= _ROUNDING:
-        return None
-    return float(min(value, 0.0))
+    return min(float(value), 0.0) if _is_logprob(value) and float(value) > _IMPOSSIBLE else None
+
+
+def _is_logprob(value: Any) -> bool:
+    """Whether it is a number, or the text of one, that a log-probability can be: "impossible" too."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        return float(value) <= _ROUNDING
+    except (ValueError, OverflowError):
+        return False
 
 
 def _spelled(token: str) -> str:

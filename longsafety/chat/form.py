@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from typing import Any
 
+from longsafety.chat.bounds import SIZE, Bound, named_bound
+
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _TOGETHER = dict.fromkeys(_LOGPROBS := ("logprobs", "top_logprobs"), _LOGPROBS)
 """What is left out together."""
+_FEWEST_ALTERNATIVES = 2
+"""Fewer alternatives of a token compare nothing."""
 
 
 class Form:
@@ -17,7 +20,7 @@ class Form:
 
     def __init__(self) -> None:
         self._names: dict[str, str | None] = {}
-        self._values: dict[str, Any] = {}
+        self._bounds: dict[str, dict[str, int]] = {"most": {}, "least": {}}
         self._lock = threading.Lock()
 
     @property
@@ -28,7 +31,12 @@ class Form:
                 f"{name} is left out, which the server refuses" if new is None else f"{name} is sent as {new}"
                 for name, new in self._names.items()
             ]
-            return left + [f"{name} is {value}, the most that the server takes" for name, value in self._values.items()]
+            return left + [
+                f"{name} is {value}, the {side} that the server takes"
+                for side, bounds in self._bounds.items()
+                for name, value in bounds.items()
+                if self._names.get(name, name) is not None
+            ]
 
     def leaves_out(self, parameter: str) -> bool:
         """Whether the server is known to refuse it."""
@@ -38,7 +46,7 @@ class Form:
     def filled(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options as this server takes them."""
         with self._lock:
-            named = {self._names.get(name, name): self._values.get(name, value) for name, value in options.items()}
+            named = {self._names.get(name, name): self._bounded(name, value) for name, value in options.items()}
         return {name: value for name, value in named.items() if name is not None}
 
     def without(self, parameter: str, words: str, options: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
@@ -48,18 +56,33 @@ class Form:
             return True  # another thread has learnt it meanwhile
         with self._lock:
             asked = next((name for name, new in self._names.items() if new == parameter), parameter)
-            if parameter == "top_logprobs" and (most := _most(words, int(sent[parameter]))) is not None:
-                self._values[parameter] = most
-            elif asked == parameter and parameter in _RENAMED:
-                self._names[parameter] = _RENAMED[parameter]
+            sized = asked
+            if parameter in _LOGPROBS and "top_logprobs" in sent:
+                sized = parameter = "top_logprobs"  # of the two the one that has a size
+            if (bound := _bound(sized, words, sent[parameter])) is not None:
+                self._bounds[bound.side][sized] = bound.value
+            elif (
+                asked == parameter and (other := _RENAMED.get(parameter)) and (other in words or not SIZE.search(words))
+            ):
+                self._names[parameter] = other
             elif asked in _RENAMED:
                 return False  # neither name of the limit is taken: without a limit a reply has no end
             else:
                 self._names |= dict.fromkeys(_TOGETHER.get(parameter, (parameter,)))
-        return True
+        return self.filled(options) != sent
+
+    def _bounded(self, name: str, value: Any) -> Any:
+        if type(value) is not int:
+            return value
+        value = max(value, self._bounds["least"].get(name, value))
+        return min(value, self._bounds["most"].get(name, value))
 
 
-def _most(words: str, sent: int) -> int | None:
-    """The greatest number below the one sent that the server's words name."""
-    below = [int(number) for number in re.findall(r"\d+", words) if 1 < int(number) < sent]
-    return max(below, default=None)
+def _bound(name: str, words: str, sent: Any) -> Bound | None:
+    """The bound of a limit or a number of alternatives; of other parameters no other value will do."""
+    if type(sent) is not int or name not in (*_RENAMED, *_LOGPROBS):
+        return None
+    bound = named_bound(words, sent)
+    if bound and name in _LOGPROBS and (bound.side == "least" or bound.value < _FEWEST_ALTERNATIVES):
+        return None
+    return bound

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from longsafety.chat import wording
+from longsafety.chat.bounds import LIMIT
 from longsafety.chat.text import one_line
 
 Meaning = Literal["later", "filtered", "too_long", "cut_off", "item", "all", "stop"]
@@ -14,41 +16,10 @@ Meaning = Literal["later", "filtered", "too_long", "cut_off", "item", "all", "st
 ``stop``: no further one can."""
 
 _LATER = {408, 409, 423, 425, 429}
-_TOO_LONG = re.compile(
-    r"context[ _-]?(?:length|window|size|limit)|maximum (?:context|input|prompt|number of (?:input )?tokens)|"
-    r"(?:prompt|input|request|message|string|text|sequence)s?\b[^.]{0,60}\b(?:too (?:long|large|many)|longer than)|"
-    r"too many (?:input |prompt )?tokens|exceed\w*\b[^.]{0,60}\b(?:context|token|input length)|reduce the length|"
-    r"max_model_len|max_new_tokens` must be <=|must have less than \d+ tokens|"
-    r"token (?:count|limit) [^.]{0,40}exceed|request (?:entity )?too large",
-    re.IGNORECASE,
-)
-_TOO_LONG_EVER = re.compile(r"request too large|too large for", re.IGNORECASE)
-"""Of a rate limit: a single request exceeds it."""
-_FILTERED = re.compile(
-    r"content[ _-]?(?:filter|polic|management|moderat|violat)|responsible ?ai ?polic|moderation|\bflagged\b|"
-    r"inappropriate|usage (?:polic|guideline)|prohibited[ _]content|data_?inspection|content exists risk|"
-    r"considered high risk|safety (?:system|polic|filter|setting|reason|check)|guardrail|jailbreak|"
-    r"(?:prompt|content|input|output|response|request)\b[^.]{0,40}\bblocked\b|"
-    r"blocked\b[^.]{0,40}\b(?:content|safety|polic)|不安全|敏感|违规|不合规",
-    re.IGNORECASE,
-)
-_CUT = re.compile(r"could not finish the message|output limit was reached", re.IGNORECASE)
-_BROKE = re.compile(r"insufficient_quota|exceeded your current quota|billing|insufficient (?:balance|credit|fund)|"
-                    r"out of credits|payment required", re.IGNORECASE)  # fmt: skip
-_AGAIN = re.compile(r"retry|try again", re.IGNORECASE)
-_KEY = re.compile(r"invalid[ _]api[ _]key|incorrect api key|api key not valid|no such model|model[^.]{0,80}\b(?:not "
-                  r"exist|not found)|model_not_found|unauthorized|unauthenticated", re.IGNORECASE)  # fmt: skip
-_PASSES = re.compile(
-    r"rate.?limit|too many requests|overload|capacity|temporar|try again|time(?:d )?.?out|unavailable|busy|upstream|"
-    r"provider returned error|internal|server.?error|bad gateway|loading model", re.IGNORECASE,
-)  # fmt: skip
-_REFUSES = re.compile(
-    r"unsupported|not support|not allowed|not permitted|unrecognized|unknown|unexpected|extra (?:inputs|fields)|"
-    r"does not (?:accept|take)|only the default|deprecated|invalid|must be|not available|is too (?:large|small)|"
-    r"cannot be|can only|use '?max_completion_tokens|less than or equal|greater than or equal|out of range|one of",
-    re.IGNORECASE,
-)
-
+_PROMPT = re.compile(r"context|prompt|input|messages|max_\w+_len", re.IGNORECASE)
+_WORDS = ("message", "msg", "error_msg", "errmsg", "err_msg", "status_msg", "error_message", "detail", "error")
+"""Names of the field that says what an error is."""
+_CODES = ("code", "error_code", "errcode", "err_code", "status_code", "status")
 
 UNREACHED = "the server cannot be reached"
 LATE = "no answer in time"
@@ -66,6 +37,8 @@ class Problem(NamedTuple):
     status: int | None = None
     parameter: str | None = None
     """The parameter that the server will not take, where it names one."""
+    system: bool = False
+    """Whether the request has a system message."""
 
     @property
     def reason(self) -> str:
@@ -86,11 +59,9 @@ def error_in(body: Mapping[str, Any]) -> ErrorBody | None:
     """The error that a JSON body reports, whatever the status of its response; ``None`` for any other body."""
     error: Any = body.get("error") or body.get("errors") or body.get("detail")
     if not error and not body.get("choices"):
-        named = str(body.get("object", "")) == "error" or str(body.get("type", "")) == "error"
-        says = isinstance(body.get("message", body.get("msg")), str)
-        error = body if named or (says and ("code" in body or "status" in body)) else None
-        if body.get("success") is False:
-            error = body
+        error = _bare_error(body)
+        if error is None and (block := _block(body)) is not None:
+            return ErrorBody(one_line(block), "", None, None)
     if not error:
         return None
     if isinstance(error, list):
@@ -99,8 +70,8 @@ def error_in(body: Mapping[str, Any]) -> ErrorBody | None:
         return ErrorBody(one_line(str(error)), "", None, None)
     inner = error.get("innererror")
     inner = inner if isinstance(inner, Mapping) else {}
-    fields = [error.get("code"), error.get("type"), error.get("status"), inner.get("code"), body.get("code")]
-    words = error.get("message") or error.get("msg") or error.get("detail") or error.get("error") or ""
+    fields = [*(error.get(name) for name in (*_CODES, "type")), inner.get("code"), body.get("code")]
+    words = next((error[name] for name in _WORDS if error.get(name)), "")
     if isinstance(raw := (error.get("metadata") or {}), Mapping) and isinstance(raw.get("raw"), str):
         words = f"{words} ({raw['raw']})"  # what the provider behind a gateway said
     if not isinstance(words, str):
@@ -115,33 +86,95 @@ def error_in(body: Mapping[str, Any]) -> ErrorBody | None:
     )
 
 
+def _bare_error(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """An error whose fields stand in the body itself, or in ``base_resp``."""
+    base = body.get("base_resp")
+    if isinstance(base, Mapping) and base.get("status_code"):
+        return base
+    says = any(isinstance(body.get(name), str) and body[name] for name in _WORDS)
+    if "error" in (body.get("object"), body.get("type")) or body.get("success") is False:
+        return body
+    return body if says and any(name in body for name in _CODES) else None
+
+
+def _block(body: Mapping[str, Any]) -> str | None:
+    """What a body without a choice says of a filter, at any depth: ``blockReason``, or that something is filtered."""
+    left: list[Any] = [body]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left += value
+        for name, inner in value.items() if isinstance(value, Mapping) else ():
+            plain = str(name).lower().replace("_", "")
+            if (plain == "blockreason" and inner) or (plain in ("filtered", "blocked", "flagged") and inner is True):
+                return f"blockReason {inner}" if plain == "blockreason" else f"content filter: {name}"
+            left.append(inner)
+    return None
+
+
 def problem(status: int, error: ErrorBody | None, sent: Mapping[str, Any]) -> Problem:
     """What an error means. ``status``: of the response (200 for an error inside a success); ``sent``: the request."""
     inside = status < 400
     code = (error.status if error else None) if inside else status
-    words, codes = (error.words, error.codes) if error else ("", "")
-    said, why = f"{codes} {words}", f"HTTP {status}" if not inside else "an error inside HTTP 200"
+    words = error.words if error else ""
+    why = f"HTTP {status}" if not inside else "an error inside HTTP 200"
     if inside and code is not None:
         why += f" (code {code})"
+    found = _meant(code, why, words, error, sent)
+    messages = sent.get("messages") or ()
+    return found._replace(system=any(one.get("role") == "system" for one in messages))
+
+
+def _meant(code: int | None, why: str, words: str, error: ErrorBody | None, sent: Mapping[str, Any]) -> Problem:
+    said = f"{error.codes} {words}" if error else ""
     bad_request = code is None or 400 <= code < 500
-    if code == 402 or (_BROKE.search(said) and not _AGAIN.search(words)):
+    if code == 402 or (wording.BROKE.search(said) and not wording.AGAIN.search(words)):
         return Problem("stop", f"{why}, the account's credit or quota is spent", words, code)
-    if bad_request and _CUT.search(words):
+    if bad_request and wording.CUT.search(words):
         return Problem("cut_off", "the reply's tokens ran out before it began", words, code)
-    if bad_request and code != 401:
-        if code == 413 or (_TOO_LONG_EVER if code == 429 else _TOO_LONG).search(said):
-            return Problem("too_long", "the prompt is longer than the server takes", words, code)
-        if code != 429 and _FILTERED.search(said):
-            return Problem("filtered", "blocked by the provider's filter: the prompt", words, code)
-    if code in (400, 403, 404, 422) or (code is None and not _PASSES.search(said)):
+    if _too_long(code, said, error):
+        return Problem("too_long", "the prompt is longer than the server takes", words, code)
+    if _filtered(code, said):
+        return Problem("filtered", "blocked by the provider's filter: the prompt", words, code)
+    if code in (400, 403, 404, 422) or (code is None and not wording.PASSES.search(said)):
         parameter = _parameter(error, sent) if error else None
         if parameter is not None:
             return Problem("item", why, words, code, parameter)
-    if code in (401, 403, 404, 405, 407) or (bad_request and code != 429 and _KEY.search(said)):
+    if code in (401, 403, 404, 405, 407) or (bad_request and code != 429 and wording.concerns_all(said)):
         return Problem("all", why, words, code)
     if code is None or code in _LATER or code >= 500 or code < 400:
         return Problem("later", why, words, code)
     return Problem("item", why, words, code)
+
+
+def _too_long(code: int | None, said: str, error: ErrorBody | None) -> bool:
+    """Whether the prompt is too long, and not the reply's limit too high, nor a rate."""
+    if code == 413:
+        return True
+    if not _about_the_text(code, said) or (error and LIMIT.search(_subject(error)) and not _PROMPT.search(error.words)):
+        return False
+    limited = code == 429 or wording.LIMITED.search(said)
+    return bool((wording.TOO_LONG_EVER if limited else wording.TOO_LONG).search(said))
+
+
+def _filtered(code: int | None, said: str) -> bool:
+    if code == 451:
+        return True
+    if code == 429 or not _about_the_text(code, said) or not wording.concerns_text(said):
+        return False
+    return bool(wording.FILTERED.search(said))
+
+
+def _about_the_text(code: int | None, said: str) -> bool:
+    """Whether an error of this code may be about the prompt's or the reply's text. A server that fails may say so too,
+    except where it is down."""
+    if code is None or code >= 500:
+        return not wording.DOWN.search(said)
+    return code >= 400 and code != 401
+
+
+def _subject(error: ErrorBody) -> str:
+    return f"{error.parameter or ''} {error.words}"
 
 
 def _parameter(error: ErrorBody, sent: Mapping[str, Any]) -> str | None:
@@ -149,7 +182,9 @@ def _parameter(error: ErrorBody, sent: Mapping[str, Any]) -> str | None:
     optional = [name for name in sent if name not in ("model", "messages")]
     if error.parameter in optional:
         return error.parameter
-    if not _REFUSES.search(f"{error.codes} {error.words}"):
+    if not wording.REFUSES.search(f"{error.codes} {error.words}"):
         return None
     named = [name for name in optional if re.search(rf"(?<![\w-]){name}(?!\w)", error.words)]
+    if not named and LIMIT.search(_subject(error)):
+        named = [name for name in optional if LIMIT.fullmatch(name)]  # the server knows the limit by another name
     return max(named, key=len) if named else None

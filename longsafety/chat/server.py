@@ -13,14 +13,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from longsafety.chat.advice import failure
 from longsafety.chat.body import NotJson, read_body
 from longsafety.chat.completion import BadShape, Completion, as_chat, read_completion
 from longsafety.chat.form import Form
 from longsafety.chat.patience import Turnstile, asked_seconds, pause_seconds
 from longsafety.chat.problems import BROKEN, LATE, UNREACHED, Problem, error_in, problem
+from longsafety.chat.section import Section
 from longsafety.chat.text import clean, one_line
 from longsafety.errors import DataError
 from longsafety.vocabulary import Outcome
@@ -29,26 +31,11 @@ logger = logging.getLogger(__name__)
 
 FAILURES = 8
 """After so many requests in a row without a usable answer, each after its retries, no further one is sent."""
+_CHANGES = 16
+"""Most changes of a request's form, whatever bounds the server names next."""
 _LARGEST = 64 * 2**20
 """Bytes of a response; none of a chat is larger."""
 _OUTCOMES: Mapping[str, Outcome] = {"filtered": "filtered", "too_long": "too_long", "cut_off": "cut_off"}
-
-
-class Section(Protocol):
-    """The settings of a server."""
-
-    @property
-    def base_url(self) -> str | None: ...
-    @property
-    def api_key_env(self) -> str | None: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def timeout_seconds(self) -> int: ...
-    @property
-    def patience_seconds(self) -> int: ...
-    @property
-    def concurrency(self) -> int: ...
 
 
 class ServerFailure(DataError):
@@ -142,14 +129,17 @@ class ChatServer:
         return self._completed({"prompt": text}, len(text.encode()), options)
 
     def _completed(self, asked_for: Mapping[str, Any], size: int, options: Mapping[str, Any]) -> Completion:
-        deadline, tries = time.monotonic() + self.settings.patience_seconds, 0
+        deadline, tries, changed = time.monotonic() + self.settings.patience_seconds, 0, 0
         while True:
             self._turnstile.wait()
             filled = self.form.filled(options)
             found, asked = self._sent({"model": self.model, **asked_for, **filled}, size, deadline)
             if isinstance(found, Completion):
                 return self._answered(found)
-            if found.parameter is not None and self.form.without(found.parameter, found.words, options, filled):
+            named = found.parameter if changed < _CHANGES else None
+            if named is not None and self.form.without(named, found.words, options, filled):
+                changed += 1
+                logger.info("%s: %s; now %s", self.key, found.reason, ", ".join(self.form.changes))
                 continue
             if outcome := _OUTCOMES.get(found.meaning):
                 return self._answered(Completion(outcome, reason=found.reason))
@@ -229,35 +219,12 @@ class ChatServer:
         why = f"{found.why}, which asks for a pause of {asked:.0f} s" if asked is not None else found.why
         raise NoReply(message, Completion("failed", reason=found._replace(why=why).reason))
 
+    def _message(self, found: Problem, tries: int) -> str:
+        return f"{self._where}: {failure(found, self.settings, self.key, tries)}"
+
     @property
     def _where(self) -> str:
         return f"{self.key}.base_url = {self.settings.base_url}, {self.key}.model = {self.model}"
-
-    def _message(self, found: Problem, tries: int) -> str:
-        section, key, times = self.settings, self.key, f"{max(tries, 1)} tries"
-        if found.why == UNREACHED:
-            message = f"{UNREACHED} in {times} ({found.words}); start it, or fix the address"
-        elif found.why == BROKEN:
-            message = f"{BROKEN} in {times} ({found.words}); see the server's log"
-        elif found.why == LATE:
-            message = f"no answer within {section.timeout_seconds} s in {times}; raise {key}.timeout_seconds"
-        elif found.status is None or found.status < 400:
-            message = f"{found.reason}; give the address of an OpenAI-compatible server, up to /v1"
-        else:
-            message = f"the server refuses ({found.reason}); {self._fix(found)}"
-        return f"{self._where}: {message}"
-
-    def _fix(self, found: Problem) -> str:
-        section, key = self.settings, self.key
-        if found.meaning == "stop":
-            return "pay for more, or give another server; the same command goes on"
-        if found.status in (401, 403):
-            return f"put its key into the environment variable {section.api_key_env} ({key}.api_key_env)"
-        if found.status in (400, 404, 405, 422):
-            return f"set {key}.model to a name that the server knows, or fix {key}.base_url, which ends with /v1"
-        if found.status == 429:
-            return f"lower {key}.concurrency, or raise {key}.retries"
-        return "see the server's log"
 
 
 def _split(text: str) -> tuple[str, str]:

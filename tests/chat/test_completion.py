@@ -78,6 +78,17 @@ def test_an_empty_reply_is_an_answer_and_nothing_else_is() -> None:
         (completion("Half a", "content_filter"), "filtered"),
         (completion(None, "SAFETY"), "filtered"),
         ({"choices": [{"finish_reason": "content_filter", "message": None}]}, "filtered"),
+        (completion("", "Content_Filter: HATE"), "filtered"),
+        (completion("Half a", "FINISH_REASON_SAFETY"), "filtered"),
+        (completion("", "moderation"), "filtered"),
+        (completion("", "recitation"), "filtered"),
+        (completion("", "in_blocklist"), "filtered"),
+        (completion("", "policy_violation"), "filtered"),
+        (completion("Half a", "max_output_tokens_reached"), "cut_off"),
+        (completion("Half a", {"type": "length"}), "cut_off"),
+        (completion("Whole", "end_turn"), "answered"),
+        (completion("Whole", "tool_calls"), "answered"),
+        (completion("Whole", tool_calls=[{}]), "answered"),
     ],
 )
 def test_every_ending_has_its_outcome(body: dict[str, Any], outcome: str) -> None:
@@ -99,7 +110,7 @@ def test_every_ending_has_its_outcome(body: dict[str, Any], outcome: str) -> Non
         completion(7),
         completion([7]),
         completion("x", "error"),
-        completion(None, "tool_calls", tool_calls=[{}]),
+        completion("x", "request_timeout"),
         {"choices": [completion("x")["choices"][0] | {"error": {"message": "upstream died"}}]},
         {"id": "x", "data": []},
     ],
@@ -107,6 +118,36 @@ def test_every_ending_has_its_outcome(body: dict[str, Any], outcome: str) -> Non
 def test_what_is_no_completion_does_not_pass(body: dict[str, Any]) -> None:
     with pytest.raises(BadShape):
         read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        completion(None, "tool_calls", tool_calls=[{}]),
+        completion("", "tool_calls"),
+        completion("", tool_calls=[{"id": "1"}]),
+        completion(" \n", "length", tool_calls=[{"id": "1"}]),
+        completion(None, "stop", function_call={"name": "f"}),
+        completion([{"type": "tool_use", "name": "f", "input": {}}]),
+    ],
+)
+def test_a_tool_call_without_a_text_is_no_empty_reply(body: dict[str, Any]) -> None:
+    with pytest.raises(BadShape, match="it calls a tool in place of a reply"):
+        read(body)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [({"letter": "B"}, "letter"), ([{"b": 1, "a": 2}], "a, b"), ([{"type": "image_url", "url": ""}], "type, url")],
+)
+def test_an_object_without_a_text_is_no_empty_reply(content: Any, names: str) -> None:
+    with pytest.raises(BadShape, match=f"its content is an object without a text: {names}"):
+        read(completion(content))
+
+
+@pytest.mark.parametrize("content", [{"type": "text", "text": ""}, [], {}, [""]])
+def test_an_empty_text_is_an_empty_reply(content: Any) -> None:
+    assert (read(completion(content)).outcome, read(completion(content)).text) == ("answered", "")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +162,10 @@ def test_what_is_no_completion_does_not_pass(body: dict[str, Any]) -> None:
         ({"prompt_tokens": 12, "total_tokens": 15}, (12, 3)),
         ({"input_tokens": 12, "output_tokens": 2}, (12, 2)),
         ({"prompt_tokens": True, "completion_tokens": {}}, (100, 5)),
+        ({"prompt_tokens": 10**400, "completion_tokens": -(10**400)}, (100, 5)),
+        ({"prompt_tokens": 2**63, "completion_tokens": 1e300}, (100, 5)),
+        ({"prompt_tokens": "9" * 30, "completion_tokens": "٣"}, (100, 3)),
+        ({"prompt_tokens": 12, "total_tokens": 10**400}, (12, 5)),
     ],
 )
 def test_without_counts_bytes_are_tokens(usage: Any, expected: tuple[int, int]) -> None:
@@ -175,6 +220,35 @@ def test_what_is_no_log_probability_is_left_out(value: Any) -> None:
     assert first_tokens({"content": [{"top_logprobs": top}]}) == (("B", -2.0),)
 
 
+TOP = [{"token": "A", "logprob": -3.2}, {"token": "B", "logprob": -4.0}]
+
+
+def first(token: Any, top: Any = TOP, **given: Any) -> tuple[tuple[str, float], ...]:
+    found = first_tokens({"content": [{"token": token, **given, "top_logprobs": top}]})
+    older = {"tokens": [token], "top_logprobs": [{one["token"]: one["logprob"] for one in top}]}
+    assert first_tokens(older | {"token_logprobs": list(given.values())[:1]}) == found
+    return found
+
+
+def test_the_first_token_itself_is_one_of_them() -> None:
+    assert first("D", logprob=-0.05) == (("A", -3.2), ("B", -4.0), ("D", -0.05))
+    assert first("ĠD", logprob="-0.05")[-1] == (" D", -0.05)
+    assert first("B", logprob=-0.5) == (("A", -3.2), ("B", -4.0))
+    assert first("B") == (("A", -3.2), ("B", -4.0))
+    assert first(None, logprob=-0.05) == (("A", -3.2), ("B", -4.0))
+
+
+@pytest.mark.parametrize("token", ["A", "D"])
+@pytest.mark.parametrize("value", [None, math.nan, 0.7, math.inf, "likely", [], True, 10**400])
+def test_a_first_token_without_a_log_probability_leaves_none(token: str, value: Any) -> None:
+    assert first(token, logprob=value) == ()
+
+
+def test_a_first_token_that_is_called_impossible_is_no_alternative() -> None:
+    assert first("A", logprob=-9999.0) == (("A", -3.2), ("B", -4.0))
+    assert first("D", logprob=-9999.0) == first("D", logprob=-math.inf) == first("D") == ()
+
+
 # --- bodies
 
 CHUNKS = [
@@ -198,6 +272,22 @@ EVENTS = "".join(f": comment\r\ndata: {json.dumps(chunk)}\r\n\r\n" for chunk in 
 def test_a_stream_that_nobody_asked_for_is_put_together(text: str) -> None:
     found = read_completion(read_body(text.encode()), 100)
     assert found == Completion("answered", "I won't.", "No.", None, (), 5, 2)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_an_end_of_line_ends_an_event(mark: str, end: str) -> None:
+    event = json.dumps(completion(f"one{mark}two"), ensure_ascii=False)
+    for text in (f"data: {event}{end}{end}data: [DONE]{end}{end}", f": wait{end}{end}{event}", f"{event}{end}{{}}"):
+        assert read_completion(read_body(text.encode()), 1).text == f"one{mark}two"
+
+
+def test_a_stream_that_says_that_it_is_done_needs_no_reason() -> None:
+    events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS[:2])
+    found = read_completion(read_body(f"{events}data: [DONE]\n\n".encode()), 100)
+    assert (found.outcome, found.text, found.thoughts) == ("answered", "I won't.", "No.")
+    with pytest.raises(NotJson, match="ends early"):
+        read_body(events.encode())
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_what_concerns_one_request_is_asked_once(said: Said, outcome: str, reaso
 @pytest.mark.parametrize(
     ("said", "fix"),
     [
-        (error(401, "no"), r"HTTP 401: no\); put its key into the environment variable"),
+        (error(401, "no"), r"HTTP 401: no\); set evaluation\.server\.api_key_env"),
         (error(404, "no such model"), r"set evaluation\.server\.model"),
         (error(402, "pay"), "pay for more"),
     ],
@@ -210,6 +210,68 @@ def test_parameters_that_the_server_refuses_are_left_out_or_lowered() -> None:
         "seed is left out, which the server refuses",
         "top_logprobs is 5, the most that the server takes",
     ]
+
+
+def test_a_number_beyond_the_servers_bounds_is_brought_within_them() -> None:
+    top = [{"token": "B", "logprob": -0.5}, {"token": "A", "logprob": -2.0}]
+    tokens = [{"token": "B", "logprob": -0.5, "top_logprobs": top}, {"token": ".", "logprob": -0.1, "top_logprobs": []}]
+
+    def say(body: dict[str, Any], number: int) -> Said:
+        if not 12 <= body["max_tokens"] <= 64:
+            return error(400, f"Invalid 'max_output_tokens': must be between 12 and 64, but got {body['max_tokens']}")
+        if body.get("top_logprobs", 0) > 4:
+            return error(400, "Requested logprobs of 9, which is greater than max allowed: 4")
+        return as_json(completion("B.", "length", logprobs={"content": tokens}))
+
+    with serving(say) as server:
+        client = opened(server, retries=0)
+        for limit in (1, 100, 30, 1):
+            found = client.chat(MESSAGES, max_tokens=limit, logprobs=True, top_logprobs=9)
+            assert found.top == (("B", -0.5), ("A", -2.0))
+    good = [body["max_tokens"] for body in server.bodies if body["top_logprobs"] == 4]
+    assert good == [12, 100, 64, 30, 12] and len(server.bodies) == 7
+    assert client.form.changes == [
+        "top_logprobs is 4, the most that the server takes",
+        "max_tokens is 64, the most that the server takes",
+        "max_tokens is 12, the least that the server takes",
+    ]
+
+
+def test_bounds_that_recede_are_followed_so_far() -> None:
+    def say(body: dict[str, Any], number: int) -> Said:
+        return error(400, f"max_tokens: at most {body['max_tokens'] - 1}")
+
+    with serving(say) as server, pytest.raises(NoReply, match="at most 983"):
+        opened(server).chat(MESSAGES, max_tokens=1000)
+    assert len(server.bodies) == 17
+
+
+def test_a_prompt_that_a_failing_server_filters_is_sent_once() -> None:
+    said = error(500, "ContentPolicyViolationError: unsafe content")
+    with serving(lambda body, number: said) as server, pytest.raises(NoReply) as failure:
+        ask(opened(server))
+    assert failure.value.completion.outcome == "filtered" and len(server.bodies) == 1
+
+
+def test_filtered_prompts_never_end_the_run() -> None:
+    blocked = as_json({"choices": [], "promptFeedback": {"blockReason": "SAFETY"}})
+    with serving(lambda body, number: blocked) as server:
+        client = opened(server)
+        for _ in range(FAILURES + 1):
+            with pytest.raises(NoReply, match="blockReason SAFETY"):
+                ask(client)
+
+
+def test_the_advice_after_many_refusals_is_about_their_words() -> None:
+    with serving(lambda body, number: error(400, "System role not supported")) as server:
+        client = opened(server)
+        messages = [{"role": "system", "content": "Be brief."}, *MESSAGES]
+        for _ in range(FAILURES - 1):
+            with pytest.raises(NoReply):
+                client.chat(messages, max_tokens=9)
+        with pytest.raises(ServerFailure, match=r"System role not supported\); set evaluation\.system=none") as failure:
+            client.chat(messages, max_tokens=9)
+    assert "evaluation.server.model to" not in str(failure.value)
 
 
 def test_a_refusal_of_log_probabilities_leaves_both_parameters_out() -> None:
