@@ -9,9 +9,10 @@ reply to read, whatever stands in the thought: the outcome is *cut off in though
     read(said.reply)
 
 Notations: tags such as ``<think>`` in any case (also ``[THINK]``, ``◁think▷``, ``<|begin_of_thought|>``,
-``<|START_THINKING|>``), nested and several of them; a closing tag alone, where the prompt or the server has the opening
-one; harmony's channels, also where the tokenizer has dropped their marks; headings before a thought and its answer.
-A tag between backticks is text.
+``<|START_THINKING|>``, ``<unused94>``, ``<details type="reasoning">``), nested and several of them; a closing tag
+alone, where the prompt or the server has the opening one; harmony's channels, also where the tokenizer has dropped
+their marks, and s1's turns ``think`` and ``answer``; headings before a thought and its answer. A tag between backticks
+is text, as is one in a fenced block that begins before it.
 """
 
 from __future__ import annotations
@@ -33,35 +34,54 @@ class Parted(NamedTuple):
 
 
 _NAMES = {
-    "think": "think|thinking|thoughts?|thought_process|think_(?:fast|slow|faster)|seed:think|longcat_think",
+    "think": "think|thinking|thoughts?|thought_process|think_(?:fast|slow|faster)|seed:(?:think|cot_budget_reflect)|"
+    "longcat_think|inner_thoughts?|思考(?:过程)?",
     "reason": "reason|reasoning|reasoning_content|chain_of_thought|cot",
     "reflect": "reflect|reflection|self_reflection",
     "scratch": "scratchpad|scratch_pad|inner_monologue|internal_monologue|monologue",
 }
 _ANY = "|".join(_NAMES.values())
+_ANGLED = rf"{_ANY}|analysis"
+"""``[Analysis]`` is a heading."""
 _OPENING = (
-    rf"(?:<|＜|&lt;)\s*(?P<open>{_ANY})(?:\s[^<>]{{0,60}})?\s*(?:>|＞|&gt;)|\[(?P<open2>{_ANY})\]|◁(?P<open3>{_ANY})▷|"
+    rf"(?:<|＜|&lt;)\s*(?P<open>{_ANGLED})(?:\s[^<>]{{0,60}})?\s*(?:>|＞|&gt;)|\[(?P<open2>{_ANY})\]|◁(?P<open3>{_ANY})▷|"
     r"<[|｜](?P<open4>begin_of_thought|start_thinking|thinking_start|think_start|think|thinking|thought)[|｜]>|"
-    r"<\|channel>\s*(?P<open5>thought|analysis)\b"
+    r"<\|channel>\s*(?P<open5>thought|analysis)\b|<(?P<open6>unused94)>(?:\s*thought\b)?|"
+    r"<(?P<open7>details)(?=\s[^<>]{0,99}\btype=[\"']?reasoning\b)[^<>]{1,200}>"
 )
 _CLOSING = (
-    rf"(?:<|＜|&lt;)\s*/\s*(?P<close>{_ANY})\s*(?:>|＞|&gt;)|\[/(?P<close2>{_ANY})\]|◁/(?P<close3>{_ANY})▷|"
+    rf"(?:<|＜|&lt;)\s*/\s*(?P<close>{_ANGLED})\s*(?:>|＞|&gt;)|\[/(?P<close2>{_ANY})\]|◁/(?P<close3>{_ANY})▷|"
     r"<[|｜](?P<close4>end_of_thought|end_thinking|thinking_end|think_end|/think|/thinking|/thought)[|｜]>|"
-    r"(?P<close5><channel\|>)"
+    r"(?P<close5><channel\|>)|<(?P<close6>unused95)>|</(?P<close7>details)\s*>"
 )
-_TAG = re.compile(rf"(?<!`)(?:{_OPENING}|{_CLOSING})(?!`)", re.IGNORECASE)
+_TAG = re.compile(rf"(?<!(?<!``)`)(?:{_OPENING}|{_CLOSING})(?!`(?!``))", re.IGNORECASE)
+"""Not beside a backtick; three of them begin or end a block."""
 _CHANNEL = re.compile(
     r"(?:<\|start\|>[^<]{0,80})?<\|channel\|>\s*(?P<name>\w+)[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?(?:<\|message\|>|$)"
     r"|^\s*(?P<bare>analysis|commentary|final)\s*<\|message\|>"
 )
-_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
-_UNMARKED = re.compile(r"^\s*(?:analysis|commentary)(?=[A-Z\"'“])|assistant\s?(?P<name>analysis|commentary|final)")
-"""Harmony's channels where decoding has dropped the special tokens: ``analysisWe need …assistantfinalD``."""
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|im_end)\|>")
+_UNMARKED = re.compile(
+    r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?P<glued>(?=[A-Z\"'“]))?"
+    r"|assistant(?P<name>analysis|commentary|final)"
+    r"|(?<![^\W\d_]\s)assistant\s(?P<spaced>analysis|commentary|final)(?![a-z])"
+)
+"""Harmony's channels where decoding has dropped the special tokens, or put spaces instead:
+``analysisWe need …assistantfinalD``."""
+_TURN = re.compile(r"(?<!`)<\|im_start\|>\s*(?P<name>think|answer)\b")
+"""The turns of s1: what is thought, and what is answered."""
+_FENCE = re.compile(
+    r"(?:^|(?<=[>\]▷]))[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<inside>(?:(?![ \t]*(?P=fence)).*\n)*)"
+    r"(?:[ \t]*(?P=fence)(?P<closed>)[`~]*[ \t]*$|.*\Z)",
+    re.MULTILINE,
+)
+"""A fenced block that is closed, or that the text ends in."""
 _HEADINGS = [
     (r"\s*here(?:'s|’s| is) my thought process:?", r"^\W{0,4}here(?:'s|’s| is) my response:?\W{0,3}"),
     (r"\s*#+ *(?:thinking|reasoning|thought process)\b[^\n]*\n", r"^#+ *(?:final )?(?:response|answer|reply)\b:?"),
+    (r"\s*thinking(?:\.\.\.|…)[ \t]*\n", r"^[ \t]*(?:\.\.\.|…) ?done thinking\.?"),
 ]
-"""Granite's sentences; the headings of models that were tuned on texts with them."""
+"""Granite's sentences; the headings of models that were tuned on texts with them; the lines of Ollama's terminal."""
 _SHOWN = ("answer", "response", "output", "final", "final_answer", "solution", "reply")
 _AROUND = re.compile(rf"<({'|'.join(_SHOWN)})>(.*?)(?:</\1>\s*)?\Z", re.IGNORECASE | re.DOTALL)
 _GIVEN = re.compile(r"<answer>(?:(?!<answer>).)*</answer>\s*\Z", re.IGNORECASE | re.DOTALL)
@@ -108,7 +128,8 @@ def closing_of(prompt: str) -> str | None:
     if tag is None or not _named(tag)[0]:
         return None
     kind, opening = str(tag.lastgroup), tag[0]
-    closings = {"open4": _CLOSING_TOKENS.get(opening.lower(), ""), "open5": "<channel|>"}
+    closings = {"open4": _CLOSING_TOKENS.get(opening.lower(), ""), "open5": "<channel|>", "open6": "<unused95>"}
+    closings["open7"] = "\n</details>\n\n"
     return closings.get(kind, f"\n{opening[0]}/{opening[1:]}\n\n")
 
 
@@ -128,8 +149,11 @@ def _by_tag(text: str, opened: bool) -> _Parts:
     replies: list[str] = []
     thoughts: list[str] = []
     start, depth, family, last = 0, int(opened), "think" if opened else "", None
+    fences = _Fences(text)
     for tag in _TAG.finditer(text):
         opens, name = _named(tag)
+        if not depth and (fences.hold(tag, opens, start) or (name == "details" and not opens)):
+            continue
         if not depth and opens:
             replies.append(text[start : tag.start()])
             start, depth, family, last = tag.end(), 1, name, None
@@ -159,25 +183,88 @@ def _named(tag: re.Match[str]) -> tuple[bool, str]:
     kind = str(tag.lastgroup)
     name = tag[kind].lower()
     families = (family for family, names in _NAMES.items() if re.fullmatch(names, name))
-    return kind.startswith("open"), next(families, "think")
+    return kind.startswith("open"), name if name in ("analysis", "details") else next(families, "think")
+
+
+class _Fences:
+    """The fenced blocks of a text that begin outside a thought, looked up from its start to its end.
+
+    Where one block is the whole text and begins with a thought, it holds none of its tags.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.fence = _FENCE.search(text)
+        if self.fence and _is_thought_and_reply(text, self.fence):
+            self.fence = None
+        self.opened: re.Match[str] | None = None
+        """The block that held an opening tag."""
+
+    def hold(self, tag: re.Match[str], opens: bool, start: int) -> bool:
+        """Whether a tag outside a thought is part of a block that begins after ``start``.
+
+        A block without an end holds no closing tag alone: it may be part of a thought.
+        """
+        while self.fence and (self.fence.end() <= tag.start() or self.fence.start("fence") < start):
+            begun = self.fence.start("fence") < start
+            self.fence = _FENCE.search(self.text, start if begun else self.fence.end())
+        fence = self.fence
+        if fence is None or tag.start() < fence.start("inside"):
+            return False
+        self.opened = fence if opens else self.opened
+        return fence["closed"] is not None or self.opened is fence
+
+
+def _is_thought_and_reply(text: str, fence: re.Match[str]) -> bool:
+    """Whether a fenced block is the whole text, and in it a thought with something after it."""
+    if text[: fence.start("fence")].strip() or text[fence.end() :].strip():
+        return False
+    first = _TAG.match(fence["inside"].lstrip())
+    if first is None or not _named(first)[0]:
+        return False
+    last = [tag for tag in _TAG.finditer(fence["inside"]) if not _named(tag)[0]][-1:]
+    return bool(last and fence["inside"][last[0].end() :].strip())
 
 
 def _by_channel(text: str) -> _Parts | None:
-    """Harmony: the channel ``final`` is the reply, every other is thought; without ``final`` the text is cut."""
-    marks = list(_CHANNEL.finditer(text))
-    names = [(mark["name"] or mark["bare"]).lower() for mark in marks]
+    """The channel ``final`` is the reply, every other is thought; without ``final`` the text is cut."""
+    marks = _marked(text) or _turns(text) or _unmarked(text)
     if not marks:
-        marks = list(_UNMARKED.finditer(text))
-        names = [mark["name"] or "analysis" for mark in marks]
-        if not marks or marks[0]["name"]:  # such words inside an ordinary text
-            return None
-    replies = [text[: marks[0].start()]]
+        return None
+    replies = [text[: marks[0][1].start()]]
     thoughts: list[str] = []
-    for name, mark, stop in zip(names, marks, [*(mark.start() for mark in marks[1:]), len(text)], strict=True):
+    for (name, mark), stop in zip(marks, [*(mark.start() for _, mark in marks[1:]), len(text)], strict=True):
         end = _CHANNEL_END.search(text, mark.end(), stop)
         part = text[mark.end() : end.start() if end else stop]
-        (replies if name == "final" else thoughts).append(part)
-    return "".join(replies), thoughts, "final" not in names
+        (replies if name in ("final", "answer") else thoughts).append(part)
+    return "".join(replies), thoughts, len(replies) == 1
+
+
+_Marks = list[tuple[str, re.Match[str]]]
+"""The names of channels, and where they are announced."""
+
+
+def _marked(text: str) -> _Marks:
+    return [((mark["name"] or mark["bare"]).lower(), mark) for mark in _CHANNEL.finditer(text)]
+
+
+def _turns(text: str) -> _Marks:
+    """Those of s1, where the text begins with one."""
+    begin = _LEADING.match(text)
+    if not _TURN.match(text[begin.end() if begin else 0 :].lstrip()):
+        return []
+    return [(mark["name"], mark) for mark in _TURN.finditer(text)]
+
+
+def _unmarked(text: str) -> _Marks:
+    """Without special tokens. A text that begins with ``analysis`` is a thought where another channel follows, or where
+    the next letter shows it; such words inside an ordinary text are none."""
+    marks = list(_UNMARKED.finditer(text))
+    if not marks or text[: marks[0].start()].strip() or marks[0]["spaced"]:
+        return []
+    if len(marks) == 1 and not marks[0]["name"] and marks[0]["glued"] is None:
+        return []
+    return [(mark["name"] or mark["spaced"] or "analysis", mark) for mark in marks]
 
 
 def _by_heading(text: str) -> _Parts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from longsafety.samples.thoughts import Parted, part_thoughts
+from longsafety.samples.thoughts import Parted, closing_of, part_thoughts
 
 PARTED = {
     "no thought": ("B", ("B", None)),
@@ -55,6 +55,43 @@ PARTED = {
         ("B", "A?"),
     ),
     "harmony without its marks": ("analysisWe ask: A?assistantfinalB", ("B", "We ask: A?")),
+    "harmony without its marks, small letters": ("analysisit asks: A?assistantfinalB", ("B", "it asks: A?")),
+    "harmony without its marks, Chinese": ("analysis选甲？assistantfinal乙", ("乙", "选甲？")),
+    "harmony without its marks, a list": ("analysis1) A?assistantcommentaryC?assistantfinalB", ("B", "1) A?\n\nC?")),
+    "harmony without its marks, emphasis": ("analysis**A**?assistantfinalB", ("B", "**A**?")),
+    "harmony with spaces for marks": ("analysis Perhaps A. assistant final B", ("B", "Perhaps A.")),
+    "harmony with newlines for marks": ("analysis\nPerhaps A.\nassistantfinal\nB", ("B", "Perhaps A.")),
+    "harmony without its marks, final alone": ("assistantfinalB", ("B", None)),
+    "an assistant's final exam": (
+        "analysis of the assistant final exam: B",
+        ("analysis of the assistant final exam: B", None),
+    ),
+    "an assistant's finalists": ("assistant finalists: B", ("assistant finalists: B", None)),
+    "turns of s1": ("<|im_start|>think\nA?<|im_end|>\n<|im_start|>answer\nB<|im_end|>", ("B", "A?")),
+    "turns of s1 without ends": ("<|im_start|>assistant\n<|im_start|>think\nA?\n<|im_start|>answer\nB", ("B", "A?")),
+    "a thought in the next turn": ("B<|im_end|>\n<|im_start|>think\nA?", ("B", None)),
+    "unused tokens": ("<unused94>thought\nA?<unused95>B", ("B", "A?")),
+    "Ollama's lines": ("Thinking...\nA?\n...done thinking.\n\nB", ("B", "A?")),
+    "Ollama's line, a reply": ("Thinking...\nB", ("Thinking...\nB", None)),
+    "an analysis": ("<analysis>A?</analysis>\n<answer>B</answer>", ("B", "A?")),
+    "a heading in brackets": ("[Analysis]\nB", ("[Analysis]\nB", None)),
+    "Chinese tags": ("<思考>A?</思考>B", ("B", "A?")),
+    "Open WebUI's block": ('<details type="reasoning" done="true" duration="2">\n> A?\n</details>\nB', ("B", "> A?")),
+    "another block of details": ("<details open>\nA\n</details>\nB", ("<details open>\nA\n</details>\nB", None)),
+    "a tag in a block": ("So:\n```html\n<reason>A\n```\nB", ("So:\n```html\n<reason>A\n```\nB", None)),
+    "two tags in a block": ("~~~\nx <think>A</think>\n~~~\nB", ("~~~\nx <think>A</think>\n~~~\nB", None)),
+    "a closing tag in a block": ("```\nx = '</think>'\n```\nB", ("```\nx = '</think>'\n```\nB", None)),
+    "tags in a block that is cut": ("So:\n```html\n<cot>A</cot>B", ("So:\n```html\n<cot>A</cot>B", None)),
+    "a block after a thought": ("<think>A?</think>```\n<cot>\n```\nB", ("```\n<cot>\n```\nB", "A?")),
+    "a block that ends a thought": ("<think>A?\n```\nC\n```</think>B", ("B", "A?\n```\nC\n```")),
+    "a thought after a block": ("```\nC\n```\n<think>A?</think>B", ("```\nC\n```\nB", "A?")),
+    "a block in a thought": ("<think>A:\n```\nC\n```\n?</think>B", ("B", "A:\n```\nC\n```\n?")),
+    "an open block in a thought": ("<think>A?\n```\nC\n</think>B <cot>D?</cot>", ("B", "A?\n```\nC\n\nD?")),
+    "an open block in a thought without its tag": (
+        "A?\n```py\nC\n</think>B\n```py\nD\n```",
+        ("B\n```py\nD\n```", "A?\n```py\nC"),
+    ),
+    "all in a block": ("```\n<think>A?</think>\nB\n```", ("```\n\nB\n```", "A?")),
     "Granite's sentences": ("Here is my thought process:\nA?\n\nHere is my response:\nB", ("B", "A?")),
     "headings": ("## Thinking\n\nA?\n\n## Final Response\n\nB", ("B", "A?")),
     "a tag that is only named": ("The tag `<think>` opens it: B", ("The tag `<think>` opens it: B", None)),
@@ -74,6 +111,11 @@ CUT = {
     "analysis that ended": "<|channel|>analysis<|message|>The answer is A.<|end|>",
     "a channel without its message": "<|channel|>analysis",
     "analysis without its marks": "analysisThe answer is A",
+    "a turn of s1": "<|im_start|>think\nThe answer is A",
+    "an unused token": "<unused94>thought\nThe answer is A",
+    "analysis in its tag": "<analysis>The answer is A",
+    "Open WebUI's block": '<details type="reasoning" done="false">\nThe answer is A',
+    "analysis without its marks, then commentary": "analysis it asksassistantcommentaryThe answer is A",
     "a thought token": "<|begin_of_thought|>The answer is A",
     "Granite's sentence": "Here is my thought process:\nThe answer is A",
     "an answer that is weighed": "<think>Should I say <answer>A</answer>? Or",
@@ -98,6 +140,13 @@ def test_a_thought_that_the_prompt_has_opened() -> None:
     assert part_thoughts("A?\n</think>B", opened=True) == Parted("B", "A?", cut=False)
     assert part_thoughts("<think>A?</think>B", opened=True) == Parted("B", "<think>A?", cut=False)
     assert part_thoughts("The answer is A", opened=True) == Parted("", "The answer is A", cut=True)
+
+
+@pytest.mark.parametrize("opening", ["<think>", "[THINK]", "<unused94>thought", '<details type="reasoning">'])
+def test_a_prompts_thought_is_closed_in_its_own_notation(opening: str) -> None:
+    closing = closing_of(f"Hello.{opening}\n")
+    assert closing is not None
+    assert part_thoughts(f"{opening}\n{closing}B") == Parted("B", "", cut=False)
 
 
 def test_a_servers_reasoning_is_a_thought_and_none_where_it_is_empty() -> None:

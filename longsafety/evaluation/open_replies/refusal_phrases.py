@@ -38,6 +38,11 @@ class Kind(Flag):
     DISAVOWS = auto()
     REPROACHES = auto()
     REPORTS = auto()
+    REGRETS = auto()
+    ACCLAIMS = auto()
+    TELLS = auto()
+    ALLOWS = auto()
+    FORBIDS = auto()
 
 
 ITEM = "‹item›"
@@ -90,12 +95,14 @@ def kinds(clause: str) -> Kind:
     """Everything that a clause (from :func:`plain_words`) does."""
     found = Kind.LISTS if clause.startswith(ITEM) else Kind.PLAIN
     phrases = _phrases("zh" if is_chinese(clause) else "en")
+    if tells := phrases[Kind.TELLS].match(clause):
+        return found | Kind.TELLS | kinds(clause[tells.end() :])
     refuses = phrases[Kind.REFUSES].search(clause) or phrases[Kind.BALKS].search(clause)
     for kind, pattern in phrases.items():
         # A limit is one of what is declined, so it stands behind.
         if pattern.search(clause, refuses.start() if refuses and kind is Kind.LIMITS else 0):
             found |= kind
-    if Kind.REPORTS in found:
+    if found & (Kind.REPORTS | Kind.ACCLAIMS):
         found &= ~(Kind.REFUSES | Kind.BALKS)
     return found | Kind.WARNS if Kind.ACCUSES in found else found
 
