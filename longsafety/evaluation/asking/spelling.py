@@ -48,14 +48,15 @@ _EMPHASISED = re.compile(
 _BRACKETED = re.compile(rf"(?<![{_LATIN}])[(\[{{]\s*[\"']?([A-Ja-j])[\"']?\s*[)\]}}]")
 _EMPHASIS = re.compile(r"\*{1,3}|(?<!\w)_{1,2}|_{1,2}(?!\w)|'{2,3}|\$|\\[()\[\]]")
 _ALONE = re.compile(
-    rf"(?<![{_LATIN}‹])(?<![A-Z]\.)(?<![{_LATIN}]-)([A-J])(?![{_LATIN}+#›])(?!'[a-z])(?!\.[A-Z]\.)(?!-[{_LATIN}])"
+    rf"(?<![{_LATIN}‹])(?<![A-Z]\.)(?<![{_LATIN}]-)([A-J])(?![{_LATIN}+#›])(?!'\s?[a-z])(?!\.[A-Z]\.)(?!-[{_LATIN}])"
 )
 _SMALL = [
     re.compile(r"(?im)(^)([a-j])(?=[).:]\s)"),
+    re.compile(r"(?im)(^)([b-dfghj])(?=,\s|\s[-–—]\s|\s(?:because|since|as|porque|car|weil)\b)"),
     re.compile(
         r"(?i)(\b(?:option|choice|letter|answer|choose|select|pick|opci[oó]n|respuesta|letra|elijo|escojo|r[eé]ponse|"
         r"lettre|choisis|antwort|w[aä]hle)(?:\s+(?:is|would be|should be|es|ser[ií]a|est|ist))?\s*[:=]?\s*)"
-        r"([a-j])(?=\s*(?:[.,;:!)]|$))"
+        r"([a-j])(?=\s*(?:[.,;:!)]|$)|\s+(?:because|since|as|porque|car|weil)\b)"
     ),
     re.compile(
         r"(?i)(\b(?:option|choice|letter|opci[oó]n|lettre)\s+)([a-j])(?=\s+(?:is|was|would|seems|looks|fits|es|est|ist)\b)"

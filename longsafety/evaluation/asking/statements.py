@@ -70,7 +70,7 @@ _BORDER = re.compile(
     r"when|sondern|aber|pero|porque|sino|mais|parce que|car|weil|denn|donc)\b|"
     r"但|而|因为|所以|ではなく|じゃなく|아니라|말고|—|\s-\s"
 )
-_TAIL_ENDS = re.compile(rf"‹|⟦|[.!?]|\b(?:and|as|that|who|que|qui|der|die|das)\b|{_BORDER.pattern}")
+_TAIL_ENDS = re.compile(rf"‹|⟦|[.!?]|\b(?:and|as|that|who|que|qui)\b|(?<!ist )\b(?:der|die|das)\b|{_BORDER.pattern}")
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[.!?;])(?=[^\W\d_a-zA-Z])")
 _LONE = (
     r"^(?:[^\s‹›⟦⟧,:]+(?:\s+[^\s‹›⟦⟧,:]+){0,2}\s*[,:]\s*)?(?:{fill+noun+conclude+fill_cjk+noun_cjk}[\s:,]*)*"
