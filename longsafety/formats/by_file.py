@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from longsafety.errors import DataError
-from longsafety.formats.data_files import Row
 from longsafety.formats.public import recognise
+from longsafety.formats.row import Row
 from longsafety.formats.rows import read_rows
 from longsafety.formats.schema import Schema
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from longsafety.formats.fields import Fields
-from longsafety.formats.schema import LATER_SYSTEM, UNSAFE, Identified, Made, Schema, checked_task
+from longsafety.formats.messages import count_unread, dialogue
+from longsafety.formats.schema import UNSAFE, Identified, Made, Schema, checked_task
 
 _HARM_CATEGORIES = 14
-_SHAREGPT = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-"""ShareGPT's names of roles (``conversations``, with ``from`` and ``value``)."""
 
 
 def _longsafety_17k(schema: Schema, row: Fields) -> Identified:
     task = checked_task(row, row.text("task"))
     identity = f"{task}/{row.identity()}"
-    turns = [
-        (
-            row.checked_text(f"content[{index}].prompt", turn.get("prompt")),
-            row.checked_text(f"content[{index}].output", turn.get("output")),
-        )
-        for index, turn in enumerate(row.objects("content"))
-    ]
+    turns = []
+    for index, turn in enumerate(row.objects("content")):
+        asked = row.checked_text(f"content[{index}].prompt", turn.get("prompt"))
+        turns.append((asked, row.checked_text(f"content[{index}].output", turn.get("output"))))
+        count_unread(row, turn, ("prompt", "output"))
     return identity, [schema.chat(identity, turns, task=task)]
 
 
@@ -39,7 +34,8 @@ def _longalign_10k(schema: Schema, row: Fields) -> Identified:
 def _chat(schema: Schema, row: Fields) -> Identified:
     task = row.text("task") if row.has("task") else ""
     identity = f"{schema.name}/{row.optional_identity()}"
-    system, turns = _turns(row)
+    column = "conversations" if not row.has("messages") and row.has("conversations") else "messages"
+    system, turns = dialogue(row, column, answered=True)
     return identity, [schema.chat(identity, turns, task=checked_task(row, task), system=system)]
 
 
@@ -70,39 +66,6 @@ def _pku_saferlhf(schema: Schema, row: Fields) -> Identified:
         else:
             row.counts.append(UNSAFE)
     return identity, made
-
-
-def _turns(row: Fields) -> tuple[str, list[tuple[str, str]]]:
-    """The system message that opens the chat, and user and assistant turns; a later system message is put before the
-    user turn that follows it."""
-    turns: list[tuple[str, str]] = []
-    system = ""
-    opening: list[str] = []
-    asked: str | None = None
-    column = "messages" if row.has("messages") else "conversations"
-    messages: list[dict[str, Any]] = row.objects(column)
-    for index, message in enumerate(messages):
-        theirs = "from" in message and "role" not in message
-        key, said = f"{column}[{index}]", "value" if theirs else "content"
-        role = _SHAREGPT.get(str(message["from"]), message["from"]) if theirs else message.get("role")
-        text = row.checked_text(f"{key}.{said}", message.get(said))
-        due = ("system", "user") if asked is None else ("assistant",)
-        if role not in due:
-            row.wrong(f"{key}.role", role, f"turns alternate, and {' or '.join(due)} is due here; fix the order")
-            return "", []
-        if role == "system" and index == 0:
-            system = text
-        elif role == "system":
-            row.counts.append(LATER_SYSTEM)
-            opening.append(text)
-        elif role == "user":
-            asked, opening = "\n\n".join([*opening, text]), []
-        else:
-            turns.append((asked or "", text))
-            asked = None
-    if messages and (asked is not None or opening):
-        row.wrong(f"{column}[{len(messages) - 1}].role", role, "the last turn is the assistant's; add its answer")
-    return system, turns
 
 
 CHATS = (

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
-from longsafety.formats.data_files import Row
-from longsafety.formats.labels import Label, label_of
+from longsafety.formats.labels import Label, label_of, name_labels, plain_name
+from longsafety.formats.row import Row
 
 _SHOWN = 60
+_LICENCES = ("licence", "license")
 
 
 class Fields:
@@ -128,10 +130,29 @@ class Fields:
 
     def label(self) -> Label | None:
         """What the label columns say that no other accessor was called for; None where there is none."""
-        found = label_of({key: value for key, value in self.row.values.items() if key not in self._used})
+        found = label_of(self._left(), self._used)
         self._used.update(found.columns)
         self.problems.extend(found.problems)
         return found.label
+
+    def unsafe_by(self) -> tuple[str, ...]:
+        """The label columns, of those that no other accessor was called for, that call the row's answer unsafe."""
+        found = label_of(self._left(), self._used, about="answer")
+        self._used.update(found.columns)
+        return found.harmful
+
+    def licence(self) -> str:
+        """What a column ``licence`` or ``license`` says, in any spelling; empty where there is none."""
+        try:
+            columns, licence = licence_of(self._left())
+        except ValueError as error:
+            self.problems.append(str(error))
+            return ""
+        self._used.update(columns)
+        return licence
+
+    def _left(self) -> dict[str, Any]:
+        return {key: value for key, value in self.row.values.items() if key not in self._used}
 
     def named(self, labels: Mapping[str, Label]) -> Label | None:
         """The label of the word that stands in the name of the split, of the file, or of its folder."""
@@ -142,10 +163,58 @@ class Fields:
         return None
 
 
+def licence_of(values: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The columns of a row's licence, and the licence. Raises ValueError where two of them differ."""
+    named = {column: value for column, value in values.items() if plain_name(column) in _LICENCES}
+    said = {column: value.strip() for column, value in named.items() if isinstance(value, str) and value.strip()}
+    if len(set(said.values())) > 1:
+        raise ValueError(f"{' and '.join(said)}: {', '.join(said.values())}; a row has one licence, leave one column")
+    return list(said), next(iter(said.values()), "")
+
+
+def label_by_name(row: Row) -> tuple[Label | None, str]:
+    """What the names of a row's split, of its file and of the folders below the source say of all its rows, and a
+    problem (empty: none) where they contradict each other.
+
+    The folder that a file lies in counts above the source too, where it is called by nothing but a label.
+    """
+    return _label_by_names((row.part, *PurePath(_above_line(row.name)).parts), tuple(names_around(row)[1:]))
+
+
+@lru_cache(maxsize=64)
+def _label_by_names(below: tuple[str, ...], around: tuple[str, ...]) -> tuple[Label | None, str]:
+    found = {label: name for name in below for label in name_labels(name)}
+    for name in around:
+        for label in name_labels(name, whole=True):
+            found.setdefault(label, name)
+    if len(found) > 1:
+        named = " and ".join(dict.fromkeys(found.values()))
+        return None, (
+            f"{named}: the name says both harmful and benign; rename the file or folder, or add a column label "
+            "(harmful, benign)"
+        )
+    return next(iter(found), None), ""
+
+
+def against_name(row: Row, label: Label) -> str:
+    """The problem of a label that the names around its row contradict; empty: none."""
+    named, _ = label_by_name(row)
+    if named in (None, label):
+        return ""
+    return (
+        f"label = {label}: the name of the file, of its folder or of the split says {named}; rename it, or correct the "
+        "label or the set that the row is of"
+    )
+
+
 def names_around(row: Row) -> list[str]:
     """The names of a row's split, of its file and of the folder, nearest first."""
-    place = row.place.rpartition(":")[0].removesuffix(f" ({row.part})")
+    place = _above_line(row.place).removesuffix(f" ({row.part})")
     return [row.part, *reversed(PurePath(place).parts[-2:])]
+
+
+def _above_line(place: str) -> str:
+    return place.rpartition(":")[0]
 
 
 def _is_unicode(text: str) -> bool:

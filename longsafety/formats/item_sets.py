@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from longsafety.formats.fields import Fields
 from longsafety.formats.schema import NO_CONTEXT, Identified, Schema, checked_task, scenario_of
 from longsafety.samples.language import english_or_chinese

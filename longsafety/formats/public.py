@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Literal
 
 from longsafety.errors import DataError
 from longsafety.files import user_path
-from longsafety.formats.data_files import Row
 from longsafety.formats.fields import Fields
+from longsafety.formats.row import Row
 from longsafety.formats.rows import read_rows
 from longsafety.formats.schema import NO_CONTEXT, Parsed, Request, Schema, Yields
 from longsafety.formats.schemas import SCHEMAS
@@ -177,10 +177,12 @@ class Reading:
 
 
 def _taken(identity: str, place: str, places: dict[str, str]) -> list[str]:
-    """The problem of an id that an earlier row has."""
-    first = places.setdefault(identity, place)
+    """The problem of an id that an earlier row has; each row asks once."""
+    if identity not in places:
+        places[identity] = place
+        return []
     shown = identity.partition("/")[2]
-    return [] if first == place else [f"id = {shown}: taken by {first}; ids are unique, rename one"]
+    return [f"id = {shown}: taken by {places[identity]}; ids are unique, rename one"]
 
 
 def recognise(rows: Iterator[Row], source: str, key: str = "format") -> tuple[Schema, Iterator[Row]]:
@@ -228,8 +230,11 @@ def recognise(rows: Iterator[Row], source: str, key: str = "format") -> tuple[Sc
 
 
 def _bad_rows(bad: list[str], num_rows: int, schema: str) -> str:
-    lines = bad[:_BAD_ROWS_SHOWN]
-    if len(bad) > len(lines):
-        lines = [*lines, f"and {len(bad) - len(lines)} more bad rows"]
-    end = f"{len(bad)} of {num_rows} rows are bad ({schema}); fix them, or set on_bad_row=skip to leave them out"
-    return "\n".join([*lines, end])
+    skip = ", or set on_bad_row=skip to leave them out" if len(bad) < num_rows else ""
+    return f"{bad_lines(bad)}\n{len(bad)} of {num_rows} rows are bad ({schema}); fix them{skip}"
+
+
+def bad_lines(bad: Sequence[str]) -> str:
+    """The first lines about bad rows, and the number of the others."""
+    rest = len(bad) - _BAD_ROWS_SHOWN
+    return "\n".join([*bad[:_BAD_ROWS_SHOWN], *([f"and {rest} more bad rows"] if rest > 0 else [])])

@@ -11,6 +11,7 @@ from longsafety.errors import DataError
 from longsafety.files import files_hash, user_path, visible_files
 from longsafety.formats.data_files import SUFFIXES, DataFile, Row, file_rows
 from longsafety.formats.datasets_read import dataset_of, dataset_rows, named, split_key
+from longsafety.formats.json_rows import describes_data
 
 OTHER_FILES = "files of other types"
 _COMPANIONS = (
@@ -19,7 +20,8 @@ _COMPANIONS = (
     *("package-lock.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "settings.json"),
     *("special_tokens_map.json", "metadata.csv", "metadata.parquet"),
 )
-"""Files that say something of the data beside them, and hold no rows."""
+"""Files that say something of the data beside them, and hold no rows. Other .json files are such where they hold one
+object without anything that rows have."""
 _SHOWN = 5
 
 
@@ -35,7 +37,7 @@ def read_rows(
     source, configuration or split that does not exist.
     """
     if dataset_of(source, key) is not None:
-        yield from dataset_rows(source, split=split, key=key)
+        yield from dataset_rows(source, split=split, key=key, counts=counts)
         return
     if split is not None:
         raise DataError(f"{split_key(key)} = {split}: {source} is no dataset with splits; leave the split out")
@@ -67,6 +69,8 @@ def data_files(
     found = visible_files(source, broken)
     files = [DataFile.below(source, file) for file in found if file.suffix.lower() in suffixes]
     rows = files if source.is_file() else [file for file in files if file.path.name.lower() not in _COMPANIONS]
+    if not source.is_file():
+        rows = [file for file in rows if not _describes(file)] or rows
     if not rows:
         held = f"among its {len(found)} file(s)" if not files else f"but {_listed([file.name for file in files])}"
         lost = f"; broken links: {_listed(broken)}" if broken else ""
@@ -81,6 +85,10 @@ def data_files(
     if broken:
         counts[f"broken links and closed folders, not read: {_listed(broken)}"] += len(broken)
     return rows
+
+
+def _describes(file: DataFile) -> bool:
+    return file.path.suffix.lower() == ".json" and describes_data(file)
 
 
 def _listed(names: Sequence[str]) -> str:

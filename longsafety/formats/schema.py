@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from longsafety.formats.data_files import Row
-from longsafety.formats.fields import Fields, names_around
+from longsafety.formats.fields import Fields, against_name, names_around
 from longsafety.formats.labels import Label, plain_name
+from longsafety.formats.row import Row
 from longsafety.samples.language import english_or_chinese
 from longsafety.samples.recipe import Sample
 from longsafety.vocabulary import PAPER_TASKS, task_name
@@ -88,9 +88,11 @@ class Schema:
         """Checks every field of an undamaged row, and makes its samples or requests."""
         fields = Fields(row)
         identity, made = self.parse_row(self, fields)
-        if self.yields == "requests":
-            made = [_as_the_row_says(fields, one) for one in made]
-        counts = fields.counts + [f"column not used: {column}" for column in fields.unused()]
+        if self.yields == "chats":
+            made = _without_unsafe(fields, made)
+        licence = fields.licence()
+        made = [_as_the_row_says(fields, one, licence) for one in made]
+        counts = fields.counts + [f"column not used: {column or '(without a name)'}" for column in fields.unused()]
         return Parsed(identity, made, fields.problems, counts)
 
     def chat(
@@ -136,15 +138,27 @@ class Schema:
         }
 
 
-def _as_the_row_says(fields: Fields, made: Made) -> Made:
-    """A request with the label and the language of columns that the schema does not read: no label is ignored."""
-    if isinstance(made, Sample):
+def _without_unsafe(fields: Fields, made: list[Made]) -> list[Made]:
+    """No chat where a column that the schema does not read calls its answer unsafe."""
+    unsafe = fields.unsafe_by()
+    if not unsafe or not made:
         return made
+    fields.counts.append(f"{UNSAFE} ({', '.join(unsafe)})")
+    return []
+
+
+def _as_the_row_says(fields: Fields, made: Made, licence: str) -> Made:
+    """With the licence, the label and the language of columns that the schema does not read: no label is ignored."""
+    if isinstance(made, Sample):
+        return made.replace(licence=licence) if licence else made
     label, language = fields.label(), ""
     for column in fields.unused():
         if plain_name(column) in LANGUAGE_COLUMNS and fields.has(column):
             language = fields.optional_text(column).strip()
-    return {**made, "label": label or made["label"], "language": language}
+    label = label or made["label"]
+    if problem := against_name(fields.row, label):
+        fields.problems.append(problem)
+    return {**made, "label": label, "licence": licence or made["licence"], "language": language}
 
 
 def scenario_of(task: str) -> str:

@@ -158,7 +158,7 @@ def test_chats_in_the_words_of_sharegpt(tmp_path: Path) -> None:
     (chat,) = read_public(write(tmp_path / "own.jsonl", *rows)).samples
     assert (chat.system, chat.history, chat.question, chat.answer) == ("be safe", (("q1", "a1"),), "q2", "a2")
     wrong = [{"from": ["human"], "value": "q1"}, {"from": "gpt", "value": "a1"}]
-    with pytest.raises(DataError, match=r"conversations\[0\].role = \['human'\]: turns alternate"):
+    with pytest.raises(DataError, match=r"conversations\[0\].from = \['human'\]: not one of the roles that are read"):
         read_public(write(tmp_path / "wrong.jsonl", {"conversations": wrong}))
 
 

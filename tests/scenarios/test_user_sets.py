@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from longsafety.errors import DataError
+from longsafety.scenarios.seeds.borrow import borrow_twins
 from longsafety.scenarios.seeds.load import load_seeds
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.splits import split_seeds
@@ -107,6 +110,126 @@ def test_an_answered_benign_prompt_is_lent_to_the_most_similar_request(tmp_path:
     lent = {seed.benign_request for seed in parts["train"] if seed.request}
     assert lent == {"How do I clean the dog of a neighbour?"}
     assert not any(seed.is_control for seed in parts["short_safety"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"isSafe": True},
+        {"gold": "benign"},
+        {"safety_type": "Harmless"},
+        {"must_refuse": 0},
+        {"unsafe_request": "no"},
+    ],
+)
+def test_labels_under_many_names_are_read(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = write(tmp_path / "rows.jsonl", {"prompt": "How do I harm?"}, {"prompt": "How do I bake?"} | row)
+    assert [seed.is_control for seed in mine(path)] == [False, True]
+    assert not [reason for reason in counts(path) if "not used" in reason]
+
+
+def test_texts_of_ours_are_no_labels(tmp_path: Path) -> None:
+    row = {"prompt": "How do I harm?", "benign_request": "Bake?", "safe_answer": "No.", "benign_answer": "Yes."}
+    (seed,) = mine(write(tmp_path / "rows.jsonl", row))
+    assert (seed.request, seed.benign_request, seed.safe_answer) == ("How do I harm?", "Bake?", "No.")
+
+
+@pytest.mark.parametrize("name", ["harmless_questions.jsonl", "safe/part.jsonl", "non-toxic.jsonl"])
+def test_names_of_files_and_folders_say_what_is_benign(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "set" / "harmful_with_safe_answers.jsonl", {"prompt": "How do I harm?"})
+    write(tmp_path / "set" / name, {"prompt": "How do I bake?"})
+    found = {seed.request or seed.benign_request: seed.is_control for seed in mine(tmp_path / "set")}
+    assert found == {"How do I harm?": False, "How do I bake?": True}
+    told = counts(tmp_path / "set")
+    assert told["seed rows read as benign prompts, because the name of their file, folder or split says so"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "message"),
+    [
+        (
+            "safe/toxic.jsonl",
+            {},
+            r"toxic\.jsonl and safe: the name says both harmful and benign; rename the file or folder",
+        ),
+        ("safe_vs_unsafe.jsonl", {}, r"safe_vs_unsafe\.jsonl: the name says both"),
+        ("benign_set.jsonl", {"label": "unsafe"}, "label = harmful: the name of the file, .* says benign; rename it"),
+        ("toxic_set.jsonl", {"is_safe": 1}, "label = benign: the name of the file, .* says harmful; rename it"),
+        ("benign.jsonl", {"target": "Sure", "goal": "How?"}, "label = harmful: the name .* says benign; rename it"),
+    ],
+)
+def test_names_that_contradict_each_other_or_a_label_are_refused(
+    tmp_path: Path, name: str, row: dict[str, Any], message: str
+) -> None:
+    path = write(tmp_path / "set" / name, {"prompt": "How?"} | row)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}:1: {message}"):
+        load_seeds(str(tmp_path / "set"))
+    if "says both" in message:
+        write(path, {"prompt": "How?", "label": "unsafe"})
+        assert len(mine(tmp_path / "set")) == 1, "a label settles it"
+
+
+def test_a_row_keeps_its_licence_in_either_spelling(tmp_path: Path) -> None:
+    rows = [{"prompt": "One?", "license": "CC-BY-4.0"}, {"prompt": "Two?", "Licence": "MIT"}, {"prompt": "Three?"}]
+    path = write(tmp_path / "rows.jsonl", *rows)
+    assert [seed.licence for seed in mine(path)] == ["CC-BY-4.0", "MIT", "unknown"]
+    write(path, rows[0] | {"licence": "MIT"})
+    with pytest.raises(DataError, match=r":1: license and licence: CC-BY-4\.0, MIT; a row has one licence"):
+        load_seeds(str(path))
+
+
+# Rows
+
+
+def test_a_list_on_one_line_is_read_like_lines(tmp_path: Path) -> None:
+    rows = [{"prompt": f"How do I harm {word}?"} for word in ("a dog", "the well", "their roof")]
+    lines = write(tmp_path / "lines.jsonl", *rows)
+    (tmp_path / "list.json").write_text(json.dumps(rows))
+    listed = mine(tmp_path / "list.json")
+    assert len({seed.id for seed in listed}) == 3
+    lent = [Seed("l", "c", benign_request="How do I wash a dog?", benign_answer="Soap.")]
+    for seeds in (mine(lines), listed, [replace(seed, id="same") for seed in listed]):
+        assert [seed.request for seed in borrow_twins([*seeds, *lent])[:3]] == [row["prompt"] for row in rows]
+    (tmp_path / "list.json").write_text(json.dumps([row | {"id": "x"} for row in rows[:2]]))
+    with pytest.raises(DataError, match=r"list\.json:1#2: id = x: stands already at \S+list\.json:1; ids are unique"):
+        load_seeds(str(tmp_path / "list.json"))
+
+
+def test_an_id_of_a_public_set_is_taken(tmp_path: Path) -> None:
+    write(tmp_path / "adv.jsonl", {"goal": "Two?", "target": "Sure"})
+    write(tmp_path / "own.jsonl", {"prompt": "One?", "id": "advbench/adv.jsonl:1"})
+    with pytest.raises(
+        DataError, match=r"own\.jsonl:1: id = advbench/adv\.jsonl:1: stands already at a row of advbench"
+    ):
+        load_seeds(str(tmp_path))
+
+
+def test_a_column_without_a_name_is_no_language(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(",prompt,category\n0,How do I harm?,a\n1,How do I rob?,b\n")
+    assert [seed.category for seed in mine(tmp_path / "rows.csv")] == ["a", "b"]
+    assert counts(tmp_path / "rows.csv")["seed column not used: (without a name)"] == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "counted"),
+    [
+        ({"prompt": 4}, r"seed rows left out: bad: 2"),
+        ({"goal": "", "target": "Sure"}, r"seed bad rows: 2"),
+    ],
+)
+def test_why_no_row_is_left_is_told(tmp_path: Path, row: dict[str, Any], counted: str) -> None:
+    path = write(tmp_path / "rows.jsonl", row, row)
+    with pytest.raises(DataError, match=rf"(?s)rows\.jsonl:1: .*\n\S+:2: .*no seed row \({counted}\); give a file"):
+        load_seeds(str(path), on_bad_row="skip")
+
+
+def test_bad_rows_are_told_beside_rows_that_are_all_of_no_use(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", {"prompt": 4}, {"prompt": "How do I bake?", "label": "safe"})
+    with pytest.raises(DataError, match=r"(?s)rows\.jsonl:1: no harmful request; .*all 1 rows are benign prompts"):
+        load_seeds(str(path), on_bad_row="skip")
+    write(path, {"prompt": 4}, {"prompt": ZH})
+    with pytest.raises(DataError, match=r"(?s)rows\.jsonl:1: no harmful request; .*no row is in scenario\.language"):
+        load_seeds(str(path), on_bad_row="skip")
 
 
 # Languages

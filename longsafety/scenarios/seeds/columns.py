@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from longsafety.formats.data_files import Row
-from longsafety.formats.labels import Label, label_of, plain_name, word_label
+from longsafety.formats.fields import against_name, label_by_name, licence_of
+from longsafety.formats.labels import Label, label_of, plain_name
+from longsafety.formats.row import Row
 from longsafety.formats.schema import LANGUAGE_COLUMNS
+from longsafety.scenarios.seeds.seed import Seed
 
 REQUEST_KEYS = ("request", "prompt", "question", "goal", "behavior")
 """Columns, in any spelling, that hold the request. ``behavior`` is a title where one of the others is there too."""
-_CATEGORY_KEYS = ("category", "risk_area", "semanticcategory", "type")
+_CATEGORY_KEYS = ("category", "risk_area", "semantic_category", "type")
+_NO_LABELS = {field.name for field in fields(Seed)} - {"category"}
+"""Fields of ours, which hold texts."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,11 @@ class Columns:
     request: str
     category: str
     language: str
+    licence: str
+    """The licence itself, and not its column."""
     label: Label
+    by_name: bool
+    """Whether the label is that of the file's, a folder's or the split's name."""
     used: frozenset[str]
     """All that were read."""
 
@@ -30,10 +38,11 @@ class Columns:
 def columns_of(row: Row, values: Mapping[str, Any]) -> Columns:
     """Reads the names of a row's columns; ``values``: those that are not empty.
 
-    A row without a label is harmful, unless its file or split is called ``benign`` or ``safe``. Raises ValueError where
-    two columns could be the request, and for a label that says neither or contradicts another.
+    A row without a label is harmful, unless its split, its file or a folder is called ``benign``, ``safe``, …. Raises
+    ValueError where two columns could be the request, where two licences differ, and for a label that says neither or
+    contradicts another or such a name.
     """
-    labelled = label_of(row.values)
+    labelled = label_of({column: value for column, value in row.values.items() if column not in _NO_LABELS}, row.values)
     if labelled.problems:
         raise ValueError(" | ".join(labelled.problems))
     request = _request(values)
@@ -46,9 +55,13 @@ def columns_of(row: Row, values: Mapping[str, Any]) -> Columns:
     language = next(
         (names[key] for key in LANGUAGE_COLUMNS if key in names and isinstance(values.get(names[key]), str)), ""
     )
-    label = labelled.label or (None if labelled.columns else word_label(row.part))
-    used = frozenset({request, category, language, *labelled.columns} - {""})
-    return Columns(request, category, language, label or "harmful", used)
+    licences, licence = licence_of(values)
+    named, problem = (None, against_name(row, labelled.label)) if labelled.label else label_by_name(row)
+    if problem:
+        raise ValueError(problem)
+    label = labelled.label or named or "harmful"
+    used = frozenset({request, category, language, *labelled.columns, *licences} - {""})
+    return Columns(request, category, language, licence, label, named is not None, used)
 
 
 def _request(values: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from longsafety.errors import DataError
+from longsafety.formats.public import bad_lines
 from longsafety.formats.rows import rows_fingerprint
 from longsafety.scenarios.seeds.options import Roles
 from longsafety.scenarios.seeds.review import review_of, reviewed, seed_file
@@ -71,32 +72,33 @@ def load_seeds(
     bad: list[str] = []
     source = seed_file(source)
     own = own_seeds(source, language, {"", *own_tasks, *(seed.task for seed in shipped)}, roles, counts, bad)
+    lost = f"{bad_lines(bad)}\n" if bad else ""
     if bad and on_bad_row == "error":
-        lines = [*bad[:20], *([f"and {len(bad) - 20} more bad rows"] if len(bad) > 20 else [])]
-        listed = "\n".join(lines)
         raise DataError(
-            f"{listed}\nscenario.seeds = {source}: {len(bad)} rows are bad; fix them, or set on_bad_row=skip to leave "
-            "them out"
+            f"{lost}scenario.seeds = {source}: {len(bad)} rows are bad; fix them, or set on_bad_row=skip to leave them "
+            "out"
         )
     review = review_of(source)
     read = len(own)
     own = distinct(reviewed(own, review, counts, only_accepted=only_accepted), counts)
     if read and not own:
         raise DataError(
-            f"scenario.seeds = {source}: none of its {read} seed items is accepted; accept some in "
+            f"{lost}scenario.seeds = {source}: none of its {read} seed items is accepted; accept some in "
             f"{review or 'its review.csv'}, or set scenario.only_accepted=false"
         )
     if not own:
-        left_out = "; ".join(f"{reason}: {count}" for reason, count in counts.items() if "left out" in reason)
+        left_out = "; ".join(
+            f"{reason}: {count}" for reason, count in counts.items() if "left out" in reason or "bad" in reason
+        )
         raise DataError(
-            f"{source}: no seed row{f' ({left_out})' if left_out else ''}; give a file with a harmful request in each "
-            "row"
+            f"{lost}{source}: no seed row{f' ({left_out})' if left_out else ''}; give a file with a harmful request in "
+            "each row"
         )
     if controls := sum(seed.is_control for seed in own):
         counts["benign prompts: no items, lent as benign twins to the requests they are most similar to"] = controls
         if controls == len(own):
             raise DataError(
-                f"scenario.seeds = {source}: all {controls} rows are benign prompts, and samples are made of harmful "
-                "ones; add harmful requests, or ask these alone with evaluation.items"
+                f"{lost}scenario.seeds = {source}: all {controls} rows are benign prompts, and samples are made of "
+                "harmful ones; add harmful requests, or ask these alone with evaluation.items"
             )
     return SeedSet([*own, *([] if only_own else substitutes(own, shipped, counts))], dict(counts), bad)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from longsafety.errors import DataError
 from longsafety.formats.by_file import rows_by_file
-from longsafety.formats.data_files import Row
+from longsafety.formats.public import bad_lines
+from longsafety.formats.row import Row
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.columns import REQUEST_KEYS, columns_of
 from longsafety.scenarios.seeds.options import Roles, check_options
@@ -46,14 +47,16 @@ def own_seeds(
         check_holds_requests(file)
     seeds = public_seeds(files, language, counts, bad, others)
     rows = (row for file in files if file.schema is None for row in file.rows)
-    seeds += _user_seeds(rows, language, tasks, roles, counts, bad, others)
+    taken = {seed.id: f"a row of {seed.origin}" for seed in seeds}
+    seeds += _user_seeds(rows, language, tasks, roles, counts, bad, others, taken)
     for other, number in others.items():
         counts[f"seed rows left out: in {other}, not in {language} (scenario.language)"] = number
     if others and not seeds:
         found = ", ".join(f"{number} in {other}" for other, number in others.items())
         spoken = next((other for other in others if other in LANGUAGES), None)
         fix = f"set scenario.language={spoken}" if spoken else "translate them: options and answers are in en or zh"
-        raise DataError(f"{key} = {source}: no row is in scenario.language = {language} ({found}); {fix}")
+        lost = f"{bad_lines(bad)}\n" if bad else ""
+        raise DataError(f"{lost}{key} = {source}: no row is in scenario.language = {language} ({found}); {fix}")
     like = reads_like([seed.request for seed in seeds if seed.request]) if language == "en" else ""
     if like not in ("", "en"):
         counts[f"seed rows that together read like {like}: asked as they are, beside options in en"] = len(seeds)
@@ -68,17 +71,20 @@ def _user_seeds(
     counts: Counter[str],
     bad: list[str],
     others: Counter[str],
+    taken: dict[str, str],
 ) -> list[Seed]:
+    """``taken``: the ids of other seeds, with their places."""
     seeds: list[Seed] = []
-    ids: dict[str, str] = {}
     for row in rows:
         counts["seed rows read"] += 1
         problem, seed = row.problem, None
         if not problem:
             try:
                 seed = _user_seed(row, language, tasks, roles, counts, others)
-                if seed is not None and ids.setdefault(seed.id, row.place) != row.place:
-                    problem = f"id = {seed.id}: stands already at {ids[seed.id]}; ids are unique, rename one"
+                if seed is not None and seed.id in taken:
+                    problem = f"id = {seed.id}: stands already at {taken[seed.id]}; ids are unique, rename one"
+                elif seed is not None:
+                    taken[seed.id] = row.place
             except ValueError as error:
                 problem = str(error)
         if problem:
@@ -124,9 +130,12 @@ def _user_seed(
             f"(it has {', '.join(row.values)})"
         )
     asked = next((values[key] for key in ("request", "statement", "benign_request") if key in values), "")
-    if other := foreign(str(values.get(columns.language, "")), str(asked), language):
+    spoken = str(values[columns.language]) if columns.language else ""
+    if other := foreign(spoken, str(asked), language):
         others[other] += 1
         return None
+    if columns.licence:
+        values["licence"] = columns.licence
     known = {item.name: item.type for item in fields(Seed)}
     for key in known.keys() & values.keys():
         value = values[key] = str(values[key]) if key == "id" else frozen(values[key])
@@ -155,7 +164,9 @@ def _user_seed(
         _check_control(given)
     in_one_language({key: given[key] for key in _TEXTS if key in given}, language)
     for column in values.keys() - known.keys() - columns.used:
-        counts[f"seed column not used: {column}"] += 1
+        counts[f"seed column not used: {column or '(without a name)'}"] += 1
+    if columns.by_name and columns.label == "benign":
+        counts["seed rows read as benign prompts, because the name of their file, folder or split says so"] += 1
     origin = given.pop("origin", row.part)
     own = {"category": row_category, "language": language, "origin": row.part if origin == SHIPPED else origin}
     return Seed(**{"id": row.name, **given, **own})
