@@ -40,15 +40,16 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes ``folder``; that must be absent or empty (:func:`is_empty`).
 
     It is filled beside an absent folder and renamed. An existing one may be a mount, or the folder that a shell stands
-    in, and is kept: it is filled below it, and its entries are moved up at the end.
+    in, and is kept: it is filled below it, and its entries are moved up at the end. Raises DataError where it cannot be
+    written.
     """
     kept = folder.is_dir()
     if kept and not is_empty(folder):
-        raise OSError(errno.ENOTEMPTY, "is not empty", str(folder))
+        raise DataError(f"{folder}: is not empty; give a new or empty folder")
     partial = _partial(folder / folder.name if kept else folder)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.mkdir()
     try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
         yield partial
         follow_umask(partial)
         if not kept:
@@ -56,8 +57,42 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             return
         for entry in list(partial.iterdir()):
             entry.rename(folder / entry.name)
+    except OSError as error:
+        if error.errno not in _NO_ROOM and not _on_the_way(str(error.filename or ""), partial):
+            raise  # of what the caller reads
+        raise DataError(
+            f"{folder}: cannot be written ({error}); give a folder that you can write to, with space left"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def _on_the_way(name: str, folder: Path) -> bool:
+    return bool(name) and (folder.is_relative_to(name) or Path(name).is_relative_to(folder))
+
+
+def closed_above(folder: Path, *, to_write: bool = True) -> str:
+    """Why no such folder can be made, from what there is of its path: a file stands in it, or its last existing folder
+    is closed (only asked with ``to_write``); empty if it can."""
+    there = next(part for part in (folder, *folder.parents) if _exists(part))
+    if not there.is_dir():
+        return "is a file" if there == folder else f"{there} is a file, in which no folder can be made"
+    if to_write and not os.access(there, os.W_OK | os.X_OK):
+        return "cannot be written to" if there == folder else f"{there} cannot be written to"
+    return ""
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return os.path.lexists(path)  # a closed folder above it, or a name that is too long
+    return True
 
 
 def is_empty(folder: Path) -> bool:
@@ -100,42 +135,74 @@ def user_path(text: str | Path) -> Path:
         return Path(text)
 
 
-def visible_files(path: Path, broken: list[str] | None = None) -> list[Path]:
+def visible_files(path: Path, left_out: list[str] | None = None) -> list[Path]:
     """A file itself; of a folder all files below it that are not hidden, sorted by name.
 
-    Links to folders are followed, but not into a folder that the link lies in. ``broken`` takes the names of what
-    cannot be followed or opened.
+    Links are followed, but each file and folder is met once: by its own name, or by that of a link where only the
+    link's says what is in it (a Hugging Face cache keeps the data in files that are named by their hash).
+    ``left_out`` takes the names of what cannot be followed or opened, of second names, and of what is no file.
     """
     if path.is_file():
         return [path]
-    found: list[Path] = []
-    lost: list[Path] = []
-    _gather(path, frozenset(), found, lost)
-    if broken is not None:
-        broken += sorted(relative_name(file, path) for file in lost)
-    return sorted(found, key=lambda file: relative_name(file, path))
+    walk = _Walk(path)
+    if left_out is not None:
+        left_out += sorted(walk.left_out)
+    return sorted(walk.files.values(), key=lambda file: relative_name(file, path))
 
 
-def _gather(folder: Path, above: frozenset[Path], found: list[Path], lost: list[Path]) -> None:
-    real = folder.resolve()
-    if real in above:
-        return
-    try:
-        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError:
-        lost.append(folder)
-        return
-    for entry in entries:
-        path = Path(entry.path)
+class _Walk:
+    """A walk through a folder: first what lies in it, then what its links lead to."""
+
+    def __init__(self, root: Path) -> None:
+        self.files: dict[Path, Path] = {}
+        """Where a file lies → the name by which it is read."""
+        self.left_out: list[str] = []
+        self._root = root
+        self._folders: dict[Path, Path] = {}
+        self._links: list[Path] = []
+        self._meet(root, root.resolve())
+        for link in self._links:  # it grows while linked folders are walked
+            self._meet(link, Path(os.path.realpath(link)))
+
+    def _meet(self, path: Path, real: Path) -> None:
         try:
-            if entry.is_dir():
-                _gather(path, above | {real}, found, lost)
-            elif entry.is_file():
-                found.append(path)
-            elif entry.is_symlink():
-                path.stat()  # a pipe or a device is no file; a link to nothing is an error
+            if known := self._folders.get(real) or self.files.get(real):
+                self._again(path, real, known)
+            elif path.is_dir():
+                self._folders[real] = path
+                self._enter(path, real)
+            elif path.is_file():
+                self.files[real] = path
+            else:
+                path.stat()  # a link to nothing is an error
+                self._leave_out(path, " (no ordinary file)")
         except OSError:
-            lost.append(path)
+            self._leave_out(path)
+
+    def _enter(self, folder: Path, real: Path) -> None:
+        with os.scandir(folder) as entries:
+            visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+        for entry in visible:
+            if entry.is_symlink():
+                self._links.append(Path(entry.path))
+            else:
+                self._meet(Path(entry.path), real / entry.name)
+
+    def _again(self, path: Path, real: Path, known: Path) -> None:
+        if real in self.files and _says_what(path) and not _says_what(known):
+            self.files[real], path, known = path, known, path
+        self._leave_out(path, f" (is {relative_name(known, self._root)} again)")
+
+    def _leave_out(self, path: Path, why: str = "") -> None:
+        self.left_out.append(relative_name(path, self._root) + why)
+
+
+def _says_what(path: Path) -> bool:
+    return path.suffix.lower() in DATA_SUFFIXES
+
+
+DATA_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".parquet", ".txt", ".md"})
+"""Of the files that are read as data."""
 
 
 def relative_name(file: Path, root: Path) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from longsafety.configuration.checks_seeds import SEED_SOURCES
 from longsafety.configuration.fields import path_problems
+from longsafety.corpus.corpus import split_problem
+from longsafety.errors import DataError
+from longsafety.files import closed_above
 from longsafety.formats.decode import is_text_encoding
 from longsafety.settings import Settings
 
@@ -51,6 +56,10 @@ def reading_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]
     """Problems of files that are read, and of paths: the keys of the rule, and the line."""
     for key, problem in path_problems(settings):
         yield ((key,), problem)
+    yield from _places(settings)
+    with suppress(DataError, OSError):  # of a source that is not there, told where it is read
+        if problem := split_problem(settings.corpus):
+            yield (("corpus.split", "corpus.source"), problem)
     encoding = settings.corpus.encoding
     if encoding is not None and not is_text_encoding(encoding):
         yield (
@@ -89,3 +98,48 @@ def reading_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]
                     (f"{section}.format",),
                     f"{section}.format = {schema}: no such schema; choose from auto, {', '.join(SCHEMAS)}",
                 )
+
+
+def _places(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Places to write to that cannot be, or from which the next command would read what this one writes."""
+    targets = {
+        "export.path": settings.export.path,
+        "write_seeds.path": settings.write_seeds.path,
+        "paths.outputs": settings.paths.outputs,
+        "paths.cache": settings.paths.cache,
+    }
+    sources = {
+        "read.path": settings.read.path,
+        "corpus.source": settings.corpus.source,
+        "scenario.seeds": settings.scenario.seeds,
+        "evaluation.items.path": settings.evaluation.items.path,
+        **{f"write_seeds.{name}": getattr(settings.write_seeds, name) for name in SEED_SOURCES},
+        **{f"data_mix.sources.{name}.path": source.path for name, source in settings.data_mix.sources.items()},
+    }
+    folders = {key: folder for key, path in sources.items() if path and (folder := _resolved(path, is_folder=True))}
+    for key, path in targets.items():
+        target = _resolved(path) if path and "://" not in path else None
+        if target is None:
+            continue
+        if not key.startswith("export") and (closed := closed_above(target, to_write=key.startswith("write"))):
+            yield ((key,), f"{key} = {path}: {closed}; give a folder")
+        for source, folder in folders.items():
+            if target != folder and target.is_relative_to(folder) and not _hidden(target.relative_to(folder)):
+                yield (
+                    (key, source),
+                    f"{key} = {path}: lies in {source} = {folder}, which would be read with what is written there; "
+                    "give a folder outside it",
+                )
+
+
+def _resolved(path: str, *, is_folder: bool = False) -> Path | None:
+    """Where a path leads; None for what can be no path (told by path_problems), or is no folder where it must be."""
+    try:
+        found = Path(path).expanduser().resolve()
+        return None if is_folder and not found.is_dir() else found
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

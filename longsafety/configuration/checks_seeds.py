@@ -9,13 +9,13 @@ from longsafety.configuration.fields import exists
 from longsafety.settings import Settings
 from longsafety.vocabulary import PAPER_TASKS
 
-_SOURCES = ("requests", "statements", "documents", "harmful_documents")
+SEED_SOURCES = ("requests", "statements", "documents", "harmful_documents")
 
 
 def write_seeds_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Problems of ``write_seeds``: the keys of the rule, and the line."""
     wanted = settings.write_seeds
-    given = [name for name in _SOURCES if getattr(wanted, name) is not None]
+    given = [name for name in SEED_SOURCES if getattr(wanted, name) is not None]
     if not settings.writes_seeds:
         for name in (*given, *(["path"] if wanted.path is not None else [])):
             yield (
@@ -42,9 +42,9 @@ def write_seeds_problems(settings: Settings) -> Iterator[tuple[tuple[str, ...], 
         if problem := folder_problem(Path(wanted.path).expanduser().resolve()):
             yield ("write_seeds.path",), problem
     if not given:
-        named = ", ".join(f"write_seeds.{name}" for name in _SOURCES)
+        named = ", ".join(f"write_seeds.{name}" for name in SEED_SOURCES)
         yield (
-            tuple(f"write_seeds.{name}" for name in _SOURCES),
+            tuple(f"write_seeds.{name}" for name in SEED_SOURCES),
             f"{named} = None: seed items are made of something; give one of these",
         )
     for name in given:

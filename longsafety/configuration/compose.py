@@ -5,7 +5,6 @@ Hydra stops here: what leaves this module are plain dictionaries.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.recorded import KEY, recorded_runs
 from longsafety.configuration.versions import BASE, register_resolver
 from longsafety.errors import ConfigError, LongSafetyError, first_line
+from longsafety.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,15 @@ def _name_config_dir(folder: Path | None = None) -> None:
 
 
 def _groups(*own: Path) -> frozenset[str]:
-    return frozenset(entry.name for root in (CONF, SWEEPS, *own) for entry in os.scandir(root) if entry.is_dir())
+    """The config groups: the package's, and the user's folders with configs. A folder that is named like a setting
+    without a group (texts in ``corpus/``) is none, or the setting could not be given."""
+    shipped = {folder.name for root in (CONF, SWEEPS) for folder in root.iterdir() if folder.is_dir()}
+    found = {folder.name for root in own for folder in root.iterdir() if _holds_configs(folder)}
+    return frozenset(shipped | (found - {*Settings.model_fields}))
+
+
+def _holds_configs(folder: Path) -> bool:
+    return any(file.is_file() for depth in ("*", "*/*") for file in folder.glob(f"{depth}.y*ml"))
 
 
 def _options(group: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from longsafety.configuration.checks import combination_problems
-from longsafety.configuration.fields import ROOT, Kind
+from longsafety.configuration.fields import ROOT, Kind, as_written
 from longsafety.settings import Settings
 
 
@@ -89,6 +89,8 @@ def _problem(group: Sequence[Any]) -> str:
         if not prefix and (inside := [name for name in siblings if _holds(name, key)]):
             at = " or ".join(f"{name}.{key}" for name in inside)
             hint = f"did you mean {at}? In a file it stands indented below {' or '.join(inside)}"
+        if re.search("[./]", last := str(detail["loc"][-1])):
+            return f"{key} = {value!r}: {last} is one key to YAML; in a file {as_written(last)}"
         return f"{key} = {value!r}: unknown key; {hint}"
     kinds = {item["type"] for item in group}
     if "empty_text" in kinds:
@@ -97,6 +99,8 @@ def _problem(group: Sequence[Any]) -> str:
         return f"{key} = {value!r}: {unset}; give a value{', or null' if nullable else ''}"
     if "string_type" in kinds and isinstance(value, bool | int | float):
         return f"{key} = {value!r}: should be text; quote it where it is written, '{value}'"
+    if kinds == {"list_type"} and isinstance(value, str | int | float) and not _nested(section, detail["loc"]):
+        return f"{key} = {value!r}: should be a list; write [{value}]: {key}=[{value}]"
     if "model_type" in kinds:
         return f"{key} = {value!r}: should be a section; give its keys, {key}.KEY=VALUE"
     # "Input should be a valid number", "List should have at least 2 items after validation, not 1"
@@ -108,6 +112,12 @@ def _problem(group: Sequence[Any]) -> str:
 def _holds(section: str, key: str) -> bool:
     kind = ROOT.of(section)
     return bool(kind and kind.section and key in kind.section.model_fields)
+
+
+def _nested(section: Kind | None, location: Sequence[int | str]) -> bool:
+    """Whether a setting takes a list of lists."""
+    kind = section.of(str(location[-1])) if section else None
+    return bool(kind and kind.element and kind.element.element)
 
 
 def _section(location: tuple[int | str, ...]) -> Kind | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,11 @@ def kind_of(key: str) -> Kind | None:
     for part in key.split("."):
         kind = kind.of(part) if kind else None
     return kind
+
+
+def as_written(key: str) -> str:
+    """How a dotted key, or one with a slash before it, is written in a file."""
+    return "write " + " and below it, indented, ".join(f"{part}:" for part in re.split("[./]", key) if part)
 
 
 def _kind(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> Kind:
@@ -107,7 +113,7 @@ def path_problems(section: Section, prefix: str = "") -> list[tuple[str, str]]:
                 found += path_problems(item, f"{key}.{part}.") if isinstance(item, Section) else []
         elif mark is not None:
             texts = value if isinstance(value, list) else [value] if value is not None else []
-            found += [(key, f"{key} = {text}: {problem}") for text in texts if (problem := _problem(text))]
+            found += [(key, f"{key} = {text}: {problem}") for text in texts if (problem := _problem(text, mark))]
     return found
 
 
@@ -134,7 +140,9 @@ def _is_path(mark: LocalPath, section: Section, value: str) -> bool:
     return exists(value) or bool(folder and exists(folder)) if mark.or_name else True
 
 
-def _problem(value: str) -> str:
+def _problem(value: str, mark: LocalPath) -> str:
+    if not mark.or_name and (address := _ADDRESS.match(value)):
+        return f"{address[0]} begins an address, and this setting takes a local path; {_LOCAL}"
     try:
         longest = max((len(part.encode()) for part in Path(value).expanduser().parts), default=0)
     except RuntimeError:
@@ -145,3 +153,5 @@ def _problem(value: str) -> str:
 
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LOCAL = "give one, and copy from or to that place with its own program"

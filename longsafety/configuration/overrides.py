@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -100,8 +102,7 @@ class Reader:
 
     def _choice(self, argument: str, multirun: bool, declared: bool) -> Choice:
         if any("\ud800" <= char <= "\udfff" for char in argument):
-            shown = argument.encode("utf-8", "backslashreplace").decode()
-            raise ConfigError([f"{shown}: is not valid UTF-8; give names in UTF-8"])
+            raise ConfigError([_not_decoded(argument)])
         match = _ASSIGNMENT.fullmatch(argument)
         if match is None:
             key, equals, value = argument.partition("=")
@@ -203,6 +204,8 @@ _READ = ("hydra.mode", "hydra.sweeper.params", "hydra.searchpath")
 
 def _refuse_unread(key: str, value: str) -> None:
     """Refuses what Hydra would read and this command does not: jobs are composed by Hydra and run by us."""
+    if key == "hydra.sweeper.params":
+        raise ConfigError([f"{key} = {value}: cannot be typed as a whole; give each key with its values, KEY=A,B"])
     if key.startswith(_READ):
         return
     rule, fix = "Hydra starts and logs no job here", "leave it out"
@@ -215,6 +218,16 @@ def _refuse_unread(key: str, value: str) -> None:
     elif key == "hydra.job.chdir":
         rule = "a run stays in the folder where it was started"
     raise ConfigError([f"{key} = {value}: is not read: {rule}; {fix}"])
+
+
+def _not_decoded(argument: str) -> str:
+    """Of an argument with bytes that Python could not read. File names in it could not be found either."""
+    try:
+        shown = os.fsencode(argument).decode()
+    except UnicodeError:
+        return f"{argument.encode('utf-8', 'backslashreplace').decode()}: is not valid UTF-8; give names in UTF-8"
+    encoding = sys.getfilesystemencoding()
+    return f"{shown}: is UTF-8, and Python reads {encoding} in this locale; set PYTHONUTF8=1 before the command"
 
 
 def _long(key: str, value: str) -> str:

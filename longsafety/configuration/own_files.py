@@ -10,10 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from longsafety.configuration.fields import kind_of
+from longsafety.configuration.fields import ROOT, Kind, as_written, kind_of
 from longsafety.configuration.places import CONF, SWEEPS
 
-_PACKAGE = re.compile(r"#\s*@package\s+(\S+)\s*$")
+_HEADER = re.compile(r"\s*#\s*@")
+_PACKAGE = re.compile(r"\s*#\s*@package\b")
 _EXPERIMENT = "experiment"
 _TEXT = "tag:yaml.org,2002:str"
 _KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
@@ -68,7 +69,11 @@ def _problems(
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
         yield 1, f"is no YAML ({reason}); write it anew"
         return
-    if group == _EXPERIMENT and (package := _package(text)) != "_global_":
+    package, late = _package(text)
+    if late:
+        shown = text.splitlines()[late - 1].strip()
+        yield late, f"{shown} stands below another line, where it has no effect; make it the first line of the file"
+    elif group == _EXPERIMENT and package != "_global_":
         rule = f"is for the package {package}" if package else "lacks the line that puts its keys at the top"
         yield 1, f"{rule}; let its first line be: # @package _global_"
     if root is None:
@@ -77,6 +82,8 @@ def _problems(
         yield root.start_mark.line + 1, "holds no keys; write KEY: VALUE, with a space behind the colon"
         return
     yield from _double_keys(root)
+    section = {"": group.replace("/", "."), "_global_": "", "_group_": group.replace("/", ".")}.get(package, package)
+    yield from _dotted_keys(root, kind_of(section) if section else ROOT)
     for key, value in root.value:
         if key.value == "defaults":
             yield from _defaults(value, group, groups, options, named)
@@ -86,14 +93,20 @@ def _problems(
                 yield from _swept(value)
 
 
-def _package(text: str) -> str:
-    """The package that the comments at the very top name."""
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            return ""
-        if match := _PACKAGE.match(line):
-            return match[1]
-    return ""
+def _package(text: str) -> tuple[str, int]:
+    """The package that a file's header names, and the line of a name that is not in the header (0: there is none).
+
+    To Hydra the header is all lines ``# @KEY VALUE`` before the first other line that is not empty.
+    """
+    package, in_header = "", True
+    for number, line in enumerate(text.splitlines(), start=1):
+        in_header = in_header and (not line.strip() or bool(_HEADER.match(line)))
+        if _PACKAGE.match(line):
+            words = line.split("@", 1)[1].split()
+            if not in_header or len(words) != 2:
+                return "", number
+            package = words[1]
+    return package, 0
 
 
 def _double_keys(node: yaml.Node) -> Iterator[tuple[int, str]]:
@@ -109,6 +122,18 @@ def _double_keys(node: yaml.Node) -> Iterator[tuple[int, str]]:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _double_keys(item)
+
+
+def _dotted_keys(node: yaml.Node, kind: Kind | None) -> Iterator[tuple[int, str]]:
+    """Keys such as ``corpus.source``, which are names of their own to YAML. A mapping with free keys may have them."""
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        name = str(key.value)
+        if name in ("defaults", "params"):  # of hydra.sweeper
+            continue
+        if re.search("[./]", name) and not (kind and kind.value):
+            yield key.start_mark.line + 1, f"{name} is one key to YAML; {as_written(name)}"
+        else:
+            yield from _dotted_keys(value, kind.of(name) if kind else None)
 
 
 def _values(node: yaml.Node, key: str) -> Iterator[tuple[int, str]]:
@@ -148,7 +173,14 @@ def _defaults(
             start = f"override /{name}" if group == _EXPERIMENT else key.value
             yield line, f"{key.value}: {value.value} is {_kind(value)} to YAML; quote it: {start}: '{value.value}'"
             continue
-        if group == _EXPERIMENT:
+        if group == _EXPERIMENT and isinstance(value, yaml.SequenceNode):
+            several = ",".join(str(item.value) for item in value.value)
+            yield (
+                line,
+                f"{key.value}: [{several}] chooses several; give one, or a sweep: {name}={several} with the command, "
+                f"or {name}: {several} below hydra: sweeper: params:",
+            )
+        elif group == _EXPERIMENT:
             yield from _override(line, words, path, value, groups, options)
         if isinstance(value, yaml.ScalarNode) and value.tag == _TEXT:
             named.append((name, value.value))

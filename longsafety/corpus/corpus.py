@@ -8,28 +8,39 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
-from longsafety.corpus.embedded import LICENCE, embedded_fingerprint, embedded_texts
+from longsafety.corpus.embedded import (
+    BILINGUAL,
+    EMBEDDED,
+    chinese_texts,
+    embedded_fingerprint,
+    embedded_licence,
+    embedded_texts,
+)
 from longsafety.errors import DataError
 from longsafety.files import files_hash, printable, user_path, visible_files
 from longsafety.formats.data_files import DataFile, Row, file_rows
 from longsafety.formats.datasets_read import dataset_of, dataset_rows
 from longsafety.formats.decode import NotText, decode, not_a_text
 from longsafety.formats.rows import data_files
-from longsafety.samples.language import UNSPACED, UNSPACED_MARKS
+from longsafety.samples.language import count_words
 from longsafety.samples.store import Document
 from longsafety.settings import Corpus
 
 _SOURCE = "corpus.source"
 _TEXT_SUFFIXES = (".txt", ".md")
 _SUFFIXES = (*_TEXT_SUFFIXES, ".jsonl", ".parquet")
-_WORD = re.compile(rf"[{UNSPACED}]|[^\s\u200b{UNSPACED}{UNSPACED_MARKS}]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOST = "\ufffd"
 _SHOWN = 20
 """Bad documents that are named."""
+_ABOUT = re.compile(
+    r"((readme|licen[cs]e|copying|change_?log|contributing|code_of_conduct|citation)([._ -].*)?\.(txt|md)"
+    r"|requirements([._-].*)?\.txt)",
+    re.IGNORECASE,
+)
+"""Names of files that say something of the folder in which they lie."""
 _GUTENBERG_START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,500}\*{3}[^\n]*\n", re.MULTILINE)
 _GUTENBERG_END = re.compile(r"^\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG", re.MULTILINE)
 _GUTENBERG = "Project Gutenberg notices stripped"
@@ -62,19 +73,22 @@ class _Text(NamedTuple):
 def read_documents(corpus: Corpus, on_bad_row: str = "error", key: str = _SOURCE) -> DocumentSet:
     """All usable documents of ``corpus.source``, in the order of their files and rows.
 
-    ``embedded``; a folder (read recursively, without hidden files) or file of .txt, .md, .jsonl or .parquet; a dataset
-    saved with ``save_to_disk``; a folder with a dataset card; or a name on the Hugging Face hub, ``owner/name`` or
-    ``owner/name@revision``. Without ``corpus.id_key`` a document is named by its file, and row if it has several.
+    ``embedded`` or ``embedded_bilingual``; a folder (read recursively, without hidden files) or file of .txt, .md,
+    .jsonl or .parquet; a dataset saved with ``save_to_disk``; a folder with a dataset card; or a name on the Hugging
+    Face hub, ``owner/name`` or ``owner/name@revision``. Without ``corpus.id_key`` a document is named by its file, and
+    row if it has several.
 
     A file or row is bad that is no text in Unicode or ``corpus.encoding``, lacks the needed keys, or has an id that is
     taken. The whole source is read; then one ``DataError`` names them all, or, with ``on_bad_row="skip"``, they are
-    left out. Raises it also for a source that is missing or empty, and if no document has ``corpus.min_words`` words.
+    left out. Raises it also for a source that is missing or empty, for a ``corpus.split`` of what has no splits, and
+    if no document has ``corpus.min_words`` words.
     ``key``: the dotted key of the source, for messages.
     """
     counts: Counter[str] = Counter()
     identity = fingerprint(corpus)
-    if corpus.source == "embedded":
+    if corpus.source in EMBEDDED:
         texts, embedded_counts = embedded_texts()
+        texts = [*texts, *(chinese_texts() if corpus.source == BILINGUAL else [])]
         counts.update({name: count for name, count in embedded_counts.items() if count})
         read: Iterable[_Text] = (_Text(name, text, f"embedded:{name}") for name, text in texts)
     else:
@@ -82,24 +96,25 @@ def read_documents(corpus: Corpus, on_bad_row: str = "error", key: str = _SOURCE
     bad: list[str] = []
     documents = _checked(read, corpus, counts, bad)
     _check_found(corpus, documents, counts, bad, on_bad_row, key)
-    licence = corpus.licence or (LICENCE if corpus.source == "embedded" else "unknown")
+    licence = corpus.licence or (embedded_licence(corpus.source) if corpus.source in EMBEDDED else "unknown")
     return DocumentSet(documents, licence, identity, dict(counts), bad)
 
 
 def fingerprint(corpus: Corpus) -> str:
     """Hash of the documents' origin and of the settings by which they are read; loads no model or data library.
 
-    Local files are hashed by content; a hub dataset by its name, revision and split.
+    Local files are hashed by content; a hub dataset by its name, revision and split. Raises DataError for a source
+    that is not there, and for a ``corpus.split`` of what has no splits.
     """
-    path = user_path(corpus.source)
-    if corpus.source == "embedded":
-        origin = embedded_fingerprint()
+    if problem := split_problem(corpus):
+        raise DataError(problem)
+    if corpus.source in EMBEDDED:
+        origin = embedded_fingerprint(corpus.source)
     elif found := dataset_of(corpus.source, _SOURCE):
         origin = corpus.source if found.folder is None else files_hash(visible_files(found.folder), found.folder)
         origin = origin if found.config is None else f"{origin}:{found.config}"
     else:
-        files = data_files(path, Counter(), suffixes=_SUFFIXES, key=_SOURCE)
-        origin = files_hash([file.path for file in files], path)
+        origin = files_hash([file.path for file in _files(corpus, Counter(), _SOURCE)], user_path(corpus.source))
     parts = [corpus.text_key, corpus.id_key, corpus.split, corpus.min_words, corpus.encoding, origin]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -120,7 +135,7 @@ def _checked(read: Iterable[_Text], corpus: Corpus, counts: Counter[str], bad: l
             counts["without text (null)"] += 1
             continue
         text = _without_gutenberg(row.text.replace("\r\n", "\n").replace("\r", "\n"), counts)
-        words = sum(1 for _ in islice(_WORD.finditer(text), corpus.min_words))
+        words = count_words(text, corpus.min_words)
         longest = max(longest, words)
         if words < corpus.min_words:
             counts["shorter than min_words"] += 1
@@ -189,10 +204,10 @@ def _without_gutenberg(text: str, counts: Counter[str]) -> str:
 def _texts(corpus: Corpus, counts: Counter[str], source_key: str) -> Iterator[_Text]:
     columns = [key for key in (corpus.text_key, corpus.id_key) if key is not None]
     if dataset_of(corpus.source, source_key) is not None:
-        for row in dataset_rows(corpus.source, split=corpus.split, columns=columns, key=source_key):
+        for row in dataset_rows(corpus.source, split=corpus.split, columns=columns, key=source_key, counts=counts):
             yield _text(row, corpus)
         return
-    for file in data_files(user_path(corpus.source), counts, suffixes=_SUFFIXES, key=source_key):
+    for file in _files(corpus, counts, source_key):
         if file.path.suffix.lower() in _TEXT_SUFFIXES:
             yield _file_text(file, corpus.encoding)
         else:
@@ -200,12 +215,39 @@ def _texts(corpus: Corpus, counts: Counter[str], source_key: str) -> Iterator[_T
                 yield _text(row, corpus)
 
 
+def _files(corpus: Corpus, counts: Counter[str], key: str) -> list[DataFile]:
+    """The files of an ordinary source, without those that say something of it, where others remain."""
+    files = data_files(user_path(corpus.source), counts, suffixes=_SUFFIXES, key=key)
+    about = [file for file in files if _ABOUT.fullmatch(file.name)]
+    if not about or len(about) == len(files):
+        return files
+    names = ", ".join(file.name for file in about)
+    counts[f"files that describe the corpus, not read as documents: {names}"] = len(about)
+    return [file for file in files if file not in about]
+
+
+def split_problem(corpus: Corpus) -> str:
+    """Why ``corpus.split``, where it is set, chooses nothing: the source has no splits; empty if it has.
+
+    Raises DataError for a source that is not there.
+    """
+    if corpus.split == Corpus.model_fields["split"].default:
+        return ""
+    if corpus.source not in EMBEDDED and dataset_of(corpus.source, _SOURCE) is not None:
+        return ""
+    return (
+        f"corpus.split = {corpus.split}: {corpus.source} is no dataset with splits, and all of it would be read; leave "
+        f"corpus.split out, and give the files of that split as {_SOURCE}"
+    )
+
+
 def _file_text(file: DataFile, encoding: str | None) -> _Text:
     place = printable(file.path)
     try:
         return _Text(file.name, decode(file.path.read_bytes(), encoding), place)
     except NotText as error:
-        return _Text(file.name, None, place, f"{error}; set corpus.encoding, or convert the file to UTF-8")
+        fix = "convert the file to UTF-8" if error.is_unicode else "set corpus.encoding, or convert the file to UTF-8"
+        return _Text(file.name, None, place, f"{error}; {fix}")
     except OSError as error:
         return _Text(file.name, None, place, f"cannot be read ({error.strerror}); make it readable, or move it away")
 

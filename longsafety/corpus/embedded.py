@@ -2,6 +2,7 @@
 
 Sources are ``pydoc_data.topics`` (the Python language reference) and the docstrings of installed dependencies. The
 lock file fixes their versions, and with them the corpus. Docstrings are read with ``ast``; no dependency is imported.
+The bilingual corpus has Chinese documents beside them (``embedded_zh.jsonl``: prose written for this project, CC0-1.0).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ast
 import gc
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -17,6 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 
 from longsafety.corpus.prose import PLAIN_WORD, listed, prose_paragraphs
@@ -31,8 +34,12 @@ DISTRIBUTIONS = (
 # fmt: on
 """The distributions whose docstrings are read: dependencies, and dependencies of those."""
 
-LICENCE = "PSF-2.0, Apache-2.0, BSD, MIT"
+ENGLISH, BILINGUAL = "embedded", "embedded_bilingual"
+EMBEDDED = (ENGLISH, BILINGUAL)
+"""What ``corpus.source`` names them."""
+_LICENCE = "PSF-2.0, Apache-2.0, BSD, MIT"
 """Licences of the embedded corpus, as cards state them: Python's own and those of the documented packages."""
+_CHINESE = files("longsafety.corpus") / "embedded_zh.jsonl"
 
 _SKIPPED_FOLDERS = listed(
     "tests, test, testing, vendor, vendored, extern, externals, third_party, protos, migrations, array_api_compat, "
@@ -46,10 +53,23 @@ _MIN_DOCUMENTED_SHARE = 0.1
 """A file with less triple-quoted text, parameter tables and all, holds no document worth parsing for."""
 
 
-def embedded_fingerprint() -> str:
-    """Hash of what the corpus depends on besides this code: the versions of Python and of the documented packages."""
+def embedded_licence(source: str) -> str:
+    """The licences of an embedded corpus, as cards state them."""
+    return f"{_LICENCE}, CC0-1.0" if source == BILINGUAL else _LICENCE
+
+
+def chinese_texts() -> list[tuple[str, str]]:
+    """The Chinese documents of the bilingual corpus as (id, text) pairs."""
+    rows = map(json.loads, _CHINESE.read_text("utf-8").split("\n")[:-1])
+    return [(row["id"], row["text"]) for row in rows]
+
+
+def embedded_fingerprint(source: str = ENGLISH) -> str:
+    """Hash of what the corpus depends on besides this code: the versions of Python and of the documented packages; of
+    the bilingual one its Chinese documents too."""
     versions = [f"python=={platform.python_version()}"]
     versions += [f"{name}=={_version(name)}" for name in DISTRIBUTIONS]
+    versions += [_CHINESE.read_text("utf-8")] if source == BILINGUAL else []
     return hashlib.blake2b("\n".join(versions).encode(), digest_size=16).hexdigest()
 
 

@@ -210,7 +210,7 @@ def _has_card(path: Path) -> bool:
     card = path / "README.md"
     if not card.is_file():
         return False
-    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    parts = card.read_text(encoding="utf-8-sig", errors="replace").split("---", 2)
     return len(parts) == 3 and not parts[0].strip() and bool(re.search(r"^(configs|dataset_info):", parts[1], re.M))
 
 

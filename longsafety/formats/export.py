@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longsafety.errors import DataError
-from longsafety.files import is_empty, user_path, whole_folder
+from longsafety.files import closed_above, is_empty, user_path, whole_folder
 from longsafety.formats.card import Summary, render_card
 from longsafety.formats.layouts import FORMATS, Format, with_twins
 from longsafety.formats.row_files import Write, row_file
@@ -60,8 +60,8 @@ def export(
 
 def folder_problem(folder: Path, format: str) -> str:
     """Why a format cannot be written into a folder, as ``export.path = …: rule; fix``; empty if it can (cheap)."""
-    if folder.exists() and not folder.is_dir():
-        return f"export.path = {folder}: is a file; give a new or empty folder"
+    if closed := closed_above(folder):
+        return f"export.path = {folder}: {closed}; give a new or empty folder that you can write to"
     if folder.is_dir() and not is_empty(folder):
         return f"export.path = {folder}: is not empty; give a new or empty folder"
     if format in FORMATS and f"{folder.name}.py" in FORMATS[format].companions({}, ""):  # taken for a loading script

@@ -83,7 +83,7 @@ def data_files(
     if described := [file.name for file in files if file not in rows]:
         counts[f"files that describe the data, not read as rows: {_listed(described)}"] += len(described)
     if broken:
-        counts[f"broken links and closed folders, not read: {_listed(broken)}"] += len(broken)
+        counts[f"second names, broken links, pipes and closed folders, not read: {_listed(broken)}"] += len(broken)
     return rows
 
 

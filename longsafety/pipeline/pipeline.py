@@ -112,6 +112,10 @@ def choose_items(run: Run) -> None:
         if run.settings.evaluation.processes != 1:
             devices(run.settings.evaluation, run.settings.trainer.accelerator)
         asked(run)
+    if run.settings.evaluation.capability and run.find("capability") is None:
+        from longsafety.pipeline.capability import check_suites
+
+        check_suites(run)
 
 
 def train(run: Run) -> None:

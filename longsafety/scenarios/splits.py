@@ -74,9 +74,10 @@ def split_documents(
     spoken = [number for number in corpus if language in (None, store.languages[number])]
     if len(spoken) < 2:
         which = f" in {language} (scenario.context_language) of {len(corpus)}" if language else ""
+        shipped = ", or corpus=embedded_bilingual" if language == "zh" else ""
         raise DataError(
             f"corpus: {len(spoken)} document(s){which}; training and benchmark share none, so at least 2 are needed; "
-            "give more documents (corpus=FOLDER)"
+            f"give more documents (corpus=FOLDER{shipped})"
         )
     order = sorted(spoken, key=lambda number: hashlib.sha256(f"{seed}/{store.ids[number]}".encode()).hexdigest())
     wanted = bench_fraction * sum(store.num_tokens(number) for number in spoken)

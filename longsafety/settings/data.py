@@ -28,9 +28,10 @@ Padding = Literal["task", "random", "related", "repeated"]
 class Corpus(Section):
     """Where the documents of the contexts come from."""
 
-    source: Annotated[str, LocalPath(words=("embedded",), or_name=True)] = "embedded"
-    """``embedded``, a folder or file (.txt .md .jsonl .parquet), or a Hugging Face dataset (path or hub name; of
-    several configurations one is named, ``owner/name:CONFIG``)."""
+    source: Annotated[str, LocalPath(words=("embedded", "embedded_bilingual"), or_name=True)] = "embedded"
+    """``embedded`` (English; ``embedded_bilingual``: with Chinese documents), a folder or file (.txt .md .jsonl
+    .parquet), or a Hugging Face dataset (path or hub name; of several configurations one is named,
+    ``owner/name:CONFIG``)."""
     text_key: str = "text"
     """The column or JSON key that holds a document's text."""
     id_key: str | None = None

@@ -12,6 +12,7 @@ from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
 
 PACKAGE = "# @package _global_\n"
+LATE = "stands below another line, where it has no effect; make it the first line of the file"
 INDENT = "indent the keys of a section alike, with spaces, and put a space behind each colon"
 
 
@@ -56,7 +57,33 @@ def experiment(folder: Path, text: str | bytes) -> Path:
         ),
         ("name: x\n", 1, f"lacks the line that puts its keys at the top; let its first line be: {PACKAGE.strip()}"),
         ("", 1, f"lacks the line that puts its keys at the top; let its first line be: {PACKAGE.strip()}"),
-        ("# mine\n\n# @package _global_\nname: x\n", 1, "lacks the line that puts its keys at the top; let its first"),
+        ("# mine\nname: x\n", 1, "lacks the line that puts its keys at the top; let its first"),
+        ("# mine\n\n# @package _global_\nname: x\n", 3, f"{PACKAGE.strip()} {LATE}"),
+        ("---\n#@package _global_\nname: x\n", 2, f"#@package _global_ {LATE}"),
+        (f"# yaml-language-server: $schema=x\n  {PACKAGE}name: x\n", 2, f"{PACKAGE.strip()} {LATE}"),
+        (f"name: x\n{PACKAGE}seed: 3\n", 2, f"{PACKAGE.strip()} {LATE}"),
+        ("# @package _global_ # of all\nname: x\n", 1, f"# @package _global_ # of all {LATE}"),
+        (
+            f"{PACKAGE}name: x\ncorpus.source: embedded\n",
+            3,
+            "corpus.source is one key to YAML; write corpus: and below it, indented, source:",
+        ),
+        (
+            f"{PACKAGE}training:\n  a.b.c: 3\n",
+            3,
+            "a.b.c is one key to YAML; write a: and below it, indented, b: and below it, indented, c:",
+        ),
+        (f"{PACKAGE}/corpus:\n  source: x\n", 2, "/corpus is one key to YAML; write corpus:"),
+        (
+            f"{PACKAGE}hydra.mode: MULTIRUN\n",
+            2,
+            "hydra.mode is one key to YAML; write hydra: and below it, indented, mode:",
+        ),
+        (
+            f"{PACKAGE}defaults:\n- override /length: [256, 512]\n",
+            3,
+            "override /length: [256,512] chooses several; give one, or a sweep: length=256,512 with the command, or",
+        ),
         ("# @package global\nname: x\n", 1, f"is for the package global; let its first line be: {PACKAGE.strip()}"),
         (f"{PACKAGE}name: x\n  seed: 3\n", 3, f"is no YAML (mapping values are not allowed here); {INDENT}"),
         (f"{PACKAGE}training:\n   epochs: 3\n  lr_peak: 1\n", 4, "is no YAML (expected <block end>, but found "),
@@ -98,6 +125,45 @@ def test_what_is_advised_works(tmp_path: Path) -> None:
     swept = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 1,2\n"
     experiment(tmp_path, f"{PACKAGE}{defaults}name: mine\ntraining:\n  epochs: 3\n{swept}")
     assert jobs(tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    "header", [PACKAGE, f"\n{PACKAGE}", f"  {PACKAGE}", "#@package _global_\n", f"{PACKAGE}# mine\n", f"{PACKAGE}---\n"]
+)
+def test_the_package_is_read_as_hydra_reads_it(tmp_path: Path, header: str) -> None:
+    experiment(tmp_path, f"{header}name: mine\nscenario:\n  train_samples: 4\n")
+    [job] = compose_jobs(["+experiment=mine", "scale=smoke"], str(tmp_path))
+    assert (job.config["name"], job.config["scenario"]["train_samples"]) == ("mine", 4)
+
+
+def test_free_keys_and_swept_keys_may_have_dots(tmp_path: Path) -> None:
+    swept = "hydra:\n  sweeper:\n    params:\n      scenario.train_samples: 8,16\n"
+    sources = "data_mix:\n  sources:\n    chats.v1.5: {share: 0.5, kind: chats, path: chats}\n"
+    experiment(tmp_path, f"{PACKAGE}name: mine\n{sources}{swept}")
+    found = compose_jobs(["+experiment=mine", "scale=smoke"], str(tmp_path))
+    assert [job.config["scenario"]["train_samples"] for job in found] == [8, 16]
+    assert "chats.v1.5" in found[0].config["data_mix"]["sources"]
+
+
+@pytest.mark.parametrize("file", ["a.txt", "a.yaml"])
+@pytest.mark.parametrize(("folder", "argument"), [("corpus", "corpus=./docs"), ("seed", "seed=3"), ("name", "name=x")])
+def test_a_folder_named_like_a_setting_is_no_group(tmp_path: Path, folder: str, argument: str, file: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / file).write_text("name: other\n")
+    [job] = compose_jobs(["scale=smoke", argument], str(tmp_path))
+    key, value = argument.split("=")
+    assert str(job.config["corpus"]["source"] if key == "corpus" else job.config[key]) == value
+
+
+def test_a_folder_without_configs_is_no_group_and_one_with_them_is(tmp_path: Path) -> None:
+    (tmp_path / "extra").mkdir()
+    file = tmp_path / "extra" / "more.txt"
+    file.write_text("# @package _global_\nname: more\n")
+    with pytest.raises(ConfigError, match="extra = 'more': unknown key"):
+        settle(compose_jobs(["scale=smoke", "+extra=more"], str(tmp_path)))
+    file.rename(file.with_suffix(".yaml"))
+    [job] = compose_jobs(["scale=smoke", "+extra=more"], str(tmp_path))
+    assert job.config["name"] == "more"
 
 
 def test_files_that_an_experiment_names_are_checked_too(tmp_path: Path) -> None:

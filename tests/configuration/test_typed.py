@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -240,3 +241,21 @@ def test_contrasts_without_their_arms_are_told_before_the_runs() -> None:
     ]
     [both] = told("data_mix=base,longsafety", "contrasts=[[one,other]]")
     assert "has no arm one and no arm other; its" in both
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("stages=plan", "stages = 'plan': should be a list; write [plan]: stages=[plan]"),
+        ("evaluation.scorers=letter", "evaluation.scorers = 'letter': should be a list; write [letter]:"),
+        ("length.lengths=256", "length.lengths = 256: should be a list; write [256]: length.lengths=[256]"),
+        ("contrasts=base", "contrasts = 'base': should be a valid list; change the value"),
+        ('hydra.sweeper.params={seed: "0,1"}', "cannot be typed as a whole; give each key with its values, KEY=A,B"),
+        ("scenario={a.b: 3}", "scenario = {a.b: 3}: names a file of conf/scenario"),
+        ("corpus={a.b: 3}", "a.b is one key to YAML; in a file write a: and below it, indented, b:"),
+        ("name=\udce9", "name=\\udce9: is not valid UTF-8; give names in UTF-8"),
+        (os.fsencode("name=数据").decode("ascii", "surrogateescape"), "set PYTHONUTF8=1 before the command"),
+    ],
+)
+def test_a_value_of_another_form_is_told_with_the_right_one(typed: str, told: str) -> None:
+    assert told in problem("scale=smoke", typed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from longsafety.corpus import corpus as module
 from longsafety.corpus.corpus import fingerprint, read_documents
+from longsafety.corpus.domains import domains_of
 from longsafety.errors import DataError
+from longsafety.samples.language import language_of
 from longsafety.samples.store import Document
 from longsafety.settings import Corpus
 
@@ -114,6 +117,16 @@ def test_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [document.id for document in found.documents] == ["python/a", "numpy/c"]
     assert found.counts == {"read": 3, "kept": 2, "repeated paragraphs": 3, "shorter than min_words": 1}
     assert found.licence.startswith("PSF-2.0") and found.fingerprint == fingerprint(corpus("embedded"))
+
+
+def test_the_bilingual_corpus_has_chinese_documents_of_both_domains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "embedded_texts", lambda: ([("python/a", words("a"))], {}))
+    found = read_documents(corpus("embedded_bilingual"))
+    chinese = [document for document in found.documents if language_of(document.text) == "zh"]
+    assert found.documents[0].id == "python/a" and len(chinese) == len(found.documents) - 1 == 48
+    domains = Counter(domain for document in chinese for domain in domains_of(document.text))
+    assert domains == {"law": 7, "medicine": 7}
+    assert found.licence.endswith(", CC0-1.0") and found.fingerprint != fingerprint(corpus("embedded"))
 
 
 def test_saved_and_local_datasets(tmp_path: Path) -> None:

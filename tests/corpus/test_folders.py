@@ -13,6 +13,7 @@ from longsafety.corpus.corpus import fingerprint, read_documents
 from longsafety.errors import DataError
 from longsafety.files import visible_files
 from longsafety.formats.rows import read_rows, rows_fingerprint
+from longsafety.samples.language import count_words
 from longsafety.settings import Corpus
 
 
@@ -39,9 +40,16 @@ def test_linked_folders_are_read_and_loops_end(tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe.txt")
     found = read_documents(corpus(folder))
     assert [document.id for document in found.documents] == ["a.txt", "more/b.txt", "more/below/c.txt"]
-    assert found.counts["broken links and closed folders, not read: gone.txt, round"] == 2
-    broken: list[str] = []
-    assert len(visible_files(folder, broken)) == 3 and broken == ["gone.txt", "round"]
+    told = [
+        "gone.txt",
+        "more/below/up (is more again)",
+        "pipe.txt (no ordinary file)",
+        "round",
+        "self (is corpus again)",
+    ]
+    assert sum(count for name, count in found.counts.items() if name.endswith(", ".join(told))) == len(told)
+    left_out: list[str] = []
+    assert len(visible_files(folder, left_out)) == 3 and left_out == told
     first, rows = fingerprint(corpus(folder)), rows_fingerprint(str(folder))
     (elsewhere / "b.txt").write_text(page("other"))
     assert fingerprint(corpus(folder)) != first and rows_fingerprint(str(folder)) != rows
@@ -95,6 +103,13 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         ("Tibetan", "གྲུ་ཁ་ཁུ་སིམ་པོ་འདུག"),
         ("Japanese", "みなとはしずかでカフェのかさがひらいている"),
         ("Chinese", "港口很安静咖啡馆的伞开着一个人走过来"),
+        ("half-width katakana", "ﾐﾅﾄﾊｼｽﾞｶﾃﾞｶﾌｪﾉｶｻｶﾞﾋﾗｲﾃｲﾙ"),
+        ("Yi", "ꆈꌠꁱꂷꀋꉆꌋꆀꉬꄉꀋꈭꇁꄉꑍꆏꀋꊨꃅꄷꇐꀕꌊꄮꑌ"),
+        ("Javanese", "ꦥꦼꦭꦧꦸꦲꦤ꧀ꦱꦼꦥꦶꦥꦪꦸꦁꦏꦺꦴꦥꦶꦩꦧꦸꦏꦮꦺꦴꦁꦩꦭꦏꦸꦭꦮꦠ꧀ꦏꦺꦤꦺꦭꦤ꧀ꦱꦧꦼꦤ꧀"),
+        ("Balinese", "ᬧᬮᬩᬸᬳᬦ᭄ᬲᬸᬧᬶᬧᬬᬸᬂᬓᭀᬧᬶᬫᬩᬸᬓᬳᬦᬓ᭄ᬫᬮᬓᬸᬮᬯᬢ᭄ᬓᬾᬦᬾᬮᬦ᭄ᬲᬦᬾ"),
+        ("Cham", "ꨆꨣꨴꨍꨨꨩꨚꨤꨈꨥꨕꨢꨆꨣꨓꨨꨧꨤꨗꨚꨈꨥꨣꨰꨆꨓꨔꨕ"),
+        ("Korean without spaces", "항구는조용하고카페의우산이열려있다한사람이걸어서지나간다"),
+        ("Ethiopic", "ወደቡ፡ጸጥ፡ብሏል፡የቡናቤቱ፡ጃንጥላ፡ተከፍቷል"),
         ("parted by zero-width spaces", "the\u200bharbour\u200blies\u200bstill\u200band\u200bquiet"),
     ],
 )
@@ -103,6 +118,70 @@ def test_a_page_of_a_script_without_spaces_is_no_single_word(tmp_path: Path, scr
     assert read_documents(corpus(tmp_path, min_words=6)).counts["kept"] == 1, script
     with pytest.raises(DataError, match=r"corpus\.min_words = 500"):
         read_documents(corpus(tmp_path, min_words=500))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The harbour lies still.", 4),
+        ("See https://example.org/a/very/long/address/of/a/page?that=goes&on=1 there.", 3),
+        ("Die Donaudampfschifffahrtsgesellschaftskapitänin grüßt.", 3),
+        ("Гипотетическирентгеноэлектрокардиографический случай.", 2),
+        ("항구는 조용하고 카페의 우산이 열려 있다.", 6),
+        ("परिषद ने मंगलवार को किसानों की बात सुनी।", 8),
+        ("ወደቡ ጸጥ ብሏል።", 3),
+        ("d41d8cd98f00b204e9800998ecf8427e is a hash", 4),
+        ("港口很安静", 5),
+    ],
+)
+def test_a_word_between_spaces_is_one_however_long_it_is(text: str, words: int) -> None:
+    assert count_words(text, 100) == words
+    assert count_words(text, 2) == 2
+
+
+@pytest.mark.parametrize(
+    "about",
+    (
+        *("README.md", "readme.txt", "README_zh.md", "LICENSE.txt", "Licence-MIT.md", "COPYING.txt", "CHANGELOG.md"),
+        *("requirements.txt", "requirements-dev.txt", "CONTRIBUTING.md"),
+    ),
+)
+def test_what_describes_the_folder_is_no_document(tmp_path: Path, about: str) -> None:
+    (tmp_path / about).write_text("---\nlicense: mit\n---\n" + page("about"))
+    alone = read_documents(corpus(tmp_path))
+    assert [one.id for one in alone.documents] == [about]  # it is all there is
+    (tmp_path / "part").mkdir()
+    for name in ("a.txt", f"part/{about}", "readmes of others.txt", "requirement.txt"):
+        (tmp_path / name).write_text(page(name))
+    found = read_documents(corpus(tmp_path))
+    expected = {"a.txt", f"part/{about}", "readmes of others.txt", "requirement.txt"}
+    assert {one.id for one in found.documents} == expected
+    assert found.counts[f"files that describe the corpus, not read as documents: {about}"] == 1
+    (tmp_path / about).write_text("changed")
+    assert fingerprint(corpus(tmp_path)) == found.fingerprint
+    assert [one.id for one in read_documents(corpus(tmp_path / about, min_words=1)).documents] == [about]
+
+
+@pytest.mark.parametrize("card", [None, "---\nlicense: mit\n---\n# A set\n"])
+def test_a_split_of_what_has_none_is_refused(tmp_path: Path, card: str | None) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "data" / f"{name}.jsonl").write_text(json.dumps({"text": page(name)}) + "\n")
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    for source in (str(tmp_path), str(tmp_path / "data" / "test.jsonl"), "embedded"):
+        with pytest.raises(DataError, match=r"corpus\.split = test: .* is no dataset with splits, .* leave"):
+            read_documents(corpus(source, split="test"))
+    assert len(read_documents(corpus(tmp_path, split="train")).documents) == 2  # the default, which says nothing
+    assert len(read_documents(corpus(tmp_path / "data" / "test.jsonl")).documents) == 1
+
+
+def test_damaged_unicode_is_not_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(page("a").encode("utf-16") + b"\n")
+    with pytest.raises(
+        DataError, match=r"mark of UTF-16, but byte 32 \(0x0a\) is not valid; convert the file to UTF-8"
+    ):
+        read_documents(corpus(tmp_path, encoding="cp1252"))
 
 
 @pytest.fixture

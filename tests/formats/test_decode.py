@@ -22,6 +22,13 @@ TEXTS = {
     "Russian": "Гавань тиха, и зонт кафе открыт.\nВторая строка.\n",
     "Arabic": "الميناء هادئ والمظلة مفتوحة.\nسطر ثان.\n",
     "Thai": "ท่าเรือเงียบสงบ ร่มของร้านกาแฟเปิดอยู่\nบรรทัดที่สอง\n",
+    "Hindi": "परिषद ने मंगलवार को किसानों की बात सुनी।\nवे दो घंटे तक बोले।\n",
+    "Telugu": "మండలి మంగళవారం సమావేశమై రైతుల మాట విన్నది.\nవారు మాట్లాడారు.\n",
+    "Bengali": "পরিষদ মঙ্গলবার কৃষকদের কথা শুনেছিল।\nতারা কথা বলেছিল।\n",
+    "Tamil": "மன்றம் செவ்வாய்க்கிழமை கூடியது.\nவிவசாயிகளின் பேச்சைக் கேட்டது.\n",
+    "Ethiopic": "ምክር ቤቱ ማክሰኞ ተሰብስቦ ስለ አዲሱ መንገድ አዳመጠ።\nተናገሩ።\n",
+    "one line of Japanese": "港は静かで、カフェの傘が開いている。男が一人歩いて来て、岸に座った。" * 20,
+    "one line of Hiragana": "みなとはしずかで、ひとがひとりあるいてきて、きしにすわりました。" * 3,
     "emoji": "One 🙂 and another 🚢.\n",
 }
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
@@ -116,3 +123,73 @@ def test_names_of_encodings() -> None:
         assert is_text_encoding(name)
     for name in ("rot13", "zip", "base64", "nothing", "", "a\0b"):
         assert not is_text_encoding(name)
+
+
+TAILS = ("The harbour lies still, and a man walks by.\n" * 3, TEXTS["Chinese"] * 4, TEXTS["Russian"] * 2)
+
+
+@pytest.mark.parametrize("name", ["English", "Chinese", "Japanese", "Korean", "Arabic"])
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf8_put_behind_utf16_is_told(name: str, tail: str, encoding: str) -> None:
+    behind = tail.encode() + b" " * (len(tail.encode()) % 2)  # else the length alone tells it
+    with pytest.raises(NotText) as caught:
+        decode((TEXTS[name] * 20).encode(encoding) + behind, "cp1252" if encoding == "utf-16" else None)
+    if encoding == "utf-16":
+        assert "is UTF-16, but its bytes" in str(caught.value) and caught.value.is_unicode
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"目录{'…' * 60}十二\n", "※" * 40 + "\n", "‧•‧•" * 40, "〰" * 80, "丰丰丰丰" * 40],
+)
+def test_rows_of_signs_in_utf16_are_no_utf8(text: str) -> None:
+    assert decode((text + TEXTS["Chinese"]).encode("utf-16")) == text + TEXTS["Chinese"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "hz", "iso2022_jp", "iso2022_kr"])
+def test_an_encoding_of_seven_bits_is_told_and_read_once_it_is_named(encoding: str) -> None:
+    text = TEXTS["Korean" if encoding == "iso2022_kr" else "Japanese" if encoding == "iso2022_jp" else "Chinese"] * 3
+    text = text.replace("~", "")
+    told = "holds the control character U.*" if encoding == "iso2022_kr" else f"looks like {encoding}, not like UTF-8"
+    with pytest.raises(NotText, match=rf"{told}; it would read as {encoding} “"):
+        decode(text.encode(encoding))
+    assert decode(text.encode(encoding), encoding) == text
+    assert decode(text.encode(), encoding) == text  # among such files there may be one in UTF-8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1+1=2, and C++ or a+b; call +44 20 7946 0958 or +4915123456789.\n",
+        "key: 4aVQ+8mB2kqf7T/xYz0WcH+LpN5oRe3uGdSaJbKi9XM=\n",
+        "+ADD+ +SUB- +mul+ (+Infinity-)\n",
+        "plain words\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", [None, "utf-7", "hz", "utf-16-le", "cp037"])
+def test_plain_ascii_stays_as_it_is(text: str, encoding: str | None) -> None:
+    assert decode(text.encode() * 4, encoding) == text * 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_reading_without_a_sure_sign_is_named_and_not_taken(encoding: str) -> None:
+    text = TEXTS["Chinese"].replace("\n", "").replace("一", "两").replace("开", "张") * 9
+    assert b"\0" not in text.encode(encoding)
+    with pytest.raises(NotText, match=f"as {encoding.replace('-', '[-_]')} “港口很安静"):
+        decode(text.encode(encoding))
+    assert decode(text.encode(encoding), encoding) == text
+
+
+def test_rows_of_zeros_and_tabs_are_no_utf16(tmp_path: Path) -> None:
+    """``0,`` and ``1`` before a tab are also Japanese signs and Indic letters; a cut character is no other encoding."""
+    for line in ("0,0,0,0,0,0,0,0,0,0\n", "1\t2\t3\t4\t5\t6\t7\t8\n"):
+        for start in range(4):
+            data = b"x" * start + line.encode() * 3000 + "é,é,é".encode() * 30
+            assert decode(data) == data.decode()
+            for latin in (line.encode() * 3000 + b"caf\xe9,x", b"caf\xe9\n" + line.encode() * 300):
+                with pytest.raises(NotText, match="is not UTF-8"):
+                    decode(latin)
+    lines = "".join(f"{'0,' * 24}é\n" for _ in range(2000))
+    (tmp_path / "a.csv").write_text(f"{','.join(f'c{number}' for number in range(25))}\n{lines}", "utf-8")
+    assert {row.values["c24"] for row in read_rows(tmp_path / "a.csv", counts=Counter())} == {"é"}

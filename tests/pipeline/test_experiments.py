@@ -32,10 +32,10 @@ SECTIONS = {
 
 @pytest.mark.soak
 def test_every_experiment_runs_to_its_page(tmp_path: Path, place_at: Callable[[Path], Place]) -> None:
-    """They share what they have in common. Chinese contexts need the embedded corpus."""
+    """They share what they have in common. Chinese contexts need the embedded corpus with Chinese documents."""
     place = place_at(tmp_path / "outputs")
     for name in EXPERIMENTS:
-        corpus = ["corpus=embedded"] if name == "cross_lingual" else []
+        corpus = ["corpus=embedded_bilingual"] if name == "cross_lingual" else []
         place.succeed(f"+experiment={name}", *corpus)
         found = results(place.folder("sweeps", f"{name}-*"))
         page = (found.folder / "report.html").read_text("utf-8")
@@ -52,4 +52,6 @@ def test_what_cannot_succeed_is_refused_before_the_first_training(place: Place) 
     lengths = ["length.max_tokens=256,6000", "model.window=8192"]
     done = place.run("data_mix=longsafety", "scenario=query_harmful", "scenario.bench_fraction=0.05", *lengths)
     assert done.returncode == 2 and "give a larger corpus" in done.stderr
+    done = place.run("data_mix=base,longsafety", "scenario=query_harmful", "evaluation.capability=[icl]", "length=256")
+    assert done.returncode == 2 and "256 tokens (length.max_tokens × length.factor) do not hold 2" in done.stderr
     assert not place.stages("weights")

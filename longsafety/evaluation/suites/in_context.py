@@ -83,12 +83,7 @@ def measure_in_context(
     """
     encode = _Encode(tokenizer, language)
     sets = [one for one in in_context_sets(language, limit=limit, seed=seed) if one.questions]
-    most = min(_holds(one, encode, tokens) for one in sets) // len(CLASSES)
-    if most < _LEAST:
-        raise DataError(
-            f"evaluation.capability = {IN_CONTEXT}: {tokens} tokens (length.max_tokens × length.factor) do not hold "
-            f"{_LEAST} demonstrations of each of {len(CLASSES)} classes; give a longer length, or leave it out"
-        )
+    most = _most(sets, encode, tokens)
     shots = [len(CLASSES) * FEW, len(CLASSES) * most]
     right: dict[int, list[bool]] = {count: [] for count in shots}
     for one in sets:
@@ -101,6 +96,22 @@ def measure_in_context(
                 int(values.argmax()) == shot.kind for values, shot in zip(found, one.questions, strict=True)
             ]
     return [_row(count, right[count]) for count in shots]
+
+
+def check_in_context(tokenizer: Any, language: str, *, tokens: int, limit: int | None, seed: int) -> None:
+    """Raises ``DataError`` where :func:`measure_in_context` would: no model is needed to know that."""
+    _most(in_context_sets(language, limit=limit, seed=seed), _Encode(tokenizer, language), tokens)
+
+
+def _most(sets: Sequence[ShotSet], encode: _Encode, tokens: int) -> int:
+    """The demonstrations per class that fit before every question of every set."""
+    most = min(_holds(one, encode, tokens) for one in sets if one.questions) // len(CLASSES)
+    if most < _LEAST:
+        raise DataError(
+            f"evaluation.capability = {IN_CONTEXT}: {tokens} tokens (length.max_tokens × length.factor) do not hold "
+            f"{_LEAST} demonstrations of each of {len(CLASSES)} classes; give a longer length, or leave it out"
+        )
+    return most
 
 
 def _row(shots: int, right: Sequence[bool]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from longsafety.evaluation.suites.in_context import (
     CLASSES,
     QUESTIONS,
     SETS,
+    check_in_context,
     in_context_sets,
     measure_in_context,
 )
@@ -106,6 +107,8 @@ def test_a_limit_and_a_length_that_is_too_short(tiny_tokenizer: Any) -> None:
     told = r"capability = icl: 200 tokens .* do not hold 2 demonstrations of each of 4 classes; give a longer length"
     with pytest.raises(DataError, match=told):
         measured(Reader(tiny_tokenizer, reads=True), tiny_tokenizer, tokens=200)
+    with pytest.raises(DataError, match=told):
+        check_in_context(tiny_tokenizer, "en", tokens=200, limit=5, seed=0)
 
 
 def test_the_suite_runs_once_and_is_reported(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
