@@ -30,6 +30,9 @@ _MARKS = "，。！？；：、（《“"
 _REMEMBERED = 1 << 17
 """Joins whose tokens are cached: the turns of many-shot histories recur."""
 
+_CONTEXTS = 32
+"""Contexts that are remembered: an item and its twins follow each other."""
+
 History = Sequence[tuple[str, str]]
 Ids = npt.NDArray[np.int64]
 
@@ -41,6 +44,21 @@ class _Ends(NamedTuple):
     tail: int
     before: str
     after: str
+
+
+class _Inside(NamedTuple):
+    """What a context is in every prompt that has it, whatever stands around it."""
+
+    edge: str = ""
+    """The white space at its outer end."""
+    parts: tuple[Segment, ...] = ()
+    """It without its edge."""
+    kept: bool = True
+    """Whether the template writes it as it is."""
+    texts: tuple[str, ...] = ("",)
+    """What is encoded before, between and after the spans whose stored ids are unchanged."""
+    num_tokens: int = 0
+    """Of all but the first and the last of ``texts``."""
 
 
 class ChatEncoder:
@@ -61,6 +79,7 @@ class ChatEncoder:
         self._core = core if tokenizer.is_fast else None
         self._anchor_length = len(self.literal_ids(_ANCHOR))
         self._splits_at_marks = self._core is not None and _splits_at_marks(self._core)
+        self._inside = lru_cache(_CONTEXTS)(self._inside_once)
         self._around = lru_cache(1 << 12)(self._around_once)
         self._ends = lru_cache(_REMEMBERED)(self._ends_once)
         self._between = lru_cache(_REMEMBERED)(self._between_once)
@@ -93,7 +112,8 @@ class ChatEncoder:
         end: End = "answer",
     ) -> str:
         """The rendered prompt: chat template, history, context, question, generation prompt, and its end."""
-        return render_context(self._prompt(context, question, history, goal, system, end), self.store)
+        before, inside, after = self._prompt(context, question, history, goal, system, end)
+        return f"{before}{render_context(inside.parts, self.store)}{after}"
 
     def prompt_ids(
         self,
@@ -106,7 +126,8 @@ class ChatEncoder:
         end: End = "answer",
     ) -> Ids:
         """Token ids (int64, 1-D) equal to ``tokenizer(prompt_text(...))``."""
-        return self.encode(self._prompt(context, question, history, goal, system, end))
+        before, inside, after = self._prompt(context, question, history, goal, system, end)
+        return self.encode([before, *inside.parts, after])
 
     def prompt_length(
         self,
@@ -118,11 +139,12 @@ class ChatEncoder:
         *,
         end: End = "answer",
     ) -> int:
-        """The number of ``prompt_ids``; its cost does not grow with the context."""
-        return sum(
-            len(piece) if isinstance(piece, np.ndarray) else piece.num_tokens
-            for piece in self._pieces(self._prompt(context, question, history, goal, system, end))
-        )
+        """The number of ``prompt_ids``; its cost does not grow with the tokens of the context."""
+        before, inside, after = self._prompt(context, question, history, goal, system, end)
+        if len(inside.texts) == 1:
+            return len(self._between(before + inside.texts[0] + after, False))
+        first, last = self._between(before + inside.texts[0], False), self._between(inside.texts[-1] + after, True)
+        return len(first) + inside.num_tokens + len(last)
 
     def answer_ids(self, question: str, answer: str) -> Ids:
         """Token ids (int64, 1-D) of the assistant's turn; not to be written to."""
@@ -186,21 +208,41 @@ class ChatEncoder:
 
     def _pieces(self, segments: Sequence[Segment]) -> Iterator[Ids | Span]:
         """Encoded literals (with the joins around them) and, between them, spans whose stored ids are unchanged."""
-        pending, seamed = "", False
+        texts, spans = self._joints(segments)
+        yield self._between(texts[0], False)
+        for span, text in zip(spans, texts[1:], strict=True):
+            yield span
+            yield self._between(text, True)
+
+    def _joints(self, segments: Sequence[Segment]) -> tuple[list[str], list[Span]]:
+        """The spans whose stored ids are unchanged, and the texts before, between and after them."""
+        texts: list[str] = []
+        spans: list[Span] = []
+        pending = ""
         for segment in segments:
             if isinstance(segment, str):
                 pending += segment
                 continue
-            if segment.num_tokens == 0:
+            document, start, stop = segment
+            if start == stop:
                 continue
             ends = self._ends(segment)
             if ends is None:
-                pending += self.store.text(segment.document, segment.start, segment.stop)
+                pending += self.store.text(document, start, stop)
                 continue
-            yield self._between(pending + ends.before, seamed)
-            yield Span(segment.document, ends.head, ends.tail)
-            pending, seamed = ends.after, True
-        yield self._between(pending, seamed)
+            texts.append(pending + ends.before)
+            spans.append(Span(document, ends.head, ends.tail))
+            pending = ends.after
+        return [*texts, pending], spans
+
+    def _inside_once(self, context: tuple[Segment, ...], from_end: bool) -> _Inside:
+        given = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
+        edge, parts = without_edge(given, self.store, from_end=from_end)
+        kept = all(map(self._kept, given))
+        texts, spans = self._joints(parts)
+        num_tokens = sum(len(self._between(text, True)) for text in texts[1:-1])
+        num_tokens += sum(stop - start for _, start, stop in spans)
+        return _Inside(edge, tuple(parts), kept, tuple(texts), num_tokens)
 
     def _between_once(self, text: str, after_seam: bool) -> Ids:
         if not after_seam:
@@ -230,17 +272,16 @@ class ChatEncoder:
 
     def _prompt(
         self, context: Sequence[Segment], question: str, history: History, goal: Goal, system: str, end: End
-    ) -> Sequence[Segment]:
-        """The prompt's segments: the template's text before and after the context, which opens the first user turn."""
-        parts = [part for part in context if (part if isinstance(part, str) else part.num_tokens)]
-        edge, inside = without_edge(parts, self.store, from_end=goal == "before")
+    ) -> tuple[str, _Inside, str]:
+        """The template's text before the context, the context, which opens the first user turn, and the text after."""
+        inside = self._inside(tuple(context), goal == "before")
         around = None
-        if inside and self.template.plain and all(map(self._kept, parts)):
-            around = self._around(edge, question, tuple(history), goal, system, end)
+        if inside.parts and self.template.plain and inside.kept:
+            around = self._around(inside.edge, question, tuple(history), goal, system, end)
         if around is None:
-            messages = self.messages(parts, question, history, goal, system)
-            return [self._rendered(messages, question, history, system, end)]
-        return [around[0], *inside, around[1]]
+            messages = self.messages(context, question, history, goal, system)
+            return self._rendered(messages, question, history, system, end), _Inside(), ""
+        return around[0], inside, around[1]
 
     def _around_once(
         self, edge: str, question: str, history: tuple[tuple[str, str], ...], goal: Goal, system: str, end: End

@@ -41,16 +41,16 @@ class Filler:
         for span in self._chain():
             if left <= 0:
                 break
-            if self.whole and span.num_tokens > left:
-                break
-            use = min(left, span.num_tokens)
-            if use == span.num_tokens:
+            document, start, stop = span
+            if stop - start <= left:
                 taken.append(span)
+            elif self.whole:
+                break
             elif self.backwards:
-                taken.append(Span(span.document, span.stop - use, span.stop))
+                taken.append(Span(document, stop - left, stop))
             else:
-                taken.append(Span(span.document, span.start, span.start + use))
-            left -= use
+                taken.append(Span(document, start, start + left))
+            left -= min(stop - start, left)
         else:
             self.ended = left > 0
             return taken[::-1] if self.backwards else taken
@@ -260,11 +260,11 @@ def _gap(last: str) -> str:
 
 def _off_split_character(span: Span, backwards: bool, store: TokenStore) -> Span:
     """Moves the span's cut end inwards until it splits no character."""
-    start, stop = span.start, span.stop
+    document, start, stop = span
     if backwards:
-        while start < stop and not store.can_cut(span.document, start):
+        while start < stop and not store.can_cut(document, start):
             start += 1
     else:
-        while stop > start and not store.can_cut(span.document, stop):
+        while stop > start and not store.can_cut(document, stop):
             stop -= 1
-    return span if (start, stop) == (span.start, span.stop) else Span(span.document, start, stop)
+    return span if (start, stop) == span[1:] else Span(document, start, stop)
