@@ -99,8 +99,10 @@ class Context:
     depth: float | None
     """As built: the mean over the needles of the tokens before one over all the filler's tokens."""
     num_tokens: int
+    given: int = 0
+    """Tokens that the spans gave."""
     used_up: bool = False
-    """Whether the spans gave fewer tokens than asked for."""
+    """Whether that is fewer than asked for."""
     ended: bool = False
     """Whether a side came to the end of its spans."""
 
@@ -145,7 +147,7 @@ def fit(
         if not draft.are_needles:
             needles, depth = (), None
         ended = draft.before.ended or draft.after.ended
-        return Context(segments, needles, depth, length, used_up=given < num_before + num_after, ended=ended)
+        return Context(segments, needles, depth, length, given, used_up=given < num_before + num_after, ended=ended)
 
     offsets = [0] * (len(draft.needles) - 1)
     empty = build(0, 0)
@@ -174,7 +176,9 @@ def fit(
         # are therefore of one token and only the longer side's cut moves; before, both sides keep the depth.
         near = abs(excess) <= _NEAR
         step = -excess if abs(excess) > SLACK else (-1 if excess > 0 else 1)
-        filler_tokens = max(filler_tokens + step, 0)
+        # Whole spans give fewer tokens than asked for: only with less than these one of them is left out.
+        asked = context.given if excess > 0 and context.used_up else filler_tokens
+        filler_tokens = max(asked + step, 0)
         if not near:
             num_before = round(filler_tokens * first)
         elif first > 0.5:

@@ -150,6 +150,20 @@ def test_passages_of_one_document_join_only_where_they_adjoin(tiny_encoder: Chat
     assert render_context(context.segments, store) == f"{one}\n\n{other}\n\n{last}"
 
 
+def test_whole_passages_end_short_of_every_length(tiny_encoder: ChatEncoder) -> None:
+    """One passage more would be too long; that takes more rounds than one if passages are long and joins have tokens."""
+    passages = [Span(document, at * 90, at * 90 + 60) for document in range(8) for at in range(8)]
+    for target in range(200, 1500, 3):
+        draft = Draft(Filler(passages, whole=True), Filler(), depths=(1.0,), may_end_short=True)
+        context = fit(draft, tiny_encoder, question=QUESTION, answer=None, target_tokens=target, where=str(target))
+        taken = sum(isinstance(part, Span) for part in context.segments)
+        more = fit(
+            Draft(Filler(passages[: taken + 1], whole=True), Filler(), depths=(1.0,), may_end_short=True), tiny_encoder,
+            question=QUESTION, answer=None, target_tokens=target + 200, where=str(target),
+        )  # fmt: skip
+        assert context.num_tokens <= target < more.num_tokens
+
+
 def test_the_cut_ends_lie_outside(tiny_encoder: ChatEncoder) -> None:
     """The side before the needle loses its beginning, the side after it its end; the rest is whole and in order."""
     store = tiny_encoder.store
