@@ -151,7 +151,7 @@ def test_passages_of_one_document_join_only_where_they_adjoin(tiny_encoder: Chat
 
 
 def test_whole_passages_end_short_of_every_length(tiny_encoder: ChatEncoder) -> None:
-    """One passage more would be too long; that takes more rounds than one if passages are long and joins have tokens."""
+    """One passage more would be too long; to find that takes several rounds where joins have tokens too."""
     passages = [Span(document, at * 90, at * 90 + 60) for document in range(8) for at in range(8)]
     for target in range(200, 1500, 3):
         draft = Draft(Filler(passages, whole=True), Filler(), depths=(1.0,), may_end_short=True)
