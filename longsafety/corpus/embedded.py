@@ -17,8 +17,9 @@ import platform
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -76,12 +77,19 @@ def embedded_fingerprint(source: str = ENGLISH) -> str:
 def embedded_texts() -> tuple[list[tuple[str, str]], dict[str, int]]:
     """The corpus as (id, text) pairs in a fixed order, and counts of what was read and left out.
 
-    An id is ``python/<topic>`` or ``<distribution>/<module>``. Takes about ten seconds: keep the result.
+    An id is ``python/<topic>`` or ``<distribution>/<module>``. Takes ten seconds or more, once a process: a sweep over
+    seed items or tokenizers makes several corpora of them.
     """
-    counts = Counter({"packages not installed": sum(_version(name) is None for name in DISTRIBUTIONS)})
+    texts, counts = _texts(DISTRIBUTIONS)
+    return list(texts), dict(counts)
+
+
+@lru_cache(maxsize=1)
+def _texts(distributions: Sequence[str]) -> tuple[list[tuple[str, str]], Counter[str]]:
+    counts = Counter({"packages not installed": sum(_version(name) is None for name in distributions)})
     seen: set[str] = set()
     texts: list[tuple[str, str]] = []
-    for identifier, title, paragraphs in _articles():
+    for identifier, title, paragraphs in _articles(distributions):
         fresh = []
         for paragraph in paragraphs:
             counts["paragraphs"] += 1
@@ -94,16 +102,16 @@ def embedded_texts() -> tuple[list[tuple[str, str]], dict[str, int]]:
                 fresh.append(paragraph)
         if fresh:
             texts.append((identifier, "\n\n".join([title, *fresh]) + "\n"))
-    return texts, dict(counts)
+    return texts, counts
 
 
-def _articles() -> Iterator[tuple[str, str, list[str]]]:
+def _articles(distributions: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
     """(id, title, paragraphs) of every topic and module."""
     from pydoc_data.topics import topics
 
     for name, text in sorted(topics.items()):
         yield f"python/{name}", text.split("\n", 1)[0].replace('"', ""), list(prose_paragraphs(text, indented=True))
-    files = [(f"{name}/{path}", str(path.locate())) for name in DISTRIBUTIONS for path in _files(name)]
+    files = [(f"{name}/{path}", str(path.locate())) for name in distributions for path in _files(name)]
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:  # most of the time is Python's parser's
         for article in pool.map(_article, *zip(*files, strict=True), chunksize=16):
             if article is not None:
