@@ -120,8 +120,8 @@ def select_and_fit(
     window: int,
     fold_system: bool = False,
 ) -> FittedItems:
-    """The items to evaluate. Each fits ``max_tokens`` (plus room for the options, and the system message) and, with the
-    text that is scored or generated after it, the model's window.
+    """The items to evaluate. Each fits ``max_tokens`` (plus room for a longer question, and the system message) and,
+    with the options that are shown and the text that is scored or generated after it, the model's window.
 
     ``counts``: what was left out or cut, by reason. Raises as :func:`select_items` and :func:`fit_items`.
     """
@@ -133,7 +133,8 @@ def select_and_fit(
     def excess(item: Sample) -> int:
         measured = item if measurable else folded(item)
         sizes = [_sizes(measured, scorer, encoder, evaluation) for scorer in evaluation.scorers]
-        return max(max(prompt - room, prompt + reply - window) for prompt, reply in sizes)
+        own = encoder.prompt_length(*measured.prompt())
+        return max(own - room, *(prompt + reply - window for prompt, reply in sizes))
 
     fitted = fit_items(asked, encoder, excess, how=evaluation.truncation)
     left_out = {f"left out by evaluation.{setting}": count for setting, count in chosen.left_out.items()}

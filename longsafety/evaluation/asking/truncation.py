@@ -46,8 +46,8 @@ def fit_items(items: Sequence[Sample], encoder: ChatEncoder, excess: Excess, *, 
         first = next(item for item in items if item.id in over)
         raise DataError(
             f"evaluation.truncation = error: {first.id} (and {len(over) - 1} more of {len(items)} items) is "
-            f"{over[first.id]} tokens too long; raise length.max_tokens, or set evaluation.truncation=drop, middle or "
-            "left"
+            f"{over[first.id]} tokens too long for length.max_tokens or, with its options and reply, for model.window; "
+            "raise that, or set evaluation.truncation=drop, middle or left"
         )
     kept = list(items)
     if how == "drop":
@@ -85,7 +85,7 @@ def _shortened(item: Sample, encoder: ChatEncoder, excess: Excess, size: int, ho
         if removed >= total:
             raise DataError(
                 f"evaluation.truncation = {how}: {item.id} is {size} tokens too long without its context; raise "
-                "length.max_tokens, or set evaluation.truncation=drop"
+                "length.max_tokens or model.window, or set evaluation.truncation=drop"
             )
         removed = min(removed + size, total)
         start = 0 if how == "left" else (total - removed) // 2

@@ -133,17 +133,17 @@ def test_room_is_left_for_the_options_and_the_reply(
     prompt = tiny_encoder.prompt_length(one.context, question)
     behind = wording if reply is None else reply
 
-    def fits(max_tokens: int, window: int) -> bool:
+    def fits(max_tokens: int, window: int, asked: Sample = one) -> bool:
         evaluation = Evaluation(scorers=[scorer], max_new_tokens=90, max_open_tokens=70)
         try:
-            select_and_fit([one], tiny_encoder, evaluation, max_tokens=max_tokens, window=window)
+            select_and_fit([asked], tiny_encoder, evaluation, max_tokens=max_tokens, window=window)
         except DataError:
             return False
         return True
 
     assert fits(prompt, prompt + behind) and not fits(prompt, prompt + behind - 1)
     long = 10_000
-    if shown:
-        assert fits(prompt - OPTION_ROOM_TOKENS, long) and not fits(prompt - OPTION_ROOM_TOKENS - 1, long)
-    else:
-        assert fits(1, long), "options that are not shown take no room"
+    assert fits(1, long), "options count for the window alone, however long they are"
+    wordy = one.replace(question="Where is the river? " * 200)
+    least = tiny_encoder.prompt_length(*wordy.prompt()) - OPTION_ROOM_TOKENS
+    assert fits(least, long, wordy) and not fits(least - 1, long, wordy)
