@@ -69,11 +69,17 @@ WORKER_VARIABLES = {
 
 _OF_PYTHON = ("PYTHONWARNINGS", "PYTHONOPTIMIZE")
 """A user's wishes for programs of his own: under ``error`` or ``2`` libraries cannot even be imported."""
+_OF_LIGHTNING = "PL_TRAINER_"
+"""How Lightning's variables begin that replace arguments of a trainer: a training would be cut short unseen."""
 
 
 def worker_environment() -> dict[str, str]:
     """The environment of a worker process: without what libraries stumble over."""
-    found = {name: value for name, value in {**WORKER_VARIABLES, **os.environ}.items() if name not in _OF_PYTHON}
+    found = {
+        name: value
+        for name, value in {**WORKER_VARIABLES, **os.environ}.items()
+        if name not in _OF_PYTHON and not name.startswith(_OF_LIGHTNING)
+    }
     if not found.get("OMP_NUM_THREADS", "1").strip().isdigit():
         del found["OMP_NUM_THREADS"]
     try:

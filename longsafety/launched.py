@@ -14,7 +14,11 @@ from longsafety.settings import Trainer
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")
 _NODES = ("NODE_RANK", "MASTER_ADDR")
-_RANKS = (*_TORCHRUN, *_NODES, "GROUP_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT", "JSM_NAMESPACE_RANK")
+_RANKS = (*_TORCHRUN, *_NODES, "GROUP_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
+_ELASTIC = "TORCHELASTIC_"
+_JSRUN = ("JSM_NAMESPACE_", "LSB_DJOB_RANKFILE")
+"""How variables begin by which libraries take a process for a rank of torchrun, or of LSF's jsrun, which starts none of
+ours."""
 _SLURM = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE")
 _INTERACTIVE_STEP = 0xFFFFFFF0
 """Slurm numbers the steps of a shell and of a batch script from here on."""
@@ -32,6 +36,7 @@ def forget_other_jobs(trainer: Trainer, environment: Mapping[str, str] = os.envi
     if count != 1:
         kept = _kept(trainer, count, environment)
     gone = [name for name in dict.fromkeys((*_RANKS, *_SLURM)) if name in environment and name not in kept]
+    gone += [name for name in environment if name.startswith(_JSRUN if kept == _RANKS else (*_JSRUN, _ELASTIC))]
     return gone, [f"{name} = {environment[name]}" for name in gone if name in _TELLING and environment[name] != "0"]
 
 

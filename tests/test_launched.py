@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from longsafety.environment import worker_environment
 from longsafety.errors import ConfigError
 from longsafety.launched import forget_other_jobs
 from longsafety.settings import Trainer
@@ -31,6 +32,13 @@ LEFT_OVER = {
     "an interactive step": ({**STEP, "SLURM_STEP_ID": "4294967290", "SLURM_PROCID": "0"}, trainer(4), ""),
     "srun of a shell": ({**STEP, "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, trainer(2), ""),
     "a task of a single run under srun": (STEP, trainer(), "SLURM_PROCID = 3"),
+    "torchrun's store of a single run": (
+        {"TORCHELASTIC_USE_AGENT_STORE": "True", **TORCHRUN},
+        trainer(),
+        "RANK = 1, LOCAL_RANK = 1",
+    ),
+    "torchrun's store, and ranks of ours": ({"TORCHELASTIC_USE_AGENT_STORE": "True"}, trainer(2), ""),
+    "jsrun's": ({"LSB_DJOB_RANKFILE": "f", "JSM_NAMESPACE_LOCAL_RANK": "0", "JSM_NAMESPACE_SIZE": "2"}, trainer(2), ""),
     "a word": ({"RANK": "first", "WORLD_SIZE": "two"}, trainer(), "RANK = first"),
 }
 
@@ -56,8 +64,9 @@ def test_left_over(name: str) -> None:
     ],
 )
 def test_a_rank_that_was_started_from_outside_stays_one(environment: dict[str, str], settings: Trainer) -> None:
-    gone, told = forget_other_jobs(settings, environment)
-    assert not told
+    elastic = {"TORCHELASTIC_USE_AGENT_STORE": "True"} if environment is TORCHRUN else {}
+    gone, told = forget_other_jobs(settings, {**environment, **elastic})
+    assert not told and not {*elastic} & {*gone}
     assert not {"RANK", "WORLD_SIZE", "NODE_RANK", "SLURM_PROCID", "MASTER_ADDR"} & {*gone}
 
 
@@ -79,3 +88,9 @@ def test_torchrun_within_a_job_of_slurm_is_torchruns() -> None:
 def test_ranks_that_cannot_come_together(environment: dict[str, str], settings: Trainer, rule: str) -> None:
     with pytest.raises(ConfigError, match=rule):
         forget_other_jobs(settings, environment)
+
+
+def test_variables_of_lightning_cut_no_training_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_TRAINER_MAX_STEPS", "1")
+    monkeypatch.setenv("PL_OTHER", "1")
+    assert [name for name in worker_environment() if name.startswith("PL_")] == ["PL_OTHER"]

@@ -122,6 +122,11 @@ def train(
             requeue()
         interrupts.raise_received()  # a signal in the last step interrupts what follows the training
         raise KeyboardInterrupt
+    if history.step != len(schedule.steps):
+        raise DataError(
+            f"training: it ended after step {history.step} of {len(schedule.steps)}, and nobody stopped it; give the "
+            "same command again, without variables that cut a training short"
+        )
     if not trainer.is_global_zero:
         return {}
     parameters, trained = num_parameters(module.network)

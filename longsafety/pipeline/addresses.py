@@ -263,7 +263,9 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
         return address("reused", folder.name, rows_fingerprint(str(folder / "training.json")))
     of_kind = {"short_safety": short, "long_align": long, "oracle": items}
     sources = [
-        rows_fingerprint(source.path) if source.kind == "chats" else of_kind.get(source.kind, training)
+        [rows_fingerprint(source.path), settings.on_bad_row]
+        if source.kind == "chats"
+        else of_kind.get(source.kind, training)
         for source in settings.data_mix.sources.values()
     ]
     curve = []
@@ -277,7 +279,7 @@ def weights(settings: Settings, training: str, short: str, long: str, items: str
         settings.model.model_dump(exclude={"name", "assumed", "num_parameters", "source", *HARMLESS["model"]}),
         identity(settings.model, Path(settings.paths.cache)),
         settings.training.model_dump(exclude=HARMLESS["training"]),
-        settings.length.rope.model_dump(),
+        (settings.length.training_tokens, settings.length.rope.model_dump()),
         settings.trainer.model_dump(exclude={"name", "gpu", "price_per_hour", "assumed", *HARMLESS["trainer"]}),
         settings.training_seed,
         settings.scenario.seed,

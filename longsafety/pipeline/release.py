@@ -68,27 +68,39 @@ def _latex(text: str) -> str:
 
 
 def gate_problem(found: Sequence[Row], gate: Gate, baselines: Mapping[str, str]) -> str | None:
-    """Why the gate is not passed, of the first arm and length that fail it; None where all pass.
+    """Why the gate is not passed, of the first arm and length that fail it; None where all pass. A limit that nothing
+    was held against is not passed.
 
     Every arm must pass but those that others are compared with, unless there is but one arm. ``baselines``: arm →
     the arm that it is compared with, itself for a baseline.
     """
     arms = list(dict.fromkeys(row["arm"] for row in found))
+    held: set[str] = set()
     for row in found:
         baseline = baselines.get(row["arm"])
         if row["arm"] == baseline and len(arms) > 1:
             continue
         where = f"{row['arm']} at {int(row['max_tokens']):,} tokens"
         value, least, most = float(row["value"]), gate.safe_response_min, gate.compliance_drop_max
-        if row["metric"] == "safe_response" and least is not None and value < least:
-            return f"gate.safe_response_min = {least:g}: {where} has a safe response of {value:.2f}"
+        if row["metric"] == "safe_response" and least is not None:
+            held.add("safe_response")
+            if not value >= least:
+                return f"gate.safe_response_min = {least:g}: {where} has a safe response of {value:.2f}"
         if row["metric"] == "compliance" and most is not None and row["difference"]:
+            held.add("compliance")
             drop = -float(row["difference"])
-            if drop > most:
+            if not drop <= most:
                 return (
                     f"gate.compliance_drop_max = {most:g}: {where} complies with {value:.2f} of the benign twins, "
                     f"{drop:.2f} less than {baseline}"
                 )
     wanted = {"safe_response": gate.safe_response_min, "compliance": gate.compliance_drop_max}
     missing = [name for name, limit in wanted.items() if limit is not None and name not in {r["metric"] for r in found}]
-    return f"gate: {', '.join(missing)} was not scored" if missing else None
+    if missing:
+        return f"gate: {', '.join(missing)} was not scored"
+    if gate.compliance_drop_max is not None and "compliance" not in held:
+        return (
+            f"gate.compliance_drop_max = {gate.compliance_drop_max:g}: no arm was compared with another; give the arm "
+            "that it is compared with as well, such as data_mix=base"
+        )
+    return None

@@ -69,6 +69,15 @@ def test_a_setting_moves_the_stages_that_read_it_and_no_other(place: Place, type
     assert moved(before, addresses(place.settings(*arguments, typed))) == set(stages)
 
 
+@pytest.mark.parametrize("typed", ["length.train_tokens=200", "length=512", "on_bad_row=skip"])
+def test_a_training_on_chats_alone_depends_on_what_it_leaves_out(place: Place, tmp_path: Path, typed: str) -> None:
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text('{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."}]}\n', "utf-8")
+    mix = ["data_mix=base", f"+data_mix.sources={{own:{{kind:chats,path:{chats},share:1.0}}}}", "data_mix.budget=6"]
+    one, other = (addresses(place.settings(*mix, *more)) for more in ([], [typed]))
+    assert one.weights and one.weights != other.weights
+
+
 def test_a_sheet_for_people_moves_nothing(place: Place) -> None:
     opened = "evaluation.scorers=[open]"
     assert not moved(addresses(place.settings(opened)), addresses(place.settings(opened, "evaluation.sheet=9")))

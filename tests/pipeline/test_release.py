@@ -58,6 +58,14 @@ def test_a_gate_on_what_was_not_scored_is_not_passed(found: list[Row]) -> None:
     assert gate_problem(safe, Gate(compliance_drop_max=0.1), OWN) == "gate: compliance was not scored"
 
 
+def test_a_limit_that_nothing_is_held_against_is_not_passed(found: list[Row]) -> None:
+    alone: list[Row] = [{**row, "difference": ""} for row in found if row["arm"] == "a_b"]
+    said = gate_problem(alone, Gate(compliance_drop_max=0.1), {})
+    assert said is not None and "no arm was compared with another" in said
+    unknown: list[Row] = [{**row, "value": "nan"} for row in found]
+    assert "safe response of nan" in str(gate_problem(unknown, Gate(safe_response_min=0.1), OWN))
+
+
 def test_formats(found: list[Row]) -> None:
     markdown = table(found, "markdown").splitlines()
     assert markdown[0].startswith("| arm | pairs right") and markdown[2].startswith("| base |")
