@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 from longsafety.errors import first_line
 
 _FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+_LARGE_WORDS = ("file too large",)
 _FULL_WORDS = ("no space left on device", "disk quota exceeded", "disk is full")
 _UNCLEAR_WORDS = ("failed writing file", "unexpected pos", "file write failed", "write error", "error writing")
-"""What torch says of a write that failed: the disk decides whether it was full."""
+"""What torch says of a write that failed: whether the disk is full, or files are limited, decides what it was."""
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate", "bad_alloc")
 _PEER_WORDS = ("connection closed by peer", "connection reset by peer", "remote process exited")
 """What gloo and NCCL say in the ranks that are left."""
@@ -28,6 +30,12 @@ def problem(error: BaseException, outputs: Path) -> str | None:
         place = next((_place(link, outputs) for link in chain if isinstance(link, OSError) and link.filename), outputs)
         return (
             f"{place}: the disk is full{_room(place)}; free space{_largest(outputs)}, and give the same command again"
+        )
+    if any(_too_large(link) for link in chain):
+        place = next((_place(link, outputs) for link in chain if isinstance(link, OSError) and link.filename), outputs)
+        return (
+            f"{place}: the file would exceed the file-size limit{_limit()}; raise it (ulimit -f unlimited), or set "
+            "paths.outputs and paths.cache to a file system that holds larger files, and give the same command again"
         )
     for link in chain:
         if isinstance(link, MemoryError) or any(word in str(link).lower() for word in _MEMORY_WORDS):
@@ -80,6 +88,20 @@ def _full(error: BaseException, outputs: Path) -> bool:
     if any(word in text for word in _FULL_WORDS):
         return True
     return any(word in text for word in _UNCLEAR_WORDS) and _free(outputs) < _ALMOST_FULL_BYTES
+
+
+def _too_large(error: BaseException) -> bool:
+    text = str(error).lower()
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return True
+    words = (*_LARGE_WORDS, *_UNCLEAR_WORDS) if _limit() else _LARGE_WORDS
+    return any(word in text for word in words)
+
+
+def _limit() -> str:
+    """The shell's limit on a file's size; empty if there is none."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return "" if most == resource.RLIM_INFINITY else f" ({_size(most)})"
 
 
 def _existing(place: Path) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,15 +20,18 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from longsafety.errors import DataError, first_line
 from longsafety.host import interrupts
 from longsafety.model.finite import check_finite
+from longsafety.model.source import identity
 from longsafety.ranks import first_rank
-from longsafety.settings import Settings
+from longsafety.settings import Model, Settings
 
 FOLDER = "checkpoints"
 _KEPT = 2
+_NAME = re.compile(r"step-(\d{8,})\.ckpt", re.ASCII)
+"""Any other name is a copy that somebody has put aside."""
 
 
 class Found(NamedTuple):
-    """A readable checkpoint (a file, or DeepSpeed's folder) and its optimiser step."""
+    """A checkpoint (a file, or DeepSpeed's folder) and its optimiser step."""
 
     path: Path
     step: int
@@ -71,8 +76,8 @@ class Checkpoints(L.Callback):
         if trainer.is_global_zero:
             remove(final)
             partial.rename(final)
-            for old in _written(self.folder)[_KEPT:]:
-                remove(old)
+            for old in written(self.folder)[_KEPT:]:
+                remove(old.path)
         trainer.strategy.barrier()
 
 
@@ -102,9 +107,13 @@ def requeue() -> None:
 
 
 def described(settings: Settings) -> dict[str, Any]:
-    """The model that a checkpoint belongs to; a training does not resume from another model's."""
+    """The model that a checkpoint belongs to; a training does not resume from another model's.
+
+    ``source`` is for the reader: a folder may be moved, and ``identity`` follows its content.
+    """
     model = settings.model
     said: dict[str, Any] = {"source": model.source, "tune": model.tune, "window": model.window}
+    said["identity"] = _identity(model.model_dump_json(), settings.paths.cache)
     if model.tune == "lora":
         said["lora"] = model.lora.model_dump()
     if settings.length.rope.kind != "none":
@@ -112,24 +121,38 @@ def described(settings: Settings) -> dict[str, Any]:
     return said
 
 
+@functools.lru_cache(maxsize=1)
+def _identity(model: str, cache: str) -> str:
+    """Of the model as the training began: its files may be gone, or the hub away, when a checkpoint is written."""
+    return identity(Model.model_validate_json(model), Path(cache))
+
+
+def _same(kept: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether two models as :func:`described` are one; older checkpoints know the source only."""
+    unasked = "source" if "identity" in kept else "identity"
+    return {**kept, unasked: None} == {**mine, unasked: None}
+
+
 def newest(folder: Path, settings: Settings) -> Found | None:
     """The newest readable checkpoint; an unreadable one is reported on stderr, and the one before it is used.
 
     Raises DataError if there are checkpoints and none can be read, or if it belongs to another model.
     """
+    _identity.cache_clear()
+    mine = described(settings)
     for left in folder.glob("step-*.partial") if first_rank() else ():
         remove(left)
-    written, problems = _written(folder), []
-    for path in written:
+    problems: list[str] = []
+    for path, _ in written(folder):
         try:
             kept = _read(path)
-            step, model = int(kept["global_step"]), kept["longsafety"]
+            step, model = int(kept["global_step"]), dict(kept["longsafety"])
         except Exception as error:  # a damaged file raises nearly anything
             problems.append(f"{path}: cannot be read ({first_line(error)})")
             continue
-        if model != described(settings):
+        if not _same(model, mine):
             raise DataError(
-                f"{path}: a checkpoint of another model ({model}; this is {described(settings)}); delete it, and the "
+                f"{path}: a checkpoint of another model ({model}; this is {mine}); delete it, and the "
                 "training begins afresh"
             )
         for problem in problems:
@@ -140,9 +163,10 @@ def newest(folder: Path, settings: Settings) -> Found | None:
     return None
 
 
-def _written(folder: Path) -> list[Path]:
-    """The newest first."""
-    return sorted(folder.glob("step-*.ckpt"), reverse=True)
+def written(folder: Path) -> list[Found]:
+    """The checkpoints in a folder, readable or not, the newest first."""
+    named = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("step-*.ckpt"))
+    return sorted((Found(path, int(name[1])) for path, name in named if name), key=lambda one: one.step, reverse=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longsafety import settings
-from longsafety.errors import DataError, first_line
+from longsafety.errors import DataError, LongSafetyError, first_line
+from longsafety.host.machine import problem
 from longsafety.model import tiny
 from longsafety.model.kernels import check_flash, loaded_attention
 from longsafety.model.source import source_folder
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 TINY_WINDOW = 2048
 """The pretrained window of ``tiny`` where its positions are scaled."""
+_COMPUTED = re.compile(r"(^|\.)(inv_freq|masked_bias|position_ids|(attn|attention)\.bias)$")
+"""Tables that older versions of transformers wrote beside the weights, and that a network computes."""
+_NAMED = 3
 
 
 def load_model(model: settings.Model, cache: Path, *, seed: int, rope: settings.Rope | None = None) -> PreTrainedModel:
@@ -51,7 +56,6 @@ def read_network(
     config.json and needs none here. Raises as :func:`load_model`.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from longsafety.model.rope import apply, settle_frequencies
@@ -70,16 +74,46 @@ def read_network(
             attn_implementation=attention,
             output_loading_info=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
             **common,
         )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        raise DataError(f"{folder}: its model cannot be read ({first_line(error)}); restore its files") from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+    except LongSafetyError:
+        raise
+    except Exception as error:  # values in its files that do not fit raise nearly anything
+        if problem(error, folder) is not None:
+            raise  # the machine's, which is told as such
+        raise DataError(
+            f"{folder}: its model cannot be read ({first_line(error, typed=True)}); restore its files"
+        ) from error
+    result: PreTrainedModel = network.eval()
+    _check_weights(folder, result, report)
+    settle_frequencies(result)
+    return result
+
+
+def _check_weights(folder: Path, network: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Refuses weights that do not fill the network that config.json describes, or of which it would leave some out."""
+    if differing := sorted(report["mismatched_keys"]):
+        name, held, wanted = differing[0]
+        raise DataError(
+            f"{folder}: its config.json does not fit its weights: {len(differing)} have another shape ({name} is "
+            f"{list(held)}, and config.json asks for {list(wanted)}); restore the config.json that was saved with them"
+        )
+    if missing := sorted(report["missing_keys"]):
         raise DataError(
             f"{folder}: its files lack {len(missing)} of the model's weights ({missing[0]}, …), which would be random; "
             f"give a complete causal language model"
         )
-    result: PreTrainedModel = network.eval()
-    settle_frequencies(result)
-    return result
+    if surplus := sorted(name for name in report["unexpected_keys"] if _belongs(name, network)):
+        raise DataError(
+            f"{folder}: its config.json does not fit its weights: it has no place for {len(surplus)} of them "
+            f"({', '.join(surplus[:_NAMED])}{', …' if len(surplus) > _NAMED else ''}), and the model would be a part "
+            "of what was saved; restore the config.json that was saved with them"
+        )
+
+
+def _belongs(name: str, network: PreTrainedModel) -> bool:
+    """Whether a weight without a place is of a part that the network has. A part that it lacks is another class's, such
+    as the head of a classifier; transformers has taken out what the architecture itself leaves out."""
+    parts = {part for owner in (network, network.base_model) for part, _ in owner.named_children()}
+    return name.split(".")[0] in parts and not _COMPUTED.search(name)

@@ -20,6 +20,8 @@ WEIGHTS = ("*.safetensors",)
 """Pickles (``pytorch_model.bin``) are not read: loading one can run code."""
 CONTENT = ("*.json", "*.jinja", "*.txt", "*.model")
 """Configuration, tokenizer and chat template."""
+_ADAPTER = "adapter_config.json"
+"""transformers attaches the adapter that it describes by itself."""
 
 
 def identity(model: settings.Model, cache: Path) -> str:
@@ -97,6 +99,19 @@ def _check_complete(folder: Path, *, weights: bool = True) -> None:
             f"{folder}: not a complete model, it lacks {', '.join(missing)}; "
             f"give a folder that save_pretrained wrote for model and tokenizer"
         )
+    if (folder / _ADAPTER).is_file():
+        raise DataError(
+            f"{folder / _ADAPTER}: an adapter lies beside the model, and one of the two would be trained without the "
+            "other; merge it (peft: merge_and_unload, then save_pretrained), or take its files out of the folder"
+        )
+
+
+def _shards(index: Path) -> set[str]:
+    """The files that an index of weights names."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise DataError(f"{index}:1: its weight_map does not name a file for each weight; restore the file")
+    return set(names.values())
 
 
 def _missing(folder: Path, *, weights: bool) -> list[str]:
@@ -107,11 +122,7 @@ def _missing(folder: Path, *, weights: bool) -> list[str]:
     if not (has("tokenizer.json") or has("tokenizer.model") or has("vocab.json", "merges.txt")):
         missing.append("a tokenizer (tokenizer.json)")
     if weights:
-        shards = {
-            shard
-            for index in folder.glob("*.safetensors.index.json")
-            for shard in read_json(index).get("weight_map", {}).values()
-        }
+        shards = {shard for index in folder.glob("*.safetensors.index.json") for shard in _shards(index)}
         missing += sorted(shard for shard in shards if not has(shard))
         if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
             pickles = ", not pickles, which can run code: save the model again with transformers"

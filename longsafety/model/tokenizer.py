@@ -16,6 +16,9 @@ from longsafety.model import tiny
 from longsafety.model.source import read_json, source_folder
 from longsafety.samples.template import dated, switched
 
+_POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+"""The names that architectures have for the number of positions; those with the first can mostly be scaled."""
+
 
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
     """The model's fast tokenizer, with a chat template and a pad token (the end token where it has none).
@@ -65,18 +68,19 @@ def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest:
     config = read_json(folder / "config.json")
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(text, dict)
-    rows, positions = text.get("vocab_size"), text.get("max_position_embeddings")
+    rows = text.get("vocab_size")
+    name, positions = next(((key, text[key]) for key in _POSITIONS if isinstance(text.get(key), int)), ("", None))
     if isinstance(rows, int) and (needed := max(load_tokenizer(model, cache).get_vocab().values()) + 1) > rows:
         raise DataError(
             f"{folder}: its tokenizer has {needed:,} tokens and its embeddings have {rows:,} rows (vocab_size in "
             "config.json); resize the embeddings (model.resize_token_embeddings), or restore the tokenizer"
         )
-    if isinstance(positions, int) and rope.kind == "none" and longest > positions:
+    extended = ", or extend the window with length.rope.kind=yarn" if name == _POSITIONS[0] else ""
+    if positions is not None and rope.kind == "none" and longest > positions:
         raise ConfigError(
             [
                 f"length = {longest:,} tokens: {folder / 'config.json'} names {positions:,} positions "
-                f"(max_position_embeddings), and length.rope.kind = none; take a length of at most {positions:,}, or "
-                "extend the window with length.rope.kind=yarn"
+                f"({name}), and length.rope.kind = none; take a length of at most {positions:,}{extended}"
             ]
         )
 
@@ -94,7 +98,7 @@ def check_architecture(folder: Path) -> None:
     if not path.is_file():  # tiny's tokenizer
         return
     kind = read_json(path).get("model_type")
-    if kind not in transformers.CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
         raise DataError(
             f"{path}: transformers {transformers.__version__} has no architecture {kind!r}, and code that a model "
             f"brings along is not executed; give a model that transformers knows, or convert it to such a one"

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from longsafety import files
 from longsafety.host.locks import is_held
+from longsafety.model.checkpoints import FOLDER, written
 from longsafety.pipeline.reuse import HARMLESS, arm, differing
 from longsafety.settings import Settings
 
@@ -26,17 +28,23 @@ def tell_unfinished(settings: Settings, code: str, folder: Path) -> None:
         return
     mine = json.loads(json.dumps(_origin(settings, code)))
     for other in sorted(folder.parent.glob(f"*.partial/{BEGUN}")):
-        steps = sorted(int(path.stem.removeprefix("step-")) for path in other.parent.glob("checkpoints/step-*.ckpt"))
-        differences = differing(mine, json.loads(other.read_text("utf-8")))
+        steps = [found.step for found in written(other.parent / FOLDER)]
+        try:
+            its = json.loads(other.read_text("utf-8"))
+        except (OSError, ValueError):
+            continue  # cut off, or deleted meanwhile: nothing is known of it
+        if not isinstance(its, dict):
+            continue
+        differences = differing(mine, its)
         if steps and 0 < len(differences) <= _MOST and not is_held(other.parent.with_suffix(".lock")):
             print(
-                f"longsafety: this training begins anew: the one that was stopped at step {steps[-1]} "
+                f"longsafety: this training begins anew: the one that was stopped at step {steps[0]} "
                 f"({other.parent}) came from other {', '.join(differences)}; give them as they were to go on with it, "
                 "or delete its folder",
                 file=sys.stderr,
                 flush=True,
             )
-    (folder / BEGUN).write_text(json.dumps(mine, indent=1), "utf-8")
+    files.write_text(folder / BEGUN, json.dumps(mine, indent=1))
 
 
 def _origin(settings: Settings, code: str) -> dict[str, Any]:

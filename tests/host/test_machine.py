@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ TOLD = {
     "quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), r"{out}: the disk is full"),
     "sqlite": (Exception("database or disk is full"), r"{out}: the disk is full"),
     "safetensors": (Exception("Error while serializing: I/O error: No space left on device"), r"the disk is full"),
+    "large": (
+        OSError(errno.EFBIG, "File too large", "{out}/x"),
+        r"{out}/x: the file would exceed the file-size limit; raise it \(ulimit -f unlimited\)",
+    ),
+    "large safetensors": (Exception("I/O error: File too large (os error 27)"), r"{out}: the file would exceed"),
     "memory": (MemoryError(), r"memory ran out \(MemoryError\); lower training\.micro_batch_size"),
     "torch": (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "memory ran"),
     "cuda": (RuntimeError("CUDA out of memory. Tried to allocate"), "memory ran out"),
@@ -72,6 +78,9 @@ def test_what_takes_most_is_named(tmp_path: Path) -> None:
 def test_a_write_that_failed_for_no_stated_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     error = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
     assert problem(error, tmp_path) is None, "the disk has room"
+    with monkeypatch.context() as limited:
+        limited.setattr(resource, "getrlimit", lambda _: (5 << 20, 5 << 20))
+        assert "exceed the file-size limit (5 MiB)" in str(problem(error, tmp_path))
     monkeypatch.setattr(machine, "_ALMOST_FULL_BYTES", 1 << 62)
     assert "the disk is full" in str(problem(error, tmp_path))
 

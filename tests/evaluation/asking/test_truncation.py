@@ -101,9 +101,7 @@ def test_dropping_takes_the_twins_along(fitted: Callable[..., FittedItems]) -> N
 
 
 def test_an_item_that_does_not_fit_is_named(fitted: Callable[..., FittedItems]) -> None:
-    with pytest.raises(
-        DataError, match=r"= error: b \(and 1 more of 3 items\) is \d+ tokens too long for .*; rai"
-    ):
+    with pytest.raises(DataError, match=r"= error: b \(and 1 more of 3 items\) is \d+ tokens too long for .*; rai"):
         fitted(item("a", NEEDLE), item("b", Span(0, 0, 400)), item("c", Span(1, 0, 600)), how="error")
     question = "Why? " * 200
     with pytest.raises(DataError, match=r"truncation = left: a is \d+ tokens too long without its context; raise "):
