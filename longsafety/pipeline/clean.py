@@ -10,7 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from longsafety.pipeline.run import ADDRESSES
+from longsafety.errors import ConfigError, DataError, first_line
+from longsafety.pipeline.run import ADDRESSES, DONE
+from longsafety.reporting.record import RECORD
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,54 @@ class Unused:
 
 
 def unused(outputs: Path) -> list[Unused]:
-    """Every such folder, the largest first. What a process is making now is left out."""
-    kept = {key for file in (outputs / "runs").glob(f"*/*/{ADDRESSES}") for key in _addresses(file)}
+    """Every such folder, the largest first. What a process is making now is left out.
+
+    Raises DataError where the addresses of a run cannot be read: what it uses is not known.
+    """
+    runs = [folder for folder in (outputs / "runs").glob("*/*") if _is_run(folder)]
+    kept = {key for folder in runs for key in _addresses(folder / ADDRESSES)}
     found = []
     for folder in (outputs / "stages").glob("*/*"):
         if folder.is_dir() and folder.name.removesuffix(".partial") not in kept and not _locked(folder):
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            found.append(Unused(folder, size, folder.suffix == ".partial"))
+            found.append(Unused(folder, _bytes(folder), folder.suffix == ".partial"))
     return sorted(found, key=lambda one: -one.bytes)
 
 
-def _addresses(file: Path) -> Iterator[str]:
+def _is_run(folder: Path) -> bool:
+    """Also one that has lost its addresses."""
+    return any((folder / name).exists() for name in (ADDRESSES, DONE, RECORD))
+
+
+def _addresses(file: Path) -> list[str]:
     try:
-        yield from (str(value) for value in json.loads(file.read_text("utf-8")).values() if value)
-    except (OSError, ValueError):
-        return
+        held = json.loads(file.read_text("utf-8"))
+        if not isinstance(held, dict) or not held or not all(isinstance(value, str) for value in held.values()):
+            raise ValueError("it should map stages to addresses")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{file}: cannot be read ({first_line(error)}), so what this run uses is not known, and nothing is "
+            f"removed; restore the file, or remove the folder {file.parent} if the run is not needed"
+        ) from error
+    return [value for value in held.values() if value]
+
+
+def _bytes(folder: Path) -> int:
+    """What removing the folder frees: of a link, only itself."""
+    if folder.is_symlink():
+        return folder.lstat().st_size
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def _remove(folder: Path) -> None:
+    try:
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be removed ({first_line(error)}); make it writable and give the command again"
+        ) from error
 
 
 def _locked(folder: Path) -> bool:
@@ -54,11 +89,16 @@ def _locked(folder: Path) -> bool:
 
 
 def clean(outputs: Path, *, remove: bool) -> Iterator[str]:
-    """A line for each unused folder, and their sum; they are removed with ``remove``."""
+    """A line for each unused folder, and their sum; they are removed with ``remove``, links without what they name.
+
+    Raises ConfigError where there is no folder ``outputs``, DataError where a file stops it.
+    """
+    if not outputs.is_dir():
+        raise ConfigError([f"paths.outputs = {outputs}: is no folder; give the one that earlier commands wrote to"])
     found = unused(outputs)
     for one in found:
         if remove:
-            shutil.rmtree(one.folder)
+            _remove(one.folder)
         note = "  (unfinished)" if one.partial else ""
         yield f"{_size(one.bytes):>9}  {one.folder.relative_to(outputs)}{note}"
     total = _size(sum(one.bytes for one in found))

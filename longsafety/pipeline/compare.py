@@ -21,6 +21,7 @@ from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.evaluation.scores.needle_map import needle_map
 from longsafety.pipeline import release
 from longsafety.pipeline.joined import distinct
+from longsafety.pipeline.recorded_runs import record_of
 from longsafety.pipeline.run import NOT_LOGGED, SWEEP, TABLE, Run
 from longsafety.pipeline.samples import SAMPLES
 from longsafety.reporting.comparison_view import ComparisonView
@@ -67,7 +68,7 @@ class Sweep:
 def compare(folder: Path) -> None:
     """Writes the comparison into the sweep's folder, the report and MLflow's runs where the command asks for them."""
     sweep = Sweep.load(folder)
-    records = distinct([RunRecord.load(run) for run in sweep.runs])
+    records = distinct([record_of(run) for run in sweep.runs])
     settings = records[0].resolved()
     evaluation = settings.evaluation
     arms = _arms(sweep.runs, records)

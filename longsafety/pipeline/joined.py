@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, DataError
 from longsafety.pipeline.addresses import sweep as sweep_address
+from longsafety.pipeline.recorded_runs import runs_of
 from longsafety.pipeline.run import SWEEP
 from longsafety.settings import Settings
 from longsafety.stages import folder_name
@@ -25,7 +26,7 @@ _RECORD = "record.json"
 def join(settings: Settings, command: Sequence[str]) -> Path:
     """Freezes a sweep of the runs of all sweeps in ``report.runs``; its folder.
 
-    Raises ConfigError for a folder that is no sweep's, and for runs that are not finished.
+    Raises ConfigError for a folder that is no sweep's, and for runs that are gone or not finished.
     """
     problems, runs = [], list[str]()
     for place in settings.report.runs:
@@ -35,7 +36,18 @@ def join(settings: Settings, command: Sequence[str]) -> Path:
                 f"report.runs = {place}: is no folder of a sweep; give one of {settings.paths.outputs}/sweeps"
             )
             continue
-        of_sweep = [str(run) for run in yaml.safe_load(frozen.read_text("utf-8"))["runs"]]
+        try:
+            of_sweep = [str(run) for _, run in runs_of(frozen.parent)]
+        except DataError as error:
+            problems.append(f"report.runs = {place}: {error}")
+            continue
+        gone = [run for run in of_sweep if not Path(run).exists()]
+        if gone:
+            problems.append(
+                f"report.runs = {place}: its run {gone[0]} is gone, and not in {frozen.resolve().parents[2] / 'runs'} "
+                "either; restore its folder, or give its command again first"
+            )
+            continue
         waiting = [Path(run).name for run in of_sweep if not (Path(run) / _RECORD).is_file()]
         if waiting:
             problems.append(

@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from longsafety.errors import DataError
+from longsafety.errors import DataError, first_line
+from longsafety.pipeline.recorded_runs import record_of, runs_of
 from longsafety.pipeline.run import SWEEP
 
 if TYPE_CHECKING:
@@ -20,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """The frames of a sweep, each read when it is asked for."""
+    """The frames of a sweep, each read when it is asked for.
+
+    Each raises DataError, with the file's name, where a file cannot be read.
+    """
 
     folder: Path
 
     @cached_property
     def _records(self) -> list[tuple[Path, RunRecord]]:
-        from longsafety.reporting.record import RunRecord
-
-        folders = [Path(run) for run in yaml.safe_load((self.folder / SWEEP).read_text("utf-8"))["runs"]]
-        return [(folder, RunRecord.load(folder)) for folder in folders]
+        return [(folder, record_of(folder)) for _, folder in runs_of(self.folder)]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -77,8 +76,16 @@ class Results:
 
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
+        import pyarrow as pa
 
-        return pd.read_parquet(self.folder / f"{name}.parquet")
+        file = self.folder / f"{name}.parquet"
+        try:
+            return pd.read_parquet(file)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DataError(
+                f"{file}: is no readable Parquet file ({first_line(error)}); give the sweep's command again to "
+                "rewrite it"
+            ) from error
 
 
 def results(folder: str | Path) -> Results:

@@ -21,6 +21,8 @@ from longsafety.settings import Settings
 STATE = "state.json"
 """In a run's folder: the process that executes it, or why it failed."""
 _STOPPED = "stopped"
+_CLOCK = 60.0
+"""Seconds by which the clock may have been set between the start of a process and now."""
 
 
 @contextmanager
@@ -44,30 +46,41 @@ def _write(folder: Path, state: dict[str, object]) -> None:
 
 
 def failure(folder: Path) -> str:
-    """Why the run in ``folder`` failed the last time, ``stopped`` where a signal ended it; empty where it did not."""
+    """Why the run in ``folder`` failed the last time, ``stopped`` where a signal ended it; empty where it did not, or
+    where the file is damaged."""
     return str((_state(folder) or {}).get("failed", ""))
 
 
 def status(jobs: Sequence[Settings]) -> list[tuple[str, str]]:
     """(Arm and length, what became of it) of every job, in order."""
     runs = [_placed(settings) for settings in jobs]
-    queue = (look() or {}) if any(Job.load(run.folder) for run in runs) else {}
-    return [(f"{run.settings.label} at {run.settings.length.bench_lengths}", _of(run, queue)) for run in runs]
+    queue = (look() or {}) if any(Job.load(run.folder) for run, _ in runs) else {}
+    return [
+        (f"{run.settings.label} at {run.settings.length.bench_lengths}", _of(run, queue) + note) for run, note in runs
+    ]
 
 
-def _placed(settings: Settings) -> Run:
-    """The run of the same settings, with its own stages instead of ``status``: the usual ones, or what was executed."""
+def _placed(settings: Settings) -> tuple[Run, str]:
+    """The run of the same settings, with its own stages instead of ``status``: the usual ones, or what was executed.
+
+    And a note where none was found but a run of this arm has settings that cannot be read.
+    """
     usual = Run.place(settings.model_copy(update={"stages": Settings.model_fields["stages"].default}))
     mine = settings.model_dump(exclude={*SHOWN, "stages"})
     beside = usual.folder.parent.glob(f"*-{'?' * 12}/{SETTINGS}") if not usual.folder.exists() else ()
+    arm, note = usual.folder.name.rpartition("-")[0], ""
     for file in sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             found = Settings.model_validate(yaml.safe_load(file.read_text("utf-8")))
-        except (OSError, ValueError):  # of another version
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            if file.parent.name.rpartition("-")[0] == arm:
+                note = f"; {file} cannot be read, and may be this run's: restore it, or remove its folder"
+            continue
+        except ValueError:  # of another version
             continue
         if found.model_dump(exclude={*SHOWN, "stages"}) == mine:
-            return Run.place(found)
-    return usual
+            return Run.place(found), ""
+    return usual, note
 
 
 def _of(run: Run, queue: Queue) -> str:
@@ -82,12 +95,14 @@ def _of(run: Run, queue: Queue) -> str:
     state = _state(run.folder)
     if state is None:
         return f"queued (job {job.id} has ended, {here.word})" if job is not None and here is not None else "queued"
+    if not state:
+        return f"unknown: {run.folder / STATE} is damaged; the same command continues the run"
     if state.get("failed") == _STOPPED:
         return "stopped; the same command continues it"
     if "failed" in state:
         return f"failed: {state['failed']}"
     mine = state["host"] == socket.gethostname()
-    if mine and (Path(f"/proc/{state['pid']}").exists() or not Path("/proc").exists()):
+    if mine and _lives(int(str(state["pid"])), float(str(state["began"]))):
         return f"running{_progress(run)}"
     if mine or here is not None:
         word = f" (job {job.id}, {here.word})" if job is not None and here is not None else ""
@@ -96,11 +111,30 @@ def _of(run: Run, queue: Queue) -> str:
 
 
 def _state(folder: Path) -> dict[str, object] | None:
+    """What the file says; None where there is none, and empty where it is damaged."""
     try:
-        found: dict[str, object] = json.loads((folder / STATE).read_text("utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((folder / STATE).read_text("utf-8"))
+        whole = isinstance(found, dict) and isinstance(found["host"], str)
+        return found if whole and isinstance(found["pid"], int) and isinstance(found["began"], int | float) else {}
+    except FileNotFoundError:
         return None
-    return found
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _lives(pid: int, began: float) -> bool:
+    """Whether the process that began a run is still there. One that has started since has only its number."""
+    if not Path("/proc/stat").exists():
+        return True
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
+        lines = Path("/proc/stat").read_text("utf-8").splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, IndexError, StopIteration):  # not Linux's
+        return Path(f"/proc/{pid}").exists()
+    return booted + ticks / os.sysconf("SC_CLK_TCK") < began + _CLOCK
 
 
 def _progress(run: Run) -> str:
@@ -108,16 +142,27 @@ def _progress(run: Run) -> str:
     partial = run.store.partial("weights", run.address("weights"))
     history = partial / "history.jsonl"
     if run.address("weights") and history.is_file():
-        rows = [json.loads(line) for line in history.read_text("utf-8").splitlines() if line.endswith("}")]
+        lines = [line for line in history.read_text("utf-8", "replace").splitlines() if line.endswith("}")]
+        rows = [row for row in map(_step, lines) if row is not None]
+        note = f" ({len(lines) - len(rows)} damaged lines in {history})" if len(rows) < len(lines) else ""
         steps = plan(run.settings).steps
         if rows and steps:
-            done = int(rows[-1]["step"])
-            left = max(steps - done, 0) * float(rows[-1]["seconds"]) / max(done, 1)
-            return f": training, step {done} of about {steps}, {_duration(left)} left"
-        return ": training"
+            done, seconds = rows[-1]
+            left = max(steps - done, 0) * seconds / max(done, 1)
+            return f": training, step {done} of about {steps}, {_duration(left)} left{note}"
+        return f": training{note}"
     if run.store.partial("answers", run.address("answers")).is_dir():
         return ": evaluating"
     return ""
+
+
+def _step(line: str) -> tuple[int, float] | None:
+    """Step and seconds of a line of the history; None where it is damaged."""
+    try:
+        row = json.loads(line)
+        return int(row["step"]), float(row["seconds"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_PARAM = 250
 _BATCH = 1000
+_OURS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_KEPT = "all results are kept in the outputs"
 
 
 class StoreError(DataError):
@@ -42,9 +45,9 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
     Raises:
         StoreError: the store cannot be used (names tracking.uri and the reason).
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(tracking.timeout_seconds))
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    ours = _OURS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(tracking.timeout_seconds)}
+    for variable, value in ours.items():
+        os.environ.setdefault(variable, value)
     uri = tracking_uri(tracking, outputs)
     if not uri.startswith(PREFIX) and (away := check(tracking, outputs)):  # in one line, and without MLflow's retries
         raise StoreError(away)
@@ -58,14 +61,19 @@ def session(tracking: Tracking, outputs: Path) -> Iterator[MlflowClient]:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         try:
-            if uri.startswith(PREFIX):
-                ensure(store_path(uri))
+            if uri.startswith(PREFIX) and (problem := ensure(store_path(uri))):
+                raise StoreError(f"tracking.uri = {uri}: {problem}, or use tracking=none: {_KEPT}")
             yield MlflowClient(for_mlflow(uri))
-        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, OSError, sqlite3.Error, ValueError) as error:
+            names = [name for name in sorted(os.environ) if name.startswith("MLFLOW_")]
+            names = [name for name in names if os.environ[name] != ours.get(name)]
+            if isinstance(error, ValueError) and not names:  # MLflow raises it for a variable's value only
+                raise
             reason = first_line(error).replace(os.environ.get(PASSWORD) or "\0", "***")
+            fix = f"unset those of MLflow's variables that caused it ({', '.join(names)}), or fix" if names else "fix"
             raise StoreError(
-                f"tracking.uri = {without_password(uri)}: MLflow could not log ({reason}); fix the "
-                "store and run the same command again, or use tracking=none: all results are kept in the outputs"
+                f"tracking.uri = {without_password(uri)}: MLflow could not log ({reason}); {fix} the "
+                f"store and run the same command again, or use tracking=none: {_KEPT}"
             ) from error
 
 

@@ -22,6 +22,10 @@ PREFIX = "sqlite:///"
 KEY, PARENT_KEY, CONTENT = "longsafety.key", "longsafety.parent", "longsafety.content"
 """Tags: the run's content address, its sweep's, and a digest of what was logged (set last)."""
 
+_FRESH = ("alembic_version", "experiments", "workspaces")
+"""The tables that have rows in a store without any run."""
+_TABLE = r"(?:__tablename__\s*=|create_table\(|rename_table\([^,)]*,)\s*[\"'](\w+)[\"']"
+
 
 def store_uri(path: Path) -> str:
     """The URI of a store in a file; ``%`` and ``?``, which mean something in a URI, are escaped."""
@@ -43,8 +47,7 @@ def store_problem(path: Path, seconds: int) -> str | None:
     try:
         with closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as database:
             database.execute("begin immediate")
-            version = _version(database)
-            runs = _number_of_runs(database)
+            version, held = _version(database), _held(database)
             database.execute("rollback")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
@@ -52,17 +55,27 @@ def store_problem(path: Path, seconds: int) -> str | None:
         return f"{error}; make file and folder writable, or name another file"
     except sqlite3.DatabaseError as error:
         return f"{error}; restore the file, or name another"
+    return _refused(path, version, held)
+
+
+def _refused(path: Path, version: str | None, held: list[str]) -> str | None:
+    """Why a database with this schema and these tables is neither a store of this MLflow nor a half-made one."""
     known, newest = _revisions()
-    if version == newest or (not runs and (version is None or version in known)):
+    if version == newest and version is not None:
         return None
-    if version in known:
+    if version in known and held:
         command = f"mlflow db upgrade {shlex.quote(store_uri(path))}"
         return f"an older MLflow wrote it; run `{command}` once, or name another file"
+    if version is None and held:
+        shown = ", ".join(held[:3]) + (", …" if len(held) > 3 else "")
+        return f"it holds data that is not an MLflow store's (tables: {shown}); name a new file"
+    if version is None or version in known:
+        return None
     return f"another MLflow wrote it (its schema is {version}); install that version, or name another file"
 
 
-def ensure(path: Path) -> None:
-    """Makes the store, or makes it anew where its making was interrupted and it holds no run.
+def ensure(path: Path) -> str | None:
+    """Makes the store, or makes it anew where its making was interrupted; why not, where the file is another's.
 
     MLflow itself makes tables one by one, and cannot go on with a half of them. Call it under a lock.
     """
@@ -71,19 +84,28 @@ def ensure(path: Path) -> None:
         left.unlink()
     if path.exists() and path.stat().st_size:
         with closing(sqlite3.connect(path)) as database:
-            version, runs = _version(database), _number_of_runs(database)
-        known, newest = _revisions()
-        if version == newest or runs or (version is not None and version not in known):
-            return
-        path.replace(path.with_name(f"{path.name}.half-made"))
-        for ending in ("-journal", "-wal", "-shm"):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
+            version, held = _version(database), _held(database)
+        if version is not None and (held or version == _revisions()[1] or version not in _revisions()[0]):
+            return None  # MLflow's; where it cannot use the file, it says so
+        if problem := _refused(path, version, held):
+            return problem
+        _set_aside(path)
     from mlflow.tracking import MlflowClient
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     MlflowClient(for_mlflow(store_uri(partial))).search_experiments(max_results=1)
     follow_umask(partial)
     partial.replace(path)
+    return None
+
+
+def _set_aside(path: Path) -> None:
+    """Renames a half-made store with the files beside it. They go first: SQLite would read them into a new store."""
+    names = (f"{path.name}.half-made{count}" for count in ("", *(f"-{number}" for number in range(2, 1000))))
+    aside = next(place for place in map(path.with_name, names) if not place.exists())
+    for ending in ("-journal", "-wal", "-shm", ""):
+        if (beside := path.with_name(path.name + ending)).exists():
+            beside.replace(aside.with_name(aside.name + ending))
 
 
 def holds(path: Path, experiment: str, keys: Iterable[str]) -> bool:
@@ -110,13 +132,36 @@ def _version(database: sqlite3.Connection) -> str | None:
     return row[0] if row else None
 
 
-def _number_of_runs(database: sqlite3.Connection) -> int:
-    return database.execute("select count(*) from runs").fetchone()[0] if _has(database, "runs") else 0
+def _held(database: sqlite3.Connection) -> list[str]:
+    """The tables that a store without any run or model has not: of other names, or with rows."""
+    names = database.execute("select name from sqlite_master where type in ('table', 'view') order by name").fetchall()
+    return [
+        name
+        for (name,) in names
+        if not name.startswith("sqlite_")
+        and name not in _FRESH
+        and (name.removeprefix("_alembic_tmp_") not in _tables() or _has_rows(database, name))
+    ]
+
+
+def _has_rows(database: sqlite3.Connection, table: str) -> bool:
+    return database.execute(f'select 1 from "{table}" limit 1').fetchone() is not None
 
 
 def _has(database: sqlite3.Connection, table: str) -> bool:
     found = database.execute("select 1 from sqlite_master where type = 'table' and name = ?", (table,))
     return found.fetchone() is not None
+
+
+@cache
+def _tables() -> frozenset[str]:
+    """The names of tables in the installed MLflow's models and migrations."""
+    spec = importlib.util.find_spec("mlflow")
+    found: set[str] = set()
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        for file in Path(folder, "store").rglob("*.py"):
+            found.update(re.findall(_TABLE, file.read_text("utf-8")))
+    return frozenset(found)
 
 
 @cache

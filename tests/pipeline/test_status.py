@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from longsafety.configuration.listing import listing
+from longsafety.errors import ConfigError, DataError
 from longsafety.pipeline.clean import clean, unused
 from longsafety.pipeline.run import Run
-from longsafety.pipeline.status import STATE, noted, status
+from longsafety.pipeline.status import STATE, failure, noted, status
 from tests.conftest import Place
 
 
@@ -65,6 +68,84 @@ def test_only_what_no_run_uses_is_cleared(tmp_path: Path) -> None:
         assert gone.is_dir()
         list(clean(tmp_path, remove=True))
     assert kept.is_dir() and made.is_dir() and not gone.exists() and not half.exists()
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """A run that uses the weights ``aaa``, beside weights ``bbb`` that none uses."""
+    for name in ("aaa", "bbb"):
+        (tmp_path / "stages" / "weights" / name).mkdir(parents=True)
+    run = tmp_path / "runs" / "name" / "arm-1"
+    run.mkdir(parents=True)
+    (run / "addresses.json").write_text('{"weights": "aaa", "answers": ""}', "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", ['{"weights": "aa', "[]", "{}", '{"weights": ["aaa"]}', None])
+def test_addresses_that_cannot_be_read_stop_the_removal(text: str | None, outputs: Path) -> None:
+    file = outputs / "runs" / "name" / "arm-1" / "addresses.json"
+    if text is None:
+        file.rename(file.with_name("record.json"))
+    else:
+        file.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(file))}: cannot be read .* restore the file, or remove"):
+        list(clean(outputs, remove=True))
+    assert len(list((outputs / "stages" / "weights").iterdir())) == 2
+
+
+def test_a_link_is_removed_and_not_what_it_names(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "file").write_bytes(b"x" * 2000)
+    link = outputs / "stages" / "weights" / "ccc"
+    link.symlink_to(elsewhere)
+    lines = list(clean(outputs, remove=True))
+    assert [path.name for path in (outputs / "stages" / "weights").iterdir()] == ["aaa"]
+    assert (elsewhere / "file").is_file() and "kB" not in lines[-1]
+
+
+def test_a_folder_that_is_not_there_is_not_cleared(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"paths.outputs = .*nowhere: is no folder; give the one"):
+        list(clean(tmp_path / "nowhere", remove=False))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"pid": 1', '{"host": "h", "pid": "x", "began": 1.0}'])
+def test_a_damaged_state_is_said(text: str, place: Place) -> None:
+    settings = place.settings("data_mix=base")
+    run = Run.freeze(settings)
+    (run.folder / STATE).write_text(text, "utf-8")
+    assert status([settings])[0][1] == f"unknown: {run.folder / STATE} is damaged; the same command continues the run"
+    assert not failure(run.folder)
+
+
+def test_another_process_with_the_number_of_an_ended_one_is_not_the_run(place: Place) -> None:
+    settings = place.settings("data_mix=base")
+    run = Run.freeze(settings)
+    state = {"host": socket.gethostname(), "pid": os.getpid(), "began": time.time()}
+    for began, told in ((time.time(), "running"), (1000.0, "ended without a word")):
+        (run.folder / STATE).write_text(json.dumps(state | {"began": began}), "utf-8")
+        assert status([settings])[0][1].startswith(told)
+
+
+def test_damaged_lines_of_a_training_are_left_out_and_said(place: Place) -> None:
+    settings = place.settings("data_mix=longsafety")
+    run = Run.freeze(settings)
+    partial = run.store.partial("weights", run.address("weights"))
+    partial.mkdir(parents=True)
+    lines = ['{"step": 1, "seconds": 1.0}', '\x00{"step"}', '{"step": 2, "seconds": null}', '{"step": 3, "sec']
+    (partial / "history.jsonl").write_text("\n".join(lines), "utf-8")
+    with noted(run.folder):
+        [(_, told)] = status([settings])
+    assert told.startswith("running: training, step 1 of about") and "(2 damaged lines in " in told
+
+
+@pytest.mark.parametrize(("arm", "said"), [("longsafety", True), ("base", False)])
+def test_damaged_settings_of_a_run_are_said_where_they_may_be_the_one_asked_for(
+    arm: str, said: bool, place: Place
+) -> None:
+    file = Run.freeze(place.settings(f"data_mix={arm}", "stages=[build,train]")).folder / "settings.yaml"
+    file.write_text("a: [b\n\tc", "utf-8")
+    [(_, told)] = status([place.settings("data_mix=longsafety", "stages=[status]")])
+    assert told.startswith("queued") and (f"{file} cannot be read" in told) == said
 
 
 def test_everything_that_can_be_named_is_listed_in_a_line() -> None:

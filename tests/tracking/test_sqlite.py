@@ -86,6 +86,67 @@ def test_a_store_with_runs_is_never_set_aside(copy: Path) -> None:
     assert copy.read_bytes() == before
 
 
+FOREIGN = {
+    "another program's": ("create table mine (x)", "insert into mine values (1)"),
+    "another program's, without a row": ("create table mine (x)",),
+    "rows under a name of MLflow's": ("create table jobs (x)", "insert into jobs values (1)"),
+}
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+def test_the_database_of_another_program_stays_as_it_is(how: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    tracking = Tracking(enabled=True, uri=f"{PREFIX}{path}")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("pragma journal_mode = wal")
+        for statement in FOREIGN[how]:
+            other.execute(statement)
+        other.commit()
+        with pytest.raises(DataError, match=r"tables: (mine|jobs)\); name a new file, or tracking=none"):
+            check(tracking, tmp_path)
+        with (
+            pytest.raises(mlflow_client.StoreError, match="name a new file"),
+            mlflow_client.session(tracking, tmp_path),
+        ):
+            pass
+        other.execute(FOREIGN[how][0].replace("(x)", "(y)").replace("create table ", "create table more_"))
+        other.commit()
+    assert not list(tmp_path.glob("*half-made*"))
+    with closing(sqlite3.connect(path)) as other:
+        assert len(other.execute("select * from sqlite_master").fetchall()) == 2
+
+
+@pytest.mark.slow
+def test_the_log_of_a_half_made_store_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    (tmp_path / "mlflow.db.half-made").write_bytes(b"an earlier one")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("pragma journal_mode = wal")
+        other.execute("create table experiments (x)")
+        other.execute("insert into experiments values (1)")
+        other.commit()
+        assert ensure(path) is None
+    with closing(sqlite3.connect(tmp_path / "mlflow.db.half-made-2")) as aside:
+        assert aside.execute("select x from experiments").fetchall() == [(1,)]
+    assert (tmp_path / "mlflow.db.half-made").read_bytes() == b"an earlier one"
+    assert store_problem(path, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "abc"), ("MLFLOW_ENABLE_WORKSPACES", "true")]
+)
+def test_a_variable_of_mlflows_that_stops_it_is_named(
+    variable: str, value: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with (
+        pytest.raises(mlflow_client.StoreError, match=rf"unset those .*{variable}.*tracking=none") as caught,
+        mlflow_client.session(Tracking(), copy.parent) as client,
+    ):
+        client.search_experiments(max_results=1)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in str(caught.value)
+
+
 def test_a_store_of_another_version_is_refused(copy: Path) -> None:
     change(copy, "update alembic_version set version_num = 'ffffffffffff'")
     with pytest.raises(DataError, match=r"another MLflow wrote it \(its schema is ffffffffffff\)"):
