@@ -93,4 +93,5 @@ def test_ranks_that_cannot_come_together(environment: dict[str, str], settings: 
 def test_variables_of_lightning_cut_no_training_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_TRAINER_MAX_STEPS", "1")
     monkeypatch.setenv("PL_OTHER", "1")
-    assert [name for name in worker_environment() if name.startswith("PL_")] == ["PL_OTHER"]
+    found = worker_environment()
+    assert "PL_OTHER" in found and not [name for name in found if name.startswith("PL_TRAINER_")]
