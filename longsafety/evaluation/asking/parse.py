@@ -8,7 +8,8 @@ What counts, in this order; at each step several different options are none:
 4. the text of exactly one option; a word or a number only where it is an answer;
 5. the only letter of a short reply.
 
-Options that are ruled out, weighed, listed or somebody else's choice are not named, nor are those told by their
+What is granted before a "but" or after a "while" takes an option only where no other is taken. Options that are ruled
+out, weighed, listed or somebody else's choice are not named, nor are those told by their
 place alone ("the second one"): what remains is undecided.
 """
 
