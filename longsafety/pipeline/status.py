@@ -124,17 +124,14 @@ def _state(folder: Path) -> dict[str, object] | None:
 
 def _lives(pid: int, began: float) -> bool:
     """Whether the process that began a run is still there. One that has started since has only its number."""
-    if not Path("/proc/stat").exists():
-        return True
+    import psutil  # type: ignore[import-untyped]
+
     try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
-        lines = Path("/proc/stat").read_text("utf-8").splitlines()
-        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
-    except FileNotFoundError:
+        return bool(psutil.Process(pid).create_time() < began + _CLOCK)
+    except psutil.AccessDenied:
+        return True
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
-    except (OSError, ValueError, IndexError, StopIteration):  # not Linux's
-        return Path(f"/proc/{pid}").exists()
-    return booted + ticks / os.sysconf("SC_CLK_TCK") < began + _CLOCK
 
 
 def _progress(run: Run) -> str:

@@ -7,8 +7,6 @@ full-width mark after a letter, for tokenizers that split there.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
@@ -20,13 +18,13 @@ from longsafety.errors import DataError
 from longsafety.samples.control import ControlTokens
 from longsafety.samples.edges import without_edge
 from longsafety.samples.recipe import Goal, Sample, Segment, Span, render_context, user_content
+from longsafety.samples.seams import MARKS, splits_at_marks
 from longsafety.samples.store import TokenStore
 from longsafety.samples.template import MARK, ChatTemplate, End
 from longsafety.samples.thoughts import part_thoughts
 
 _ANCHOR = "a"
 """Put before text that follows a seam: some tokenizers mark the beginning of a text, and must not mark a seam."""
-_MARKS = "，。！？；：、（《“"
 _REMEMBERED = 1 << 17
 """Joins whose tokens are cached: the turns of many-shot histories recur."""
 
@@ -78,7 +76,7 @@ class ChatEncoder:
         core = getattr(tokenizer, "backend_tokenizer", None)  # calls take a fifth of the time of the wrapper's
         self._core = core if tokenizer.is_fast else None
         self._anchor_length = len(self.literal_ids(_ANCHOR))
-        self._splits_at_marks = self._core is not None and _splits_at_marks(self._core)
+        self._splits_at_marks = self._core is not None and splits_at_marks(self._core)
         self._inside = lru_cache(_CONTEXTS)(self._inside_once)
         self._around = lru_cache(1 << 12)(self._around_once)
         self._ends = lru_cache(_REMEMBERED)(self._ends_once)
@@ -266,7 +264,7 @@ class ChatEncoder:
             own = text(document, token, min(token + 3, span.stop))  # a character may take three tokens
             if own[:1] == " " and own[1:2].isalpha():
                 return token
-            if self._splits_at_marks and own[:1] in _MARKS and own:
+            if self._splits_at_marks and own[:1] in MARKS and own:
                 return token
         return None
 
@@ -337,23 +335,3 @@ def _messages(context: str, question: str, history: History, goal: Goal, system:
     for user, reply in zip(users, [*(assistant for _, assistant in history), ""], strict=True):
         messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
     return messages[:-1]
-
-
-def _splits_at_marks(core: Any) -> bool:
-    """Whether no token can hold a letter and a full-width mark after it.
-
-    Either the pre-tokenizer splits there, or (SentencePiece) the vocabulary has no such piece. A vocabulary proves
-    nothing if its pieces are not the text's own characters: bytes, or a normalizer (NFKC) that replaces marks.
-    """
-    if core.normalizer is not None and _MARKS not in core.normalizer.normalize_str(f"字{_MARKS}字"):
-        return False
-    if core.pre_tokenizer is not None:
-        split = core.pre_tokenizer.pre_tokenize_str
-        samples = [f"{letters}{mark}字" for mark in _MARKS for letters in ("字字", "ab")]
-        if all(2 in {start for _, (start, _) in split(sample)} for sample in samples):
-            return True
-    state = json.loads(core.to_str())
-    if state["model"]["type"] not in ("BPE", "Unigram") or "ByteLevel" in json.dumps(state["decoder"]):
-        return False
-    crossing = re.compile(f"[^\\W\\d_][{_MARKS}]")
-    return not any(crossing.search(piece) for piece in core.get_vocab())
