@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 import longsafety
 import tests.heard  # noqa: F401
+from longsafety.host.locks import locked
 from longsafety.model import tiny
 from longsafety.model.tokenizer import load_tokenizer
 from longsafety.pipeline.pipeline import execute
@@ -36,8 +38,17 @@ NUM_DOCUMENTS, SENTENCES = 24, 60
 
 
 @pytest.fixture(scope="session")
-def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session have in common."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(shared: Path) -> Path:
+    return shared / "cache"
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +164,10 @@ ENVIRONMENT = {
 }
 ARMS = ["base", "short_safety_long_align", "longsafety_short_twins", "longsafety", "longsafety_twins", "benign_only"]
 """Of ``mix_ablation``, but for ``scale=paper``, which has more."""
+SMALL = [
+    *("scenario.train_samples=12", "data_mix.budget=6", "data_mix.budget_unit=samples"),
+    *("scenario.bench_items=3", "training.batch_size=4"),
+]
 BASICS = [
     "scale=smoke",
     "trainer=cpu",
@@ -270,13 +285,34 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Place]:
+def place_at(shared: Path) -> Callable[[Path], Place]:
     """Folder of outputs → a place; all have one corpus, and one tiny model, made now."""
-    cache, corpus = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("corpus")
-    tiny.model_folder(cache, 2048, 0)
-    for number in range(14):
-        (corpus / f"{number:02}.txt").write_text(prose(number), "utf-8")
+    cache, corpus = shared / "cache", shared / "corpus"
+    with locked(shared / "corpus.lock", "the corpus of the tests"):
+        tiny.model_folder(cache, 2048, 0)
+        corpus.mkdir(exist_ok=True)
+        for number in range(14):
+            if not (path := corpus / f"{number:02}.txt").exists():
+                path.write_text(prose(number), "utf-8")
     return lambda outputs: Place(outputs, corpus, cache)
+
+
+@pytest.fixture(scope="session")
+def small(shared: Path, place_at: Callable[[Path], Place]) -> Place:
+    """Two arms, to the end, by the first process that asks for them; not to be written into."""
+    place = place_at(shared / "small" / "outputs")
+    place.outputs.parent.mkdir(exist_ok=True)
+    with locked(shared / "small.lock", "two arms"):
+        if not (place.outputs / "sweeps").is_dir():
+            place.succeed(*SMALL, "data_mix=base,longsafety")
+    return place
+
+
+@pytest.fixture
+def warm(place: Place, small: Place) -> Place:
+    """A place of the test's own with the stages of ``small``: they can be carried anywhere."""
+    shutil.copytree(small.outputs / "stages", place.outputs / "stages")
+    return place
 
 
 @pytest.fixture

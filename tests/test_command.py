@@ -111,10 +111,12 @@ def test_flags_that_change_nothing_run_the_command(tmp_path: Path, flags: list[s
 
 
 @pytest.mark.slow
-def test_letters_that_the_terminal_lacks_are_substituted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for encoding in ("ascii", "latin-1"):
-        monkeypatch.setenv("PYTHONIOENCODING", encoding)
-        done, _ = command(tmp_path, "scale=smoke", "seed=七")
-        assert done.returncode == 2 and "seed = '?': should be a valid integer" in done.stderr
-        done, _ = command(tmp_path, "scale=smoke", "stages=[plan]", "model=smollm2")
-        assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.soak)])
+def test_letters_that_the_terminal_lacks_are_substituted(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done, _ = command(tmp_path, "scale=smoke", "seed=七")
+    assert done.returncode == 2 and "seed = '?': should be a valid integer" in done.stderr
+    done, _ = command(tmp_path, "scale=smoke", "stages=[plan]", "model=smollm2")
+    assert done.returncode == 0, done.stderr

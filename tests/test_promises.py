@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import SMALL
+
 if TYPE_CHECKING:
     from tests.conftest import Place
 
-TYPED = [
-    *("data_mix=base,longsafety", "name=kept", "scenario.train_samples=12", "scenario.bench_items=3"),
-    *("data_mix.budget=12", "data_mix.budget_unit=samples", "training.batch_size=2"),
-]
+TYPED = ["data_mix=base,longsafety", "name=kept", *SMALL]
 MARK = "sEcReT-8d1f"
 SECRETS = {
     name: f"{MARK}-{name.lower()}"
@@ -68,9 +68,10 @@ socket.socket = socket.SocketType = Guarded
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, place_at: Callable[[Path], Place]) -> Place:
-    """The job as ever, in forks of one process."""
+def plain(tmp_path_factory: pytest.TempPathFactory, place_at: Callable[[Path], Place], small: Place) -> Place:
+    """The job as ever, in forks of one process; its stages were made under another folder."""
     place = place_at(tmp_path_factory.mktemp("plain") / "outputs")
+    shutil.copytree(small.outputs / "stages", place.outputs / "stages")
     place.succeed(*TYPED, "tracking=mlflow")
     return place
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 from longsafety.configuration.compose import compose_jobs
 from longsafety.configuration.settle import settle
 from longsafety.errors import ConfigError
 from longsafety.evaluation.backends.transformers import TransformersBackend
-from longsafety.evaluation.curve import BALANCE
+from longsafety.evaluation.curve import BALANCE, gathered
 from longsafety.evaluation.open_replies import verdicts
 from longsafety.model.trained import CURVE, SUMMARY, WEIGHTS, read_rows
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.weights import weights
+from tests import forked
 
 if TYPE_CHECKING:
     from tests.conftest import Place
@@ -81,41 +83,33 @@ def test_devices_that_share_packs_cannot_ask() -> None:
         settle(compose_jobs([*wrong, "training.curve_every_steps=5"]))
 
 
-RANK = """
-import sys
-from types import SimpleNamespace
-import pandas as pd
-import torch.distributed as dist
-from longsafety.evaluation.curve import gathered
+def share(rank: int, world: int, folder: str) -> None:
+    """Writes what this rank asked and what it then had, a line each, into the file of its number."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    items: Any = [SimpleNamespace(id=f"{pair}-{kind}", pair_id=pair) for pair in "abc" for kind in range(2)]
+    asked: list[str] = []
 
-rank, world, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-items = [SimpleNamespace(id=f"{pair}-{kind}", pair_id=pair) for pair in "abc" for kind in range(2)]
-asked = []
+    def ask(some: Any) -> pd.DataFrame:
+        asked.extend(item.id for item in some)
+        return pd.DataFrame({"item_id": [item.id for item in some]})
 
-def ask(some):
-    asked.extend(item.id for item in some)
-    return pd.DataFrame({"item_id": [item.id for item in some]})
-
-found = gathered(ask, items, shares=True)
-print(*asked, "|", *sorted(found["item_id"]))
-"""
+    found = gathered(ask, items, shares=True)
+    (Path(folder) / str(rank)).write_text(f"{' '.join(asked)}\n{' '.join(sorted(found['item_id']))}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.soak)])
 def test_ranks_share_the_items_by_family(world: int, tmp_path: Path) -> None:
     """Of four, one has nothing to ask; all have every answer."""
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(world), str(tmp_path / "store")],
-            stdout=subprocess.PIPE, text=True,
-        )
-        for rank in range(world)
-    ]  # fmt: skip
-    told = [process.communicate(timeout=300)[0].strip().partition("|") for process in ranks]
+    arguments = [(rank, world, str(tmp_path)) for rank in range(world)]
+    ranks = [forked.server().Process(target=share, args=one) for one in arguments]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(300)
+    told = [(tmp_path / str(rank)).read_text("utf-8").split("\n") for rank in range(world)]
     every = ["a-0", "a-1", "b-0", "b-1", "c-0", "c-1"]
-    assert [found.split() for _, _, found in told] == [every] * world
-    shares = [asked.split() for asked, _, _ in told]
+    assert [found.split() for _, found in told] == [every] * world
+    shares = [asked.split() for asked, _ in told]
     assert sorted(item for share in shares for item in share) == every
     assert shares[0] == (["a-0", "a-1", "c-0", "c-1"] if world == 2 else ["a-0", "a-1"])

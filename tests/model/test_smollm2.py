@@ -140,6 +140,7 @@ def test_pip_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak  # 270 MB, and half a minute of a processor
 @pytest.mark.usefixtures("no_hub")
 def test_the_real_wheel_speaks(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer

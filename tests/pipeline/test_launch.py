@@ -16,14 +16,13 @@ import pytest
 import yaml
 
 from longsafety import results
-from tests.conftest import ARMS
+from tests.conftest import ARMS, SMALL
 
 if TYPE_CHECKING:
     from tests.conftest import Place
 
 
 SAMPLES = "data_mix.budget_unit=samples"
-SMALL = ["scenario.train_samples=12", "data_mix.budget=6", SAMPLES, "scenario.bench_items=3", "training.batch_size=4"]
 STEPWISE = [
     "evaluation.scorers=[likelihood,letter]",
     "data_mix.budget=16",
@@ -245,7 +244,10 @@ def test_one_training_serves_two_lengths(kept: Place) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_started_twice_is_told_to_mlflow_once(place: Place) -> None:
+def test_a_sweep_that_is_started_twice_is_told_to_mlflow_once(warm: Place) -> None:
+    """Both find the models trained, and have them to ask."""
+    place = warm
+    shutil.rmtree(place.outputs / "stages" / "answers")
     tracked = [*SMALL, "tracking=mlflow", "data_mix=base,longsafety", "name=told"]
     with ThreadPoolExecutor() as at_once:
         shown, other = at_once.map(lambda _: place.succeed(*tracked), range(2))

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import SMALL, Place
 
-SMALL = ["scenario.train_samples=12", "data_mix.budget=6", "data_mix.budget_unit=samples", "scenario.bench_items=3"]
 SERVED = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
 
 
@@ -38,12 +37,11 @@ def at(port: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_ends_without_its_server(tmp_path: Path, place_at: Callable[[Path], Place]) -> None:
-    place = place_at(tmp_path / "outputs")
-    away(place, "data_mix=base")
-    made = place.made()
-    away(place, "data_mix=base")  # it tries again
-    assert place.made() == made
+def test_a_run_ends_without_its_server(warm: Place) -> None:
+    away(warm, "data_mix=base")
+    made = warm.made()
+    away(warm, "data_mix=base")  # it tries again
+    assert warm.made() == made
 
 
 @pytest.mark.soak

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from longsafety.settings import Tracking
 from longsafety.tracking import store
 from longsafety.tracking.registry import register
 from longsafety.tracking.uri import tracking_uri
-from tests.conftest import Place
+from tests.conftest import SMALL, Place
 
 TRACKING = Tracking(registered_model="guarded model")
 
@@ -42,11 +41,10 @@ def test_the_same_weights_are_one_version(record_of: Any, comparison_of: Any, tm
 
 
 @pytest.mark.slow
-def test_the_command_registers_trained_arms(tmp_path: Path, place_at: Callable[[Path], Place]) -> None:
-    place = place_at(tmp_path / "outputs")
+def test_the_command_registers_trained_arms(tmp_path: Path, warm: Place) -> None:
+    place = warm
     exported = ["export.format=weights", f"export.path={tmp_path / 'exported'}"]
-    small = ["scenario.train_samples=12", "data_mix.budget=6", "data_mix.budget_unit=samples", "scenario.bench_items=3"]
-    typed = [*small, "data_mix=base,longsafety", "stages=[build,train,evaluate,score,report,export]", *exported]
+    typed = [*SMALL, "data_mix=base,longsafety", "stages=[build,train,evaluate,score,report,export]", *exported]
     place.succeed(*typed, "tracking=mlflow")
     client = MlflowClient(f"sqlite:///{place.outputs / 'mlflow.db'}")
     assert not client.search_registered_models(), "nothing is registered unless it is asked for"
