@@ -13,6 +13,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# Python keeps what it has compiled, even where an image's variable says that it must not: else each process compiles
+# torch, Lightning and MLflow anew, which takes as long as importing them.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=15 --durations-min=10
 # --no-compile: Python compiles what it imports at the first import; that is a small part of what is installed.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile

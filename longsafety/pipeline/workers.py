@@ -31,6 +31,8 @@ from longsafety.settings import Settings
 
 _WORKER = (sys.executable, "-m", "longsafety.pipeline.worker")
 _SLOW_IMPORTS = ("longsafety.pipeline.weights", "longsafety.pipeline.answers", "longsafety.pipeline.compare")
+LAST = "compare"
+"""The worker after which none is started: imports for others would be waited for in vain."""
 _WHERE_INSTALLED = "deepspeed"
 """Imported by transformers whenever a model is saved, in 3 to 4 seconds, where it is installed."""
 
@@ -201,7 +203,7 @@ def serve(commands: int, statuses: int, execute: Callable[[list[str]], int]) -> 
                 sys.argv = [sys.argv[0], *arguments]
                 _end_with(execute, arguments)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
-            if not imported:  # beside the first fork, which prepares, on another core
+            if not imported and arguments[0] != LAST:  # beside the first fork, which prepares, on another core
                 import_slow()
                 gc.freeze()  # what is imported is never collected, so that a fork does not copy its pages to look at it
                 imported = True
