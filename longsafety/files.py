@@ -135,6 +135,15 @@ def user_path(text: str | Path) -> Path:
         return Path(text)
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file stands for one that Git LFS has not fetched. Raises OSError where it cannot be read."""
+    with path.open("rb") as stream:
+        return stream.read(len(_LFS_POINTER)) == _LFS_POINTER
+
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
 def visible_files(path: Path, left_out: list[str] | None = None) -> list[Path]:
     """A file itself; of a folder all files below it that are not hidden, sorted by name.
 

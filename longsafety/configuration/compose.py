@@ -75,6 +75,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
     The jobs are the product of all swept values, declared (``hydra.sweeper.params``) and typed; a typed key replaces
     the declared one. ``config_dir``: a user's own folder of configs. ``multirun``: a comma separates texts too.
     """
+    _check_here()
     own = [] if config_dir is None else [_config_dir(config_dir)]
     GlobalHydra.instance().clear()
     register_roots(*own)
@@ -158,6 +159,13 @@ def _one_line_errors() -> Iterator[None]:
         if key := getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None):
             raise ConfigError([f"{key}: {lines[0]}; correct it where it is written"]) from None
         raise ConfigError([" ".join(line for line in lines if not line.startswith("See https://hydra.cc"))]) from None
+
+
+def _check_here() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(["the current folder is no longer there; change to one that is (cd)"]) from None
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

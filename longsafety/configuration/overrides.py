@@ -106,6 +106,8 @@ class Reader:
         match = _ASSIGNMENT.fullmatch(argument)
         if match is None:
             key, equals, value = argument.partition("=")
+            if equals and not key.strip("+~ "):
+                raise ConfigError([f"{argument}: is no KEY=VALUE that can be read; see --help"])
             if equals and re.search(r"[^\w./@:~+$-]", key.lstrip("~+"), re.ASCII):
                 rule = "a key has letters a to z, digits and _ here"
                 raise ConfigError([f"{key} = {value}: {rule}; write other keys into a file of --config-dir"])
@@ -210,7 +212,8 @@ def _refuse_unread(key: str, value: str) -> None:
         return
     rule, fix = "Hydra starts and logs no job here", "leave it out"
     if key.startswith(_PLACES):
-        rule, fix = "results lie below paths.outputs, at addresses of their own", f"set paths.outputs={value}"
+        place = "FOLDER" if value in ("", "null") else value
+        rule, fix = "results lie below paths.outputs, at addresses of their own", f"set paths.outputs={place}"
     elif key == "hydra/launcher" or key.startswith("hydra.launcher"):
         fix = "leave it out; launcher=parallel executes several runs of a sweep at a time, launcher=slurm on a cluster"
     elif key == "hydra/sweeper" or key.startswith("hydra.sweeper"):

@@ -23,6 +23,7 @@ from longsafety.files import files_hash, printable, user_path, visible_files
 from longsafety.formats.data_files import DataFile, Row, file_rows
 from longsafety.formats.datasets_read import dataset_of, dataset_rows
 from longsafety.formats.decode import NotText, decode, not_a_text
+from longsafety.formats.packed import packed
 from longsafety.formats.rows import data_files
 from longsafety.samples.language import count_words
 from longsafety.samples.store import Document
@@ -244,6 +245,8 @@ def split_problem(corpus: Corpus) -> str:
 def _file_text(file: DataFile, encoding: str | None) -> _Text:
     place = printable(file.path)
     try:
+        if other := packed(file.path):
+            return _Text(file.name, None, place, other)
         return _Text(file.name, decode(file.path.read_bytes(), encoding), place)
     except NotText as error:
         fix = "convert the file to UTF-8" if error.is_unicode else "set corpus.encoding, or convert the file to UTF-8"

@@ -8,21 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from longsafety.errors import first_line
+from longsafety.files import is_lfs_pointer
 from longsafety.formats.arrow_rows import arrow_rows, class_names
 from longsafety.formats.decode import unicode_stream
 from longsafety.formats.json_rows import json_rows, jsonl_rows
+from longsafety.formats.packed import packed
 from longsafety.formats.row import DataFile, Row
 
-__all__ = ["SUFFIXES", "DataFile", "Row", "file_rows", "is_lfs_pointer"]
+__all__ = ["SUFFIXES", "DataFile", "Row", "file_rows"]
 
 _PARQUET_ROWS = 64
 """Rows read at a time: one may hold a context of a megabyte."""
 _LONGEST_CELL = 2**31 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def file_rows(file: DataFile, columns: Sequence[str] | None = None, encoding: str | None = None) -> Iterator[Row]:
@@ -35,15 +35,12 @@ def file_rows(file: DataFile, columns: Sequence[str] | None = None, encoding: st
         if is_lfs_pointer(file.path):
             yield file.bad(1, "a pointer of Git LFS and not the file itself; run git lfs pull in its repository")
             return
+        if suffix != ".parquet" and (other := packed(file.path)):
+            yield file.bad(1, other)
+            return
         yield from _parquet_rows(file, columns) if suffix == ".parquet" else _READERS[suffix](file, encoding)
     except OSError as error:
         yield file.bad(1, f"cannot be read ({error.strerror or error}); make it readable, or move it elsewhere")
-
-
-def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file stands for one that Git LFS has not fetched. Raises OSError where it cannot be read."""
-    with path.open("rb") as stream:
-        return stream.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 # --- CSV and Parquet

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from longsafety.errors import DataError, first_line
-from longsafety.files import user_path, visible_files
+from longsafety.files import is_lfs_pointer, user_path, visible_files
 from longsafety.formats.arrow_rows import arrow_rows
-from longsafety.formats.data_files import SUFFIXES, Row, is_lfs_pointer
+from longsafety.formats.data_files import SUFFIXES, Row
 from longsafety.hub import HubName, check_dataset, hub_name
 
 _ROWS = 64

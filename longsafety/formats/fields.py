@@ -9,10 +9,12 @@ from pathlib import PurePath
 from typing import Any
 
 from longsafety.formats.labels import Label, label_of, name_labels, plain_name
-from longsafety.formats.row import Row
+from longsafety.formats.row import Row, partition
 
 _SHOWN = 60
 _LICENCES = ("licence", "license")
+_KTO = {"kto_tag", "label"}
+_DIGITS = 19
 
 
 class Fields:
@@ -63,8 +65,8 @@ class Fields:
             self.wrong(key, value, "not a text; give one")
         elif not may_be_empty and not value.strip():
             self.wrong(key, value, "empty; give a text")
-        elif not _is_unicode(value):
-            self.wrong(key, value, "holds half a surrogate pair; write the escape in full")
+        elif rule := no_text(value):
+            self.wrong(key, value, rule)
         else:
             return value
         return ""
@@ -108,14 +110,18 @@ class Fields:
         return str(value)
 
     def flag(self, key: str) -> bool:
+        """True or false; in CSV files as a word."""
         value = self.value(key)
-        if value is not None and not isinstance(value, bool):
+        said = value.strip().casefold() if isinstance(value, str) else value
+        if value is not None and not isinstance(value, bool) and said not in ("true", "false"):
             self.wrong(key, value, "neither true nor false; give one of them")
-        return value is True
+        return said in (True, "true")
 
     def positive(self, key: str) -> int:
         """A whole number above 0."""
         value = self.value(key)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS:
+            value = int(value)  # of a CSV file
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
         if value is not None:
@@ -140,6 +146,18 @@ class Fields:
         found = label_of(self._left(), self._used, about="answer")
         self._used.update(found.columns)
         return found.harmful
+
+    def undesired_by(self) -> str:
+        """The column of a KTO set (LLaMA-Factory) that marks the row's answer as one to be avoided; empty: none.
+
+        Some of these sets call it ``label``, which may as well say something else: false is then a problem.
+        """
+        found = {column: value for column, value in self._left().items() if column in _KTO and isinstance(value, bool)}
+        self._used.update(found)
+        if found.get("label") is False:
+            rule = "may mean an answer to be avoided, or a harmless one; call the column kto_tag or unsafe"
+            self.wrong("label", False, rule)
+        return "kto_tag" if found.get("kto_tag") is False else ""
 
     def licence(self) -> str:
         """What a column ``licence`` or ``license`` says, in any spelling; empty where there is none."""
@@ -183,8 +201,10 @@ def label_by_name(row: Row) -> tuple[Label | None, str]:
 
 @lru_cache(maxsize=64)
 def _label_by_names(below: tuple[str, ...], around: tuple[str, ...]) -> tuple[Label | None, str]:
-    found = {label: name for name in below for label in name_labels(name)}
+    found = {label: name for name in below if partition(name) is None for label in name_labels(name)}
     for name in around:
+        if partition(name) is not None:
+            continue
         for label in name_labels(name, whole=True):
             found.setdefault(label, name)
     if len(found) > 1:
@@ -217,9 +237,14 @@ def _above_line(place: str) -> str:
     return place.rpartition(":")[0]
 
 
-def _is_unicode(text: str) -> bool:
+def no_text(value: object) -> str:
+    """Why a string, or one in nested lists and mappings, is no text, and the fix; empty where all are texts."""
+    if not isinstance(value, str):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return next(filter(None, map(no_text, parts)), "") if isinstance(parts, list | tuple) else ""
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return "holds half a surrogate pair; write the escape in full"
+    at = value.find("\0")
+    return f"holds a NUL (character {at}), as no text does; take it out" if at >= 0 else ""

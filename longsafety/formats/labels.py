@@ -158,7 +158,9 @@ def label_of(values: Mapping[str, Any], beside: Collection[str] = (), about: Abo
 
 @lru_cache(maxsize=512)
 def _words(column: str) -> frozenset[str]:
-    return frozenset(plain_name(column).split("_"))
+    """Without numbers: of several people who label there are ``labels_0``, ``labels_1``, …"""
+    words = plain_name(column).split("_")
+    return frozenset(word for word in words if not word.isdecimal() or len(words) == 1)
 
 
 def _said(value: object, about: About) -> Label | None:

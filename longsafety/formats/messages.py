@@ -25,8 +25,10 @@ _TOOLS = {
     "observation",
 }
 _CALLS = ("tool_calls", "function_call")
+_ROLE_KEYS, _TEXT_KEYS = ("role", "from"), ("content", "value")
+_TRAINED = ("weight", "loss", "train", "training")
+"""Keys by which OpenAI, LLaMA-Factory and axolotl say whether a turn is trained on."""
 _SYSTEM_COLUMNS = ("system", "system_prompt")
-_NO_WEIGHT = "turns of weight 0 before the last: kept, as turns before the answer are not trained on"
 
 
 class Message(NamedTuple):
@@ -39,7 +41,8 @@ class Message(NamedTuple):
     text: str
     said: str
     """The role as it stands in the row."""
-    weight: Any
+    untrained: tuple[str, Any] | None
+    """The key that says that the turn is not to be trained on, and its value."""
 
 
 class Dialogue(NamedTuple):
@@ -70,8 +73,8 @@ def dialogue(row: Fields, column: str, *, answered: bool) -> Dialogue:
             opening = ""
         elif message.role == "assistant" and waiting and not opening:
             turns[-1] = (turns[-1][0], message.text)
-            if message.weight == 0:
-                _leave_out(row, message, last=answered and index == len(messages) - 1)
+            if message.untrained:
+                _leave_out(row, message.key, *message.untrained, last=answered and index == len(messages) - 1)
         else:
             due = "assistant" if waiting else "system or user"
             row.wrong(message.role_key, message.said, f"turns alternate, and {due} is due here; fix the order")
@@ -92,8 +95,8 @@ def assistant_text(row: Fields, key: str, value: Any) -> str | None:
     message = _message(row, key, value)
     if message is None or message.role != "assistant":
         return None
-    if message.weight == 0:
-        _leave_out(row, message, last=True)
+    if message.untrained:
+        _leave_out(row, key, *message.untrained, last=True)
     return message.text
 
 
@@ -121,8 +124,7 @@ def _messages(row: Fields, column: str) -> list[Message]:
 
 
 def _message(row: Fields, key: str, part: dict[str, Any]) -> Message | None:
-    theirs = "from" in part and "role" not in part
-    role_key, text_key = ("from", "value") if theirs else ("role", "content")
+    role_key, text_key = _first_given(part, _ROLE_KEYS), _first_given(part, _TEXT_KEYS)
     said = part.get(role_key)
     role = _ROLE_OF.get(said.strip().casefold()) if isinstance(said, str) else None
     if calls := [name for name in _CALLS if part.get(name)]:
@@ -132,9 +134,16 @@ def _message(row: Fields, key: str, part: dict[str, Any]) -> Message | None:
         row.wrong(f"{key}.{role_key}", said, _unknown_role(said))
         return None
     text = row.checked_text(f"{key}.{text_key}", part.get(text_key))
-    weight = part.get("weight")
-    count_unread(row, part, (role_key, text_key, *(("weight",) if weight in (0, 1) else ())))
-    return Message(key, role, f"{key}.{role_key}", text, str(said), weight)
+    trained = [name for name in _TRAINED if part.get(name) in (0, 1)]
+    count_unread(row, part, (role_key, text_key, *trained))
+    untrained = next(((name, part[name]) for name in trained if part[name] == 0), None)
+    return Message(key, role, f"{key}.{role_key}", text, str(said), untrained)
+
+
+def _first_given(part: Mapping[str, Any], names: tuple[str, str]) -> str:
+    """The first key with a value: tables that hold several layouts have all of their keys in every message."""
+    given = [name for name in names if part.get(name) is not None] or [name for name in names if name in part]
+    return given[0] if given else names[0]
 
 
 def _unknown_role(said: object) -> str:
@@ -144,9 +153,12 @@ def _unknown_role(said: object) -> str:
     return f"not one of the roles that are read: {read}; rename it, or leave the chat out"
 
 
-def _leave_out(row: Fields, message: Message, *, last: bool) -> None:
+def _leave_out(row: Fields, message: str, key: str, value: Any, *, last: bool) -> None:
+    """Of a turn that is not to be trained on: a problem where it is the answer."""
     if last:
         rule = "the answer is not to be trained on; leave the chat out, or end it with the turn before"
-        row.wrong(f"{message.key}.weight", message.weight, rule)
+        row.wrong(f"{message}.{key}", value, rule)
     else:
-        row.counts.append(_NO_WEIGHT)
+        row.counts.append(
+            f"turns of {key} {value} before the last: kept, as turns before the answer are not trained on"
+        )

@@ -57,6 +57,9 @@ def _pair(schema: Schema, row: Fields, asked: _Asked, chosen: str, rejected: str
 
 def _chat(schema: Schema, row: Fields, name: str, task: str, asked: _Asked, chosen: str, rejected: str) -> Identified:
     identity = f"{schema.name}/{name}"
+    if rejected and rejected.strip() == chosen.strip():
+        row.counts.append("pairs of two equal answers: read without the rejected one")
+        rejected = ""
     system, before = asked
     turns = [*before[:-1], (before[-1][0], chosen)] if before else []
     made = schema.chat(identity, turns, task=checked_task(row, task), system=system)

@@ -12,6 +12,8 @@ Container = Literal["jsonl", "parquet"]
 Write = Callable[[Mapping[str, Any]], None]
 _ROWS = 32
 """Rows of a Parquet file that are in memory together: one may hold a context of a megabyte."""
+_LINE_ENDS = str.maketrans({end: f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"})
+"""Characters within a row at which other programs end a line; as escapes they are the same to JSON."""
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def row_file(path: Path, container: Container) -> Iterator[Write]:
 @contextmanager
 def _json_lines(path: Path) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
+        yield lambda row: print(json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS), file=file)
 
 
 @contextmanager

@@ -19,7 +19,11 @@ LATER_SYSTEM = "later system messages put before the next user turn"
 NO_CONTEXT = "items without a context"
 """Count of the items that have no context (yet)."""
 UNSAFE = "unsafe responses left out"
-LANGUAGE_COLUMNS = ("language", "lang")
+UNDESIRED = "answers that are marked as not desired left out"
+LOST = {"nan", "none", "null", "n/a", "<na>"}
+"""What tables write for a request that is missing."""
+LOST_RULE = "stands for a missing value; give the request, or leave the row out"
+LANGUAGE_COLUMNS = ("language", "lang", "locale", "lang_code", "language_code")
 """Columns, in any spelling, that name the language of a request."""
 
 Yields = Literal["chats", "items", "requests"]
@@ -139,11 +143,11 @@ class Schema:
 
 
 def _without_unsafe(fields: Fields, made: list[Made]) -> list[Made]:
-    """No chat where a column that the schema does not read calls its answer unsafe."""
-    unsafe = fields.unsafe_by()
-    if not unsafe or not made:
+    """No chat where a column that the schema does not read calls its answer unsafe, or not desired."""
+    unsafe, undesired = fields.unsafe_by(), fields.undesired_by()
+    if not made or not (unsafe or undesired):
         return made
-    fields.counts.append(f"{UNSAFE} ({', '.join(unsafe)})")
+    fields.counts.append(f"{UNSAFE} ({', '.join(unsafe)})" if unsafe else f"{UNDESIRED} ({undesired})")
     return []
 
 
@@ -154,7 +158,9 @@ def _as_the_row_says(fields: Fields, made: Made, licence: str) -> Made:
     label, language = fields.label(), ""
     for column in fields.unused():
         if plain_name(column) in LANGUAGE_COLUMNS and fields.has(column):
-            language = fields.optional_text(column).strip()
+            language = language or fields.optional_text(column).strip()
+    if made["request"].strip().casefold() in LOST:
+        fields.wrong("request", made["request"], LOST_RULE)
     label = label or made["label"]
     if problem := against_name(fields.row, label):
         fields.problems.append(problem)

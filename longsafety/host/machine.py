@@ -20,6 +20,7 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memo
 _PEER_WORDS = ("connection closed by peer", "connection reset by peer", "remote process exited")
 """What gloo and NCCL say in the ranks that are left."""
 _ALMOST_FULL_BYTES = 1 << 20
+_ROOM_BYTES = 1 << 30
 _LARGEST = 3
 
 
@@ -27,10 +28,12 @@ def problem(error: BaseException, outputs: Path) -> str | None:
     """The line for an error that the machine caused; None for every other. ``outputs``: where results are written."""
     chain = list(_chain(error))
     if any(_full(link, outputs) for link in chain):
-        place = next((_place(link, outputs) for link in chain if isinstance(link, OSError) and link.filename), outputs)
-        return (
-            f"{place}: the disk is full{_room(place)}; free space{_largest(outputs)}, and give the same command again"
-        )
+        place = next((_place(link, outputs) for link in chain if isinstance(link, OSError) and link.filename), None)
+        elsewhere = place is None and _free(outputs) >= _ROOM_BYTES
+        other = ", or that of the file to which the command's output goes" if elsewhere else ""
+        place = place or outputs
+        free = f"free space{_largest(outputs)}"
+        return f"{place}: the disk is full{_room(place)}{other}; {free}, and give the same command again"
     if any(_too_large(link) for link in chain):
         place = next((_place(link, outputs) for link in chain if isinstance(link, OSError) and link.filename), outputs)
         return (

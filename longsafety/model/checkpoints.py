@@ -90,10 +90,15 @@ class LoadedOnProcessor(TorchCheckpointIO):
 
 
 def requeue() -> None:
-    """Requeues the job where Slurm runs it; says why where Slurm does not."""
+    """Requeues the job where Slurm runs it; says why where Slurm does not.
+
+    One job of an array has the whole array's number, by which all of its jobs would be requeued.
+    """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
+    if {"SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"} <= os.environ.keys():
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     try:
         asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
         problem = asked.stderr.strip() or f"status {asked.returncode}" if asked.returncode else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError, first_line
-from longsafety.files import file_hash, kept_hash, user_path
+from longsafety.files import file_hash, is_lfs_pointer, kept_hash, user_path
 from longsafety.hub import cached_commit, cached_file, download_model, model_commit
 from longsafety.model import smollm2, tiny
 
@@ -99,6 +99,11 @@ def _check_complete(folder: Path, *, weights: bool = True) -> None:
             f"{folder}: not a complete model, it lacks {', '.join(missing)}; "
             f"give a folder that save_pretrained wrote for model and tokenizer"
         )
+    read = sorted(path for pattern in (*CONTENT, *WEIGHTS) for path in folder.glob(pattern) if path.is_file())
+    if pointers := [path.name for path in read if is_lfs_pointer(path)]:
+        raise DataError(
+            f"{folder / pointers[0]}: a pointer of Git LFS and not the file itself; run git lfs pull in its repository"
+        )
     if (folder / _ADAPTER).is_file():
         raise DataError(
             f"{folder / _ADAPTER}: an adapter lies beside the model, and one of the two would be trained without the "
@@ -124,7 +129,7 @@ def _missing(folder: Path, *, weights: bool) -> list[str]:
     if weights:
         shards = {shard for index in folder.glob("*.safetensors.index.json") for shard in _shards(index)}
         missing += sorted(shard for shard in shards if not has(shard))
-        if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+        if not any(path.is_file() for pattern in WEIGHTS for path in folder.glob(pattern)):
             pickles = ", not pickles, which can run code: save the model again with transformers"
             missing.append(f"weights (model.safetensors{pickles if any(folder.glob('*.bin')) else ''})")
     return missing

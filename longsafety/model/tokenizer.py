@@ -9,6 +9,7 @@ from typing import Any
 
 import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from longsafety import settings
 from longsafety.errors import ConfigError, DataError, first_line
@@ -41,6 +42,8 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
         )
     if not tokenizer.is_fast:
         raise DataError(f"{folder}: its tokenizer is not a fast one; add the tokenizer.json that a fast one needs")
+    tokenizer.backend_tokenizer.no_truncation()  # some folders keep those of an earlier call, which would cut texts
+    tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise DataError(f"{folder}: its tokenizer has no end token; name an eos_token in tokenizer_config.json")
@@ -66,6 +69,12 @@ def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest:
         return
     folder = source_folder(model, cache, weights=False)
     config = read_json(folder / "config.json")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        raise DataError(
+            f"{folder / 'config.json'}: quantization_config = {method}: its weights are quantised, and a model is read "
+            "in float32 and trained whole; give the folder that it was quantised from"
+        )
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(text, dict)
     rows = text.get("vocab_size")
@@ -102,4 +111,9 @@ def check_architecture(folder: Path) -> None:
         raise DataError(
             f"{path}: transformers {transformers.__version__} has no architecture {kind!r}, and code that a model "
             f"brings along is not executed; give a model that transformers knows, or convert it to such a one"
+        )
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise DataError(
+            f"{path}: the architecture {kind!r} is none of a causal language model, which continues a text; give a "
+            "model that AutoModelForCausalLM reads"
         )

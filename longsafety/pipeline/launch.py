@@ -18,6 +18,7 @@ from longsafety.errors import ConfigError
 from longsafety.evaluation.open_replies.sheet import SHEET
 from longsafety.files import write_text
 from longsafety.host.locks import locked
+from longsafety.host.streams import open_closed
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
 from longsafety.model.shape import shape_of
@@ -32,7 +33,7 @@ from longsafety.pipeline.run import DONE, NOT_LOGGED, SWEEP, TABLE, Run
 from longsafety.pipeline.skypilot import write_task
 from longsafety.pipeline.slurm import refuse_without_slurm
 from longsafety.pipeline.status import status
-from longsafety.pipeline.workers import Workers, can_fork
+from longsafety.pipeline.workers import LAST, Workers, can_fork
 from longsafety.planning.tables import plan_tables, simulated_table
 from longsafety.planning.training import plan
 from longsafety.ranks import first_rank
@@ -48,6 +49,7 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     Stops at the first job that fails; what was complete is kept, and the same command goes on from there. Where the
     ranks of a training are started from outside, all but the first only train.
     """
+    open_closed()
     first = jobs[0]
     if first.stages == ["plan"]:
         return _show_plans(jobs)
@@ -177,7 +179,7 @@ def _compare(first: Settings, folder: Path, workers: Workers, runs: Sequence[Run
     done = folder / f"{DONE}-{address(tracking.enabled, tracking.uri, tracking.registered_model)}"
     with locked(folder / "comparison.lock", "this comparison"):  # the same command may run twice
         if not (done.exists() and _whole(first, folder)):
-            code = workers.run("compare", folder)
+            code = workers.run(LAST, folder)
             if code or workers.stopped is not None:
                 print(f"longsafety: {told(code, workers.stopped, 'the comparison')}", file=sys.stderr)
                 return exit_status(code, workers.stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -103,9 +104,14 @@ def cancel(jobs: Iterable[Job]) -> list[str]:
 
 
 def _said(*command: str) -> str | None:
-    """The output of one of Slurm's programs; None where it fails or is not there."""
+    """The output of one of Slurm's programs; None where it fails or is not there.
+
+    Variables such as ``SQUEUE_PARTITION``, which many set for their own looks at the queue, would hide jobs.
+    """
+    hiding = ("SQUEUE_", "SACCT_", "SCANCEL_")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(hiding)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=variables)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

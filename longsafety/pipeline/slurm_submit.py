@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,7 +180,7 @@ def _sbatch(
     executor = submitit.SlurmExecutor(folder)
     try:
         executor.update_parameters(job_name=name, **parameters)
-        with _outside_allocations():
+        with _outside_allocations(parameters):
             jobs = executor.map_array(execute, [what] * len(arguments), arguments)
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, OSError) as error:
         lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
@@ -189,13 +189,28 @@ def _sbatch(
     return [Job(job.job_id, name, sweep.name, str(job.paths.stderr)) for job in jobs]
 
 
+_OF_EVERY_JOB = ("array-inx", "error", "job-name", "no-requeue", "open-mode", "output", "requeue", "signal", "wait")
+_CALLED = {
+    "time": ("timelimit",),
+    "gpus_per_node": ("gpus", "gpus-per-node", "gpus-per-task", "gres"),
+    "mem": ("mem-per-node", "mem-per-cpu", "mem-per-gpu"),
+}
+"""What sbatch's variables call an option where they call it otherwise, and what excludes it."""
+
+
 @contextmanager
-def _outside_allocations() -> Iterator[None]:
-    """Hides the variables of the allocation that this command may have been started in: srun would take them over."""
+def _outside_allocations(parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Hides the variables of the allocation that this command may have been started in: srun would take them over.
+
+    Hides sbatch's own variables too (``SBATCH_PARTITION``) of the options that the script has: they would override it.
+    """
+    given = [name for key in (*parameters, *parameters["additional_parameters"]) for name in _CALLED.get(key, (key,))]
+    ours = {f"SBATCH_{name.replace('-', '_').upper()}" for name in (*_OF_EVERY_JOB, *given)}
+    inside = "SLURM_JOB_ID" in os.environ
     hidden = {
         name: os.environ.pop(name)
         for name in list(os.environ)
-        if "SLURM_JOB_ID" in os.environ and name.startswith(("SLURM_", "SRUN_")) and name not in ("SLURM_CONF",)
+        if name in ours or (inside and name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF")
     }
     try:
         yield

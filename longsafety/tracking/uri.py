@@ -19,6 +19,7 @@ from longsafety.tracking.sqlite import PREFIX, holds, store_path, store_problem,
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _OWN_CLIENTS = ("databricks", "databricks-uc", "uc")
+_NO_FILE = ("", ":memory:")
 _NONE = "or tracking=none"
 LATER = "no run needs it: the same command, given again once it answers, logs what it lacks"
 _ELSEWHERE = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
@@ -33,7 +34,7 @@ _HIDDEN = "***"
 
 def hide_password(tracking: Tracking) -> tuple[Tracking, str]:
     """With ``***`` for the password of ``tracking.uri``, which goes into :data:`PASSWORD`; and it, or ``""``."""
-    password = urlsplit(tracking.uri or "").password or ""
+    password = _password(tracking.uri or "")
     if not password or password == _HIDDEN:
         return tracking, ""
     os.environ[PASSWORD] = password
@@ -83,23 +84,27 @@ def check(tracking: Tracking, outputs: Path) -> str:
     if not tracking.enabled:
         return ""
     uri = tracking_uri(tracking, outputs)
-    scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+    scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri or uri in _OWN_CLIENTS else ""
+    if scheme in ("http", "https", *_PORTS) and (reason := _no_address(uri)):
+        raise DataError(f"tracking.uri = {without_password(uri)}: {reason}; correct it, {_NONE}")
     if scheme == "sqlite":
         _check_sqlite(uri, tracking.timeout_seconds)
     elif scheme in ("http", "https"):
         return _check_answer(uri, tracking.timeout_seconds, _ask)
     elif scheme in _PORTS:
         return _check_answer(uri, tracking.timeout_seconds, _connect)
+    elif scheme == "postgres":
+        raise DataError(f"tracking.uri = {without_password(uri)}: no such database; write postgresql://…, {_NONE}")
     elif scheme not in _OWN_CLIENTS:
         raise DataError(
-            f"tracking.uri = {uri}: MLflow keeps runs in a database or on a server, not in a folder; "
+            f"tracking.uri = {without_password(uri)}: MLflow keeps runs in a database or on a server, not in a folder; "
             f"use tracking.uri=sqlite:////absolute/path/mlflow.db or http://host:port, {_NONE}"
         )
     return ""
 
 
 def _check_sqlite(uri: str, seconds: int) -> None:
-    if not uri.startswith(PREFIX) or uri == PREFIX:
+    if not uri.startswith(PREFIX) or store_path(uri).name in _NO_FILE:
         raise DataError(
             f"tracking.uri = {uri}: names no file; write sqlite:////absolute/path/mlflow.db (four slashes), {_NONE}"
         )
@@ -200,7 +205,22 @@ def _check_answer(uri: str, seconds: int, ask: Callable[[str, int], str | None])
 
 
 def without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", f":{_HIDDEN}@", 1)
+    password = _password(uri)
+    return uri.replace(f":{password}@", f":{_HIDDEN}@", 1) if password else uri
+
+
+def _password(uri: str) -> str:
+    try:
+        return urlsplit(uri).password or ""
+    except ValueError:  # told by :func:`check`
+        return ""
+
+
+def _no_address(uri: str) -> str:
+    """Why a URI leads to no server; empty where it may. A database of this machine may be without a host."""
+    try:
+        parts = urlsplit(uri)
+        named = bool(parts.hostname) or not uri.lower().startswith("http")
+        return "" if named and parts.port != 0 else "names no host and port"
+    except ValueError as error:
+        return f"is no address ({error})"

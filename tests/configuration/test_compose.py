@@ -243,3 +243,11 @@ def test_hydra_stops_at_the_door() -> None:
             if {name.split(".")[0] for name in names} & {"hydra", "omegaconf"}:
                 importers.add(path.relative_to(package).as_posix())
     assert all(path == "__main__.py" or path.startswith("configuration/") for path in importers), importers
+
+
+def test_a_folder_that_was_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match=r"the current folder is no longer there; change to one that is \(cd\)"):
+        compose_jobs(["scale=smoke", "corpus=texts"])

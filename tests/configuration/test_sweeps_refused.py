@@ -42,7 +42,7 @@ def test_values_that_differ_are_no_doubles() -> None:
             r"hydra\.run\.dir = /x: is not read: results lie below paths\.outputs, .* paths\.outputs=/x",
         ),
         ("hydra.sweep.dir=/x", r"hydra\.sweep\.dir = /x: .*; set paths\.outputs=/x"),
-        ("+hydra.output_subdir=null", r"hydra\.output_subdir = null: is not read"),
+        ("+hydra.output_subdir=null", r"hydra\.output_subdir = null: is not read: .*; set paths\.outputs=FOLDER$"),
         ("hydra.job.chdir=true", r"hydra\.job\.chdir = true: is not read: a run stays in the folder"),
         ("hydra/launcher=submitit_slurm", r"hydra/launcher = submitit_slurm: is not read: .*; leave it out"),
         ("hydra/sweeper=optuna", r"hydra/sweeper = optuna: is not read: a sweep is the product of its values"),

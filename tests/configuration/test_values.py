@@ -160,6 +160,8 @@ def test_functions_over_a_group(argument: str, expected: list[str]) -> None:
         ("seed=七", r"seed = '七': should be a valid integer"),
         ("种子=7", r"种子 = 7: a key has letters a to z"),
         ("seed", r"seed: is no KEY=VALUE"),
+        ("=7", r"=7: is no KEY=VALUE"),
+        ("+=7", r"\+=7: is no KEY=VALUE"),
         ("name=${nothing}", r"name: .*fix the interpolation"),
         ("corpus=~nobody-here/x", r"corpus\.source = ~nobody-here/x: ~ names no user"),
         ("corpus=" + "x" * 300, r"corpus\.source = x+: a file name has at most 255 bytes"),

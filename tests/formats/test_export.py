@@ -19,6 +19,7 @@ from longsafety.formats.bench_rows import shown_order
 from longsafety.formats.export import export
 from longsafety.formats.layouts import FORMATS
 from longsafety.formats.public import read_public
+from longsafety.formats.row_files import row_file
 from longsafety.samples.recipe import Sample, Span
 from longsafety.vocabulary import HARMFUL_ROLES
 
@@ -411,3 +412,11 @@ def test_twins_are_read_back_as_they_were_written(encoder: Any, tmp_path: Path) 
     for one, other in zip(found.samples, samples, strict=True):
         assert one.pair_id == f"{other.task}/{other.pair_id}"
         assert one.choices == tuple((wordings[0],) for wordings in other.choices)
+
+
+def test_no_character_within_a_row_ends_its_line(tmp_path: Path) -> None:
+    row = {"a": "one\u2028two\u2029three\x85four\\u2028", "b\u2028": 1}
+    with row_file(tmp_path / "a.jsonl", "jsonl") as write:
+        write(row)
+    text = (tmp_path / "a.jsonl").read_text("utf-8")
+    assert len(text.splitlines()) == 1 and json.loads(text) == row

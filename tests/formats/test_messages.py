@@ -40,7 +40,11 @@ def test_roles_have_many_names(tmp_path: Path, opens: str, asks: str, answers: s
         ({"tool_calls": [{"id": "1"}]}, r"messages\[1\]\.tool_calls = .*: chats that call tools are not read; leave"),
         ({"function_call": {"name": "f"}}, r"messages\[1\]\.function_call = .*: chats that call tools are not read"),
         ({"weight": 0}, r"messages\[1\]\.weight = 0: the answer is not to be trained on; leave the chat out"),
+        ({"loss": False}, r"messages\[1\]\.loss = False: the answer is not to be trained on; leave the chat out"),
+        ({"train": False}, r"messages\[1\]\.train = False: the answer is not to be trained on"),
+        ({"training": False, "weight": 1}, r"messages\[1\]\.training = False: the answer is not to be trained on"),
         ({"content": None}, r"messages\[1\]\.content = None: not a text; give one\n"),
+        ({"content": "a\0"}, r"messages\[1\]\.content = 'a\\x00': holds a NUL \(character 1\)"),
     ],
 )
 def test_a_message_that_is_not_read_refuses_its_chat(tmp_path: Path, part: dict[str, Any], problem: str) -> None:
@@ -63,6 +67,8 @@ def test_what_is_not_read_of_a_message_is_counted(tmp_path: Path) -> None:
         "part of a message not used: reasoning_content": 1,
         "turns of weight 0 before the last: kept, as turns before the answer are not trained on": 1,
     }
+    untrained = read(tmp_path, {"messages": [ASKED, SAID | {"loss": False}, ASKED, SAID | {"loss": None}]}).counts
+    assert untrained["turns of loss False before the last: kept, as turns before the answer are not trained on"] == 1
     pairs = read(tmp_path, PAIR | {"chosen": SAID | {"weight": 0.5}}).counts
     assert pairs["part of a message not used: weight"] == 1
     turn = {"prompt": "p", "output": "o", "model": "m"}
@@ -136,3 +142,29 @@ def test_one_chat_in_a_json_file_is_one_row(tmp_path: Path) -> None:
         assert [(chat.question, chat.answer) for chat in found.samples] == [("q", "a")]
     (tmp_path / "one.json").write_text(json.dumps({"messages": [[ASKED, SAID], [ASKED, SAID]]}))
     assert len(read_public(tmp_path / "one.json").samples) == 2
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "value": "q"}, {"role": "assistant", "value": "a"}],
+        [{"from": "human", "content": "q"}, {"from": "gpt", "content": "a"}],
+        [{"role": None, "content": None, "from": "human", "value": "q"}, SAID | {"from": None, "value": None}],
+    ],
+    ids=["role and value", "from and content", "a table of both"],
+)
+def test_keys_of_two_layouts_may_stand_in_one_chat(tmp_path: Path, messages: list[dict[str, Any]]) -> None:
+    read_chat = read(tmp_path, {"conversations": messages})
+    assert [(chat.question, chat.answer) for chat in read_chat.samples] == [("q", "a")]
+    assert not any("not used" in name for name in read_chat.counts)
+
+
+def test_answers_that_are_to_be_avoided_are_left_out(tmp_path: Path) -> None:
+    chat = {"messages": [ASKED, SAID]}
+    found = read(tmp_path, chat | {"kto_tag": True}, chat | {"kto_tag": False}, chat | {"label": True})
+    assert len(found.samples) == 2
+    assert found.counts["answers that are marked as not desired left out (kto_tag)"] == 1
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: label = False: may mean an answer to be avoided, or"):
+        read(tmp_path, chat | {"label": True}, chat | {"label": False})
+    number = read(tmp_path, chat | {"label": 3})
+    assert len(number.samples) == 1 and number.counts["column not used: label"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from longsafety.corpus.corpus import read_documents
 from longsafety.errors import DataError
 from longsafety.formats.data_files import Row
 from longsafety.formats.public import read_public
 from longsafety.formats.rows import read_rows
+from longsafety.settings import Corpus
 from tests.formats.test_public import TURNS
 from tests.formats.test_rows import brief, read, write
 
@@ -187,3 +190,51 @@ def test_values_that_a_dataset_holds_as_json_are_decoded(tmp_path: Path) -> None
     made = datasets.Dataset.from_dict({"a": [[{"b": 0}, {"c": "x"}]]}, on_mixed_types="use_json")
     made.save_to_disk(str(tmp_path / "saved"))
     assert [row.values for row in read(tmp_path / "saved")] == [{"a": [{"b": 0}, {"c": "x"}]}]
+
+
+# Folders that are columns
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_folder_that_is_called_like_a_column_with_a_value_is_one(tmp_path: Path, suffix: str) -> None:
+    places = ["lang=en/kind=a%20b", "lang=de/kind=__HIVE_DEFAULT_PARTITION__", "split=train/x=/=y"]
+    for number, place in enumerate(places):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        if suffix == "parquet":
+            pq.write_table(pa.table({"n": [str(number)]}), folder / "part-0.parquet")
+        else:
+            text = f'{{"n": "{number}"}}\n' if suffix == "jsonl" else f"n\n{number}\n"
+            (folder / f"part-0.{suffix}").write_text(text)
+    found = {row.values["n"]: row.values for row in read(tmp_path)}
+    assert found == {
+        "0": {"lang": "en", "kind": "a b", "n": "0"},
+        "1": {"lang": "de", "kind": None, "n": "1"},
+        "2": {"n": "2"},
+    }
+
+
+def test_what_a_row_says_goes_before_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "lang=en").mkdir()
+    write(tmp_path / "lang=en" / "rows.jsonl", '{"lang": "it"}\n{"n": 1}')
+    assert [row.values["lang"] for row in read(tmp_path)] == ["it", "en"]
+
+
+@pytest.mark.parametrize(
+    ("head", "rule"),
+    [
+        (gzip.compress(b"a"), "a gzip archive; unpack it"),
+        (b"PK\x03\x04", "a zip archive or"),
+        (b"%PDF-1.4", "a PDF; take its text out"),
+        (b"PAR1\x15", "a Parquet file; call it .parquet"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
+def test_what_is_no_text_is_told_as_what_it_is(tmp_path: Path, name: str, head: bytes, rule: str) -> None:
+    (tmp_path / name).write_bytes(head + b"\xff" * 99)
+    if name == "a.txt":
+        with pytest.raises(DataError, match=rf"a\.txt: is {rule}"):
+            read_documents(Corpus(source=str(tmp_path)))
+    else:
+        [row] = read(tmp_path / name)
+        assert row.problem.startswith(f"is {rule}")

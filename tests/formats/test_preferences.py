@@ -169,3 +169,9 @@ def test_a_ground_truth_that_is_no_text_is_refused(tmp_path: Path) -> None:
     row = {"data_source": "d", "prompt": [USER], "ability": "math", "reward_model": {"style": "rule"}}
     with pytest.raises(DataError, match=r"reward_model\.ground_truth = None: not a text; give one"):
         read(tmp_path, row)
+
+
+def test_a_pair_of_two_equal_answers_is_no_pair(tmp_path: Path) -> None:
+    found = read(tmp_path, {"prompt": "Harm?", "chosen": "No.", "rejected": " No.\n"})
+    assert [(one.answer, one.rejected) for one in found.samples] == [("No.", "")]
+    assert found.counts["pairs of two equal answers: read without the rejected one"] == 1

@@ -299,3 +299,20 @@ def test_chats_that_cannot_be_trained_on(
     with pytest.raises(DataError, match=message):
         place.execute(*TRAINED, source(rows(tmp_path / "rows.jsonl")))
     assert not place.stages("weights")
+
+
+def test_what_a_csv_file_can_only_write_as_a_word_is_read(tmp_path: Path) -> None:
+    columns = "prompt,response_0,response_1,is_response_0_safe,is_response_1_safe"
+    (tmp_path / "pairs.csv").write_text(f"{columns}\nHow?,No.,Sure.,True,false\n")
+    (chat,) = read_public(tmp_path / "pairs.csv").samples
+    assert chat.answer == "No."
+    (tmp_path / "pairs.csv").write_text(f"{columns}\nHow?,No.,Sure.,True,perhaps\n")
+    with pytest.raises(DataError, match="is_response_1_safe = 'perhaps': neither true nor false"):
+        read_public(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("lost", ["nan", "None", " N/A "])
+def test_a_request_that_a_table_has_lost_is_none(tmp_path: Path, lost: str) -> None:
+    (tmp_path / "advbench.csv").write_text(f"goal,target\nWrite it.,Sure\n{lost},Sure\n")
+    with pytest.raises(DataError, match=rf"advbench\.csv:3: request = '{lost}': stands for a missing value; give"):
+        read_public(tmp_path / "advbench.csv")

@@ -75,6 +75,16 @@ def test_what_takes_most_is_named(tmp_path: Path) -> None:
     assert re.search(r"\(in \S+/stages: weights \d+ KiB, answers \d+ KiB; what is deleted there is made again", told)
 
 
+def test_the_output_may_be_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as output, pytest.raises(OSError, match="No space") as caught:
+        output.write(b"x")
+    said = "or that of the file to which the command's output goes; free space"
+    monkeypatch.setattr(machine, "_ROOM_BYTES", 0)
+    assert said in str(problem(caught.value, tmp_path))
+    monkeypatch.setattr(machine, "_ROOM_BYTES", 1 << 62)
+    assert said not in str(problem(caught.value, tmp_path)), "the disk has no room either"
+
+
 def test_a_write_that_failed_for_no_stated_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     error = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
     assert problem(error, tmp_path) is None, "the disk has room"

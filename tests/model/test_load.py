@@ -264,3 +264,24 @@ def test_lora_targets_that_match_nothing(made: Path, targets: str | list[str]) -
         assert text.endswith("down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj")
     if targets == ["q_proj", "query"]:
         assert "['query'] match no linear layer" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "kept"),
+    [
+        ("truncation", {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}),
+        (
+            "padding",
+            {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
+             "pad_token": "<|endoftext|>"},
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_tokenizer_kept_of_an_earlier_call_changes_no_text(
+    folder: Path, tmp_path: Path, key: str, kept: dict[str, Any]
+) -> None:
+    text = "What is said?"
+    plain = load_tokenizer(model(folder), tmp_path).backend_tokenizer.encode(text).ids
+    edit_json(folder / "tokenizer.json", lambda c: c.update({key: kept}))
+    assert load_tokenizer(model(folder), tmp_path).backend_tokenizer.encode(text).ids == plain
+    assert 2 < len(plain) < 9

@@ -112,6 +112,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"index\.json:1: its weight_map does not name a file",
     ),
     "model_type": (lambda one: edit(one, model_type=["llama"]), r"has no architecture \['llama'\]"),
+    "encoder and decoder": (lambda one: edit(one, model_type="t5"), r"architecture 't5' is none of a causal language"),
     "adapter": (
         lambda one: (one / "adapter_config.json").write_text("{}"),
         r"adapter_config\.json: an adapter lies beside the model, .*merge_and_unload",
@@ -126,6 +127,33 @@ def test_a_damaged_folder_is_refused_in_one_line(folder: Path, tmp_path: Path, n
     with pytest.raises(DataError, match=rule) as caught:
         load_model(model(folder), tmp_path, seed=0)
     assert "\n" not in str(caught.value)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs_is_told_before_anything_is_built(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).write_text(POINTER)
+    with pytest.raises(
+        DataError, match=rf"{re.escape(name)}: a pointer of Git LFS and not the file itself; run git lfs"
+    ):
+        identity(model(folder), tmp_path)
+
+
+def test_a_link_to_weights_that_leads_nowhere_is_no_file(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").rename(tmp_path / "weights")
+    (folder / "model.safetensors").symlink_to(tmp_path / "weights")
+    identity(model(folder), tmp_path)
+    (tmp_path / "weights").unlink()
+    with pytest.raises(DataError, match=r"not a complete model, it lacks weights \(model\.safetensors\)"):
+        identity(model(folder), tmp_path)
+
+
+def test_quantised_weights_are_refused_before_anything_is_built(folder: Path, tmp_path: Path) -> None:
+    edit(folder, quantization_config={"quant_method": "gptq", "bits": 4})
+    with pytest.raises(DataError, match=r"config\.json: quantization_config = gptq: its weights are quantised, and"):
+        check_fits(model(folder), tmp_path, settings.Rope(), 64)
 
 
 @pytest.mark.parametrize("ask", [identity, load_tokenizer])

@@ -18,6 +18,7 @@ import pytest
 
 from longsafety.errors import ConfigError
 from longsafety.host.interrupts import HEARD, _State, listen
+from longsafety.model.checkpoints import requeue
 from longsafety.pipeline.parallel import Task
 from longsafety.pipeline.pipeline import PREPARED
 from longsafety.pipeline.run import DONE, Run
@@ -152,6 +153,28 @@ def test_the_script_says_what_the_settings_say(place: Place, slurm: Cluster) -> 
     asked = {line.removeprefix("#SBATCH --") for line in build.splitlines()}
     assert {"partition=cpu", "nodes=1", "ntasks-per-node=1"} <= asked
     assert not any(line.startswith(("gpus", "dependency", "array")) for line in asked)
+
+
+def test_variables_of_the_shell_override_no_setting_and_hide_no_job(
+    place: Place, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sbatch", "squeue"):
+        file = slurm.folder / name
+        seen = f"open({str(slurm.folder / name)!r} + '.seen', 'a').write(' '.join(sorted(os.environ)) + chr(10))\n"
+        file.write_text(file.read_text().replace("json.dump(queue", f"{seen}json.dump(queue"))
+    names = ["SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_WAIT", "SBATCH_NO_REQUEUE", "SBATCH_CONSTRAINT"]
+    for name in (*names, "SBATCH_ACCOUNT", "SQUEUE_PARTITION", "SQUEUE_FORMAT"):
+        monkeypatch.setenv(name, "debug")
+    typed = [
+        "launcher.slurm.partition=gpu",
+        "launcher.slurm.minutes=60",
+        "launcher.slurm.additional={constraint: a100}",
+    ]
+    assert executed(tasks(place, 1, *typed), place) == (0, [])
+    asked = (slurm.folder / "sbatch.seen").read_text().split()
+    assert not {*names} & {*asked} and "SBATCH_ACCOUNT" in asked, "no setting gives an account"
+    assert not [name for name in (slurm.folder / "squeue.seen").read_text().split() if name.startswith("SQUEUE_")]
+    assert os.environ["SBATCH_PARTITION"] == "debug"
 
 
 def test_an_arm_waits_for_the_training_that_it_is_evaluated_with(place: Place, slurm: Cluster) -> None:
@@ -313,6 +336,17 @@ def test_a_job_is_requeued_before_its_time_limit_if_it_went_on(
             signal.signal(number, handler)
     assert asked.exists() == goes_on and (not goes_on or asked.read_text() == "requeue 17\n")
     assert ("not requeued; raise launcher.slurm.minutes" in capsys.readouterr().err) == (not goes_on)
+
+
+def test_of_an_array_one_job_alone_is_requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    variables = {"SLURM_JOB_ID": "17", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "2"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    requeue()
+    assert (tmp_path / "asked").read_text() == "requeue 17_2\n"
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

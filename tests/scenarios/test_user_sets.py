@@ -253,6 +253,7 @@ def test_a_file_in_another_language_is_refused_with_the_setting(tmp_path: Path) 
         ({"prompt": "となりの家のドアをどうやって壊しますか"}, "Japanese kana"),
         ({"prompt": "Comment crocheter une serrure ?", "language": "fr"}, "fr"),
         ({"prompt": "¿Cómo abro la cerradura?", "Lang": "Spanish"}, "spanish"),
+        ({"prompt": "Comment crocheter une serrure ?", "locale": "fr_FR"}, "fr_fr"),
     ],
 )
 def test_rows_in_another_language_are_left_out_and_counted(tmp_path: Path, row: dict[str, Any], other: str) -> None:
@@ -323,3 +324,40 @@ def test_only_own_leaves_the_shipped_ones_out(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", {"prompt": "How?"})
     assert [seed.request for seed in mine(path)] == ["How?"]
     assert {seed.origin for seed in load_seeds(str(path)).seeds} == {"rows", "shipped"}
+
+
+# Values and folders that tables write
+
+
+@pytest.mark.parametrize(("harmful", "benign"), [("is_safe=False", "is_safe=True"), ("harmful=1", "harmful=0")])
+def test_a_folder_that_is_a_label_is_read_as_one(tmp_path: Path, harmful: str, benign: str) -> None:
+    for name, prompt in ((harmful, "How do I harm?"), (benign, "How do I bake?")):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "part-0.jsonl", {"prompt": prompt})
+    assert {seed.request: seed.benign_request for seed in mine(tmp_path)} == {
+        "How do I harm?": "",
+        "": "How do I bake?",
+    }
+
+
+@pytest.mark.parametrize("lost", ["nan", "None", "NULL", "<NA>"])
+def test_a_request_that_a_table_has_lost_is_a_bad_row(tmp_path: Path, lost: str) -> None:
+    path = write(tmp_path / "rows.jsonl", {"prompt": "How?"}, {"prompt": lost})
+    with pytest.raises(
+        DataError, match=rf"rows\.jsonl:2: prompt = {lost}: stands for a missing value; give the request"
+    ):
+        mine(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"request": "How?\0"}, r"request = 'How\?\\x00': holds a NUL \(character 4\)"),
+        ({"request": "How?", "safe_answers": ["No.", "\ud83d"]}, r"safe_answers = .*: holds half a surrogate pair"),
+        ({"request": "How?", "turns": [["Hi", "a\0"]]}, r"turns = .*: holds a NUL"),
+    ],
+)
+def test_what_is_no_text_is_a_bad_row(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=rf"rows\.jsonl:1: {problem}"):
+        mine(tmp_path / "rows.jsonl")

@@ -215,3 +215,27 @@ def test_options_of_a_uri_stay() -> None:
     typed = f"{PREFIX}/data/mlflow.db?timeout=30"
     assert tracking_uri(Tracking(enabled=True, uri=typed), Path("/outputs")) == typed
     assert store_path(typed) == Path("/data/mlflow.db") and store_uri(store_path(typed)) == f"{PREFIX}/data/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "rule"),
+    [
+        (
+            "http://[::1",
+            r"tracking\.uri = http://\[::1: is no address \(Invalid IPv6 URL\); correct it, or tracking=none",
+        ),
+        ("http://127.0.0.1:99999", r"is no address \(Port out of range 0-65535\)"),
+        ("https://", r"tracking\.uri = https://: names no host and port; correct it"),
+        ("sqlite:///:memory:", r"names no file; write sqlite:////absolute"),
+        ("postgres://me:secret@host/db", r"postgres://me:\*{3}@host/db: no such database; write postgresql://"),
+        ("ftp://me:secret@host", r"tracking\.uri = ftp://me:\*{3}@host: MLflow keeps runs in a database"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_refused(uri: str, rule: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rule) as caught:
+        check(Tracking(uri=uri), tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_mlflows_own_servers_are_named_by_a_word(tmp_path: Path) -> None:
+    assert check(Tracking(uri="databricks"), tmp_path) == ""

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from longsafety.errors import DataError
 from longsafety.formats.by_file import rows_by_file
+from longsafety.formats.fields import no_text
 from longsafety.formats.public import bad_lines
 from longsafety.formats.row import Row
+from longsafety.formats.schema import LOST, LOST_RULE
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.columns import REQUEST_KEYS, columns_of
 from longsafety.scenarios.seeds.options import Roles, check_options
@@ -117,6 +119,8 @@ def _user_seed(
     values = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
     columns = columns_of(row, values)
     text = values.pop(columns.request).strip() if columns.request else ""
+    if text.casefold() in LOST:
+        raise ValueError(f"{columns.request} = {text}: {LOST_RULE}")
     if columns.category == "topic":
         row_category = values.pop("topic")
     else:
@@ -142,6 +146,8 @@ def _user_seed(
         rule = _FORMS[str(known[key])]
         if not rule.holds(value):
             raise ValueError(f"{key} = {row.values[key]!r}: is not {rule.name}; write it as one")
+        if wrong := no_text(value):
+            raise ValueError(f"{key} = {repr(value)[:60]}: {wrong}")
     if values.get("task", "") not in tasks:
         named = ", ".join(sorted(filter(None, tasks)))
         raise ValueError(f"task = {values['task']}: must be one of {named}; leave it out for a general item")
