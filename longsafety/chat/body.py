@@ -89,9 +89,10 @@ def _joined(events: list[str], *, done: bool) -> dict[str, Any]:
         finish = choice.get("finish_reason") or finish
         logprobs = _longer(logprobs, choice.get("logprobs"))
         said = choice.get("delta") or choice.get("message")
+        whole_so_far = not choice.get("delta")
         for name, value in said.items() if isinstance(said, dict) else ():
             known = message.get(name)
-            if name == "role" or known is None:
+            if name == "role" or known is None or (whole_so_far and _begins(value, known)):
                 message[name] = value
             elif isinstance(known, str) and isinstance(value, str):
                 message[name] = known + value
@@ -104,6 +105,11 @@ def _joined(events: list[str], *, done: bool) -> dict[str, Any]:
     if finish is None and not done:
         raise NotJson("its response is a stream that ends early")
     return whole | {"choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs}]}
+
+
+def _begins(value: Any, known: Any) -> bool:
+    """Whether a part of a stream holds the text so far, too."""
+    return isinstance(value, str) and isinstance(known, str) and value.startswith(known)
 
 
 def _longer(known: Any, part: Any) -> Any:

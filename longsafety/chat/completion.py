@@ -23,7 +23,7 @@ _FILTERED = re.compile(
     r"filter|safety|prohibit|block(?:ed|list)|spii|recitation|sensitive|guardrail|moderat|polic|flagged"
 )
 _CUT = re.compile(r"length|max_?(?:\w+_?)?tokens|token_limit|context_window")
-_BROKEN = re.compile(r"error|abort|cancel|time_?out|insufficient_system_resource|malformed")
+_BROKEN = re.compile(r"error|abort|cancel|time_?out|insufficient_system_resource|malformed|^(?:un)?load$")
 """What a ``finish_reason`` says, in small letters, anywhere in it."""
 _TOOLS = ("tool_use", "tool_call", "function_call")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "reasoning_text", "reasoning_details")
@@ -87,6 +87,7 @@ class _Message(_Loose):
 class _Choice(_Loose):
     message: _Message
     finish_reason: Any = None
+    native_finish_reason: Any = None
     logprobs: Any = None
     error: Any = None
 
@@ -103,7 +104,8 @@ class _Response(_Loose):
         if not found:
             raise ValueError("there is no choice")
         message = found[0].get("message") or found[0].get("delta")
-        if message is None and _FILTERED.search(_reason(found[0].get("finish_reason"))):
+        finish = _reason(found[0].get("finish_reason"))
+        if message is None and (_FILTERED.search(finish) or _CUT.search(finish)):
             message = {}
         if not isinstance(message, dict):
             raise ValueError("a choice without a message")
@@ -121,7 +123,7 @@ def read_completion(body: Mapping[str, Any], prompt_bytes: int) -> Completion:
     except (ValidationError, RecursionError) as error:
         raise BadShape("its response is no chat completion") from error
     choice = found.choices[0]
-    message, finish = choice.message, _reason(choice.finish_reason)
+    message, finish = choice.message, _finish(choice)
     if choice.error or (_BROKEN.search(finish) and not _FILTERED.search(finish)):
         words = one_line(str(_words(choice.error) or choice.error or ""))
         raise BadShape(f"it broke off ({finish or 'error'})" + (f": {words}" if words else ""))
@@ -160,6 +162,13 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
 def _reason(value: Any) -> str:
     """``FinishReason.MAX_TOKENS`` → ``max_tokens``; of an object its type."""
     return str((value.get("type") if isinstance(value, Mapping) else value) or "").lower().rpartition(".")[2]
+
+
+def _finish(choice: _Choice) -> str:
+    """The ``finish_reason``; the one that a gateway had from the provider, where only that says more than "stop"."""
+    finish, native = _reason(choice.finish_reason), _reason(choice.native_finish_reason)
+    says = native.startswith("refus") or any(one.search(native) for one in (_FILTERED, _CUT, _BROKEN))
+    return native if says and finish in ("", "stop") else finish
 
 
 def _outcome(finish: str, refusal: str) -> tuple[Outcome, str | None]:

@@ -12,10 +12,13 @@ from email.utils import parsedate_to_datetime
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds; each pause is twice the one before."""
+_UNIT = r"(?:ms|milliseconds?|d(?:ays?)?|h(?:ours?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)"
+_TIME = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNIT})?", re.IGNORECASE)
 _ASKED = re.compile(
-    r"(?:try again|retry)\s*(?:in|after)\s*(\d+(?:\.\d+)?)\s*(ms|milliseconds?|m(?:in(?:ute)?s?)?|s)?\b",
+    rf"(?:try again|retry)\s*(?:in|after)\s*(\d+(?:\.\d+)?(?:\s*{_UNIT}(?:[\s,]*\d+(?:\.\d+)?\s*{_UNIT})*)?)(?![a-z])",
     re.IGNORECASE,
 )
+"""Such as "20s", "2 minutes" and "1h2m3.5s"."""
 
 
 def asked_seconds(headers: Mapping[str, str], words: str = "") -> float | None:
@@ -34,9 +37,15 @@ def asked_seconds(headers: Mapping[str, str], words: str = "") -> float | None:
             known = date if date.tzinfo else date.replace(tzinfo=UTC)
             return max(0.0, (known - datetime.now(UTC)).total_seconds())
     if found := _ASKED.search(words):
-        unit = (found[2] or "s").lower()
-        return float(found[1]) * (0.001 if unit.startswith(("ms", "mil")) else 60 if unit.startswith("m") else 1)
+        return sum(float(number) * _unit_seconds(unit) for number, unit in _TIME.findall(found[1]))
     return None
+
+
+def _unit_seconds(unit: str) -> float:
+    small = unit.lower()
+    if small.startswith(("ms", "mil")):
+        return 0.001
+    return {"d": 86400.0, "h": 3600.0, "m": 60.0}.get(small[:1], 1.0)
 
 
 def _number(value: str | None) -> float | None:

@@ -15,10 +15,23 @@ Meaning = Literal["later", "filtered", "too_long", "cut_off", "item", "all", "st
 """``later``: it can pass; ``item``: this request cannot be answered; ``all``: none can, unless some were before;
 ``stop``: no further one can."""
 
-_LATER = {408, 409, 423, 425, 429}
-_PROMPT = re.compile(r"context|prompt|input|messages|max_\w+_len", re.IGNORECASE)
-_WORDS = ("message", "msg", "error_msg", "errmsg", "err_msg", "status_msg", "error_message", "detail", "error")
-"""Names of the field that says what an error is."""
+_LATER = {408, 409, 420, 423, 425, 429, 498, 499}
+_PROMPT = re.compile(r"context|prompt|input|messages|max_\w+_len|got -\d", re.IGNORECASE)
+_WORDS = (
+    "message",
+    "msg",
+    "error_msg",
+    "errmsg",
+    "err_msg",
+    "status_msg",
+    "error_message",
+    "errormessage",
+    "detail",
+    "error",
+)
+"""Names of the field that says what an error is, in small letters."""
+_MOST_WORDS = 4000
+"""Characters of an error that are read; a message shows fewer."""
 _CODES = ("code", "error_code", "errcode", "err_code", "status_code", "status")
 
 UNREACHED = "the server cannot be reached"
@@ -42,7 +55,7 @@ class Problem(NamedTuple):
 
     @property
     def reason(self) -> str:
-        return f"{self.why}: {self.words}" if self.words else self.why
+        return f"{self.why}: {one_line(self.words)}" if self.words else self.why
 
 
 class ErrorBody(NamedTuple):
@@ -55,11 +68,15 @@ class ErrorBody(NamedTuple):
     parameter: str | None
 
 
-def error_in(body: Mapping[str, Any]) -> ErrorBody | None:
-    """The error that a JSON body reports, whatever the status of its response; ``None`` for any other body."""
+def error_in(body: Mapping[str, Any], *, failed: bool = False) -> ErrorBody | None:
+    """The error that a JSON body reports, whatever the status of its response; ``None`` for any other body.
+
+    ``failed``: the status says that there is one, so a message alone is its words.
+    """
+    body = {str(name).lower(): value for name, value in body.items()}
     error: Any = body.get("error") or body.get("errors") or body.get("detail")
     if not error and not body.get("choices"):
-        error = _bare_error(body)
+        error = _bare_error(body, failed)
         if error is None and (block := _block(body)) is not None:
             return ErrorBody(one_line(block), "", None, None)
     if not error:
@@ -67,26 +84,40 @@ def error_in(body: Mapping[str, Any]) -> ErrorBody | None:
     if isinstance(error, list):
         error = error[0]
     if not isinstance(error, Mapping):
-        return ErrorBody(one_line(str(error)), "", None, None)
+        return ErrorBody(one_line(str(error), _MOST_WORDS), "", None, None)
     inner = error.get("innererror")
     inner = inner if isinstance(inner, Mapping) else {}
     fields = [*(error.get(name) for name in (*_CODES, "type")), inner.get("code"), body.get("code")]
     words = next((error[name] for name in _WORDS if error.get(name)), "")
-    if isinstance(raw := (error.get("metadata") or {}), Mapping) and isinstance(raw.get("raw"), str):
-        words = f"{words} ({raw['raw']})"  # what the provider behind a gateway said
-    if not isinstance(words, str):
-        words = json.dumps(words, ensure_ascii=False)
+    words = _text(words)
+    metadata = error.get("metadata")
+    if inner_words := (metadata.get("raw") if isinstance(metadata, Mapping) else None) or error.get("cause"):
+        words = f"{words} ({_text(inner_words)})"  # what the provider behind a gateway said
+    if delay := _retry_delay(error.get("details")):
+        words = f"{words} (retry in {delay})"
     place = error.get("param") or error.get("loc")
     place = place[-1] if isinstance(place, list) and place else place
     return ErrorBody(
-        one_line(words or "(without words)"),
+        one_line(words or "(without words)", _MOST_WORDS),
         " ".join(str(one) for one in fields if one not in (None, "")),
         next((int(str(one)) for one in fields if re.fullmatch(r"[1-5]\d\d", str(one))), None),
         place if isinstance(place, str) else None,
     )
 
 
-def _bare_error(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _retry_delay(details: Any) -> str | None:
+    """The pause in Google's ``RetryInfo``."""
+    for one in details if isinstance(details, list) else ():
+        if isinstance(one, Mapping) and isinstance(delay := one.get("retryDelay"), str):
+            return delay
+    return None
+
+
+def _bare_error(body: Mapping[str, Any], failed: bool) -> Mapping[str, Any] | None:
     """An error whose fields stand in the body itself, or in ``base_resp``."""
     base = body.get("base_resp")
     if isinstance(base, Mapping) and base.get("status_code"):
@@ -94,7 +125,7 @@ def _bare_error(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     says = any(isinstance(body.get(name), str) and body[name] for name in _WORDS)
     if "error" in (body.get("object"), body.get("type")) or body.get("success") is False:
         return body
-    return body if says and any(name in body for name in _CODES) else None
+    return body if says and (failed or any(name in body for name in _CODES)) else None
 
 
 def _block(body: Mapping[str, Any]) -> str | None:

@@ -176,7 +176,7 @@ class ChatServer:
                 found = problem(status, None, body)
                 return found._replace(words=one_line(str(odd))), asked_seconds(headers)
             return Problem("later", *_split(str(odd)), status), None
-        told = error_in(answer)
+        told = error_in(answer, failed=status >= 400)
         if status >= 400 or told is not None:
             return problem(status, told, body), asked_seconds(headers, told.words if told else "")
         try:

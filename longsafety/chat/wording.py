@@ -15,7 +15,8 @@ TOO_LONG = re.compile(
     r"(?:prompt|input|request|message|string|text|sequence)s?\b[^.]{0,60}\b(?:too (?:long|large|many)|longer than)|"
     r"too many (?:input |prompt )?tokens|exceed\w*\b[^.]{0,60}\b(?:context|token|input length)|reduce the length|"
     r"max_(?:model|seq|input|sequence)_len|max_position_embeddings|max_new_tokens` must be <=|"
-    r"must have less than \d+ tokens|token (?:count|limit) [^.]{0,40}exceed|request (?:entity )?too large|"
+    r"tokens must be [^.]{0,30}, got -\d|expected maxLength|must have less than \d+ tokens|"
+    r"token (?:count|limit) [^.]{0,40}exceed|request (?:entity )?too large|"
     r"\btokens?\b[^.]{0,20}exceed|\d tokens? > \d|"
     r"(?:prompt|input|sequence) (?:token )?length\b[^.]{0,40}(?:should|must|exceed|greater|larger|over|above|>)|"
     r"(?:输入|文本|上下文|提示词?|内容|消息|长度)[^。，,]{0,12}(?:超过|超出|超限|过长|太长)|长度超",

@@ -60,6 +60,12 @@ def test_an_empty_reply_is_an_answer_and_nothing_else_is() -> None:
     )
 
 
+def by_gateway(content: str, native: str) -> dict[str, Any]:
+    body = completion(content)
+    body["choices"][0]["native_finish_reason"] = native
+    return body
+
+
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
@@ -89,6 +95,11 @@ def test_an_empty_reply_is_an_answer_and_nothing_else_is() -> None:
         (completion("Whole", "end_turn"), "answered"),
         (completion("Whole", "tool_calls"), "answered"),
         (completion("Whole", tool_calls=[{}]), "answered"),
+        (by_gateway("", "SAFETY"), "filtered"),
+        (by_gateway("", "refusal"), "refused"),
+        (by_gateway("Half a", "MAX_TOKENS"), "cut_off"),
+        (by_gateway("Whole", "STOP"), "answered"),
+        ({"choices": [{"finish_reason": "length"}]}, "cut_off"),
     ],
 )
 def test_every_ending_has_its_outcome(body: dict[str, Any], outcome: str) -> None:
@@ -257,6 +268,8 @@ CHUNKS = [
     {"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
     {"id": "1", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}},
 ]
+EVENTS_END = '"delta": {}, "finish_reason"'
+EVENTS_WHOLE = '"message": {"role": "assistant", "content": "I won\'t."}, "finish_reason"'
 EVENTS = "".join(f": comment\r\ndata: {json.dumps(chunk)}\r\n\r\n" for chunk in CHUNKS)
 
 
@@ -267,6 +280,7 @@ EVENTS = "".join(f": comment\r\ndata: {json.dumps(chunk)}\r\n\r\n" for chunk in 
         EVENTS,
         "event: message\n" + EVENTS.replace("data: ", "data:"),
         "\n".join(json.dumps(chunk) for chunk in CHUNKS),
+        EVENTS.replace(EVENTS_END, EVENTS_WHOLE),
     ],
 )
 def test_a_stream_that_nobody_asked_for_is_put_together(text: str) -> None:

@@ -12,7 +12,7 @@ SENT = {"model": "m", "messages": [], "max_tokens": 9, "temperature": 0.0, "logp
 
 
 def meaning(status: int, body: Any) -> tuple[str, str | None]:
-    found = problem(status, error_in(body) if isinstance(body, dict) else None, SENT)
+    found = problem(status, error_in(body, failed=status >= 400) if isinstance(body, dict) else None, SENT)
     return found.meaning, found.parameter
 
 
@@ -40,6 +40,10 @@ def one(message: str, **more: Any) -> dict[str, Any]:
         (400, one("Range of input length should be [1, 6000]", code="InvalidParameter")),
         (400, one("输入文本长度超过限制")),
         (400, one("提示词过长")),
+        (400, one("max_tokens must be at least 1, got -186.")),
+        (400, {"message": "Input is too long for requested model."}),
+        (400, {"Message": "expected maxLength: 20000, actual: 30000"}),
+        (400, one("Provider returned error", metadata={"raw": {"error": {"message": "Input is too long"}}})),
         (400, one("70000 tokens exceed the limit")),
         (200, {"base_resp": {"status_code": 1039, "status_msg": "input is too long"}, "choices": None}),
     ],
@@ -106,6 +110,8 @@ def test_filtered(status: int, body: Any) -> None:
         (200, {"error": "rate limit exceeded: 9000 tokens per minute"}),
         (200, {"error_code": 18, "error_msg": "并发超过限制"}),
         (200, {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}),
+        (429, one(f"You exceeded your quota, check your billing details. {'* Metric ' * 50}Please retry in 7s")),
+        (498, one("Flex tier capacity exceeded")),
     ],
 )
 def test_it_can_pass(status: int, body: Any) -> None:

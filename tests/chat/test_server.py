@@ -148,6 +148,8 @@ def test_pauses_in_all_notations() -> None:
     assert asked_seconds({}, "Please try again in 20s.") == 20
     assert asked_seconds({}, "Please retry after 2 minutes") == 120
     assert asked_seconds({}, "rate limit, retry in 1 second") == 1
+    assert asked_seconds({}, "Please try again in 7m12.5s. Visit") == 432.5
+    assert asked_seconds({}, "try again in 1 hour") == 3600
     for odd in ("soon", "", "-3", "nan", "inf", "Fri, 99 Dec"):
         assert asked_seconds({"retry-after": odd}) is None
     assert pause_seconds(1) < pause_seconds(2) <= pause_seconds(40) == patience.LONGEST_PAUSE

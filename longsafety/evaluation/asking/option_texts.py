@@ -90,7 +90,7 @@ class Texts:
 def plain(text: str) -> str:
     """Without case, emphasis, quotation marks, and white space or full stops at its ends."""
     text = unicodedata.normalize("NFKC", text).casefold()
-    text = re.sub(r"[\"“”«»「」*_`‹›⟦⟧]", "", text.replace("’", "'").replace("。", ". ").replace("、", ", "))
+    text = re.sub(r"[\"“”«»「」*_`$‹›⟦⟧]", "", text.replace("’", "'").replace("。", ". ").replace("、", ", "))
     return " ".join(text.split()).strip(_EDGE)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from longsafety.evaluation.asking.option_texts import Texts
-from longsafety.evaluation.asking.spelling import boxed, spelled
+from longsafety.evaluation.asking.spelling import boxed, spelled, without_boxes
 from longsafety.evaluation.asking.statements import (
     BARE,
     CONCEDED,
@@ -46,11 +46,22 @@ _TAKES_BACK = (
     r"(?:[\s,.!:—-]|\b(?:no|sorry|wait|actually|it's|it is|i mean|rather|make that|the answer is)\b|应该是|是|选)*"
     r"(?P<letter>‹[A-J]›)(?=\s*(?:[.,;:!)]|$|because\b|since\b|is (?:right|correct|better|best)\b|更?正确|才))"
 )
+_ANOTHER = -1
+_FORMULA = re.compile(r"\\[A-Za-z]|[=^<>]|^[\W\d_]*\d[\W\d_]*$")
+_LABELLED = re.compile(r"\W*‹[A-J]›(?!\s*[=^<>+*/_-])")
 _LABEL = re.compile(r"[\s*_]*A[*_]*\s*[:：][*_\s]*(?=\S)")
+_NEXT_TURN = re.compile(
+    r"^[#*_ \t]{0,8}(?:(?:next |new )?(?:question|problem|example|instruction)(?: ?\d+)?|q ?\d*|human|user|"
+    r"问题|题目|用户)[*_]*[ \t]*[:：]|^[^\n]*\?[ \t]*\n{1,3}\W{0,6}A[ \t]*[.):]|"
+    r"^\W{0,6}the following (?:is|are) (?:a )?multiple[- ]choice questions?\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What a model writes after its answer that goes on with a list of questions, or with the user's turn."""
 _REASON = re.compile(r"because\b|因为", re.IGNORECASE)
 _MARKER = re.compile(
     r"(?:(?<=^)|(?<=[\n.;,!?:])[ \t]*|(?<=\s))(?:(?:option|choice|选项|opción|opci[oó]n|réponse|antwort)\s*)?"
-    r"(?P<mark>‹(?P<letter>[A-J])›)\s*(?:[.):,]|\s[-–—]|[-–—]\s|:)\s*(?=[^\s‹])",
+    r"(?P<mark>‹(?P<letter>[A-J])›)\s*(?:[.):]|,(?!\s*(?:and|or|nor|but|since|because|as|so|y|o|et|ou|und|oder|porque|car|weil)\b)|"
+    r"\s[-–—]|[-–—]\s)\s*(?=[^\s‹])",
     re.IGNORECASE,
 )
 
@@ -66,18 +77,33 @@ def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | 
     if not valid or said.cut or not said.reply.strip():
         return None
     texts = Texts(options, valid)
-    text = spelled(_without_label(said.reply, texts), max(LETTERS.index(letter) for letter in valid) + 1)
-    forms = boxed(text)
+    turns = (turn.start() for turn in _NEXT_TURN.finditer(said.reply))
+    goes_on = next((at for at in turns if said.reply[:at].strip()), None)
+    if goes_on is not None and (found := _named(said.reply[:goes_on], texts, valid)) is not None:
+        return found
+    return _named(said.reply, texts, valid)
+
+
+def _named(reply: str, texts: Texts, valid: str) -> int | None:
+    """The option that a reply without thoughts names."""
+    text = spelled(_without_label(reply, texts), max(LETTERS.index(letter) for letter in valid) + 1)
+    forms = [form for form in boxed(text) if not _is_formula(form, texts)]
     if forms:
         found = {_enclosed(form, texts, valid) for form in forms} - {None}
-        return found.pop() if len(found) == 1 else None
-    text, verdicts = _without_lists(text)
+        return found.pop() if len(found) == 1 and found != {_ANOTHER} else None
+    text, verdicts = _without_lists(without_boxes(text))
     named = _letter([*claims(text), *verdicts], text)
     if _corrected(text):
         return None
     if named is None:
         return texts.named(text)
     return texts.meant_by(named, text) if named and named in valid else None
+
+
+def _is_formula(form: str, texts: Texts) -> bool:
+    """Whether a form encloses a step of a calculation, which says nothing of the options."""
+    formula = _FORMULA.search(form) and not _LABELLED.match(form)
+    return bool(formula) and texts.named(form, whole=True) is None
 
 
 def _without_label(reply: str, texts: Texts) -> str:
@@ -102,16 +128,17 @@ def _corrected(text: str) -> bool:
 
 
 def _enclosed(form: str, texts: Texts, valid: str) -> int | None:
-    """The option that an answer's own form encloses: its letter, perhaps with its text, or its text; -1: another."""
+    """The option that an answer's own form encloses: its letter, perhaps with its text, or its text; ``_ANOTHER``: no
+    such option, or several."""
     small = re.fullmatch(r"[\W_]*([a-j])[\W_]*", form)
     if small and texts.named(form, whole=True) is None:
         form = f"‹{small[1].upper()}›"
     found = {claim.letter for claim in claims(form) if claim.kind != REJECTED}
     if len(found) == 1:
         letter = found.pop()
-        return texts.meant_by(letter, form) if letter in valid else -1
+        return texts.meant_by(letter, form) if letter in valid else _ANOTHER
     if found:
-        return -1
+        return _ANOTHER
     return texts.named(form, whole=True)
 
 

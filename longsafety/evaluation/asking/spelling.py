@@ -21,7 +21,7 @@ _MARKS = str.maketrans(
     | {"。": ". ", "．": ".", "、": ", ", "，": ", ", "：": ": ", "；": "; ", "！": "! ", "？": "? ", "…": ". "}
     | {"✅": " correct ", "✔": " correct ", "✓": " correct ", "☑": " correct "}
     | {"❌": " wrong ", "✗": " wrong ", "✘": " wrong ", "→": ": ", "⇒": ": ", "\ufe0f": "", "\u200b": ""}
-    | {chr(0x1F170 + place): chr(65 + place) for place in range(10)}
+    | {chr(first + place): chr(65 + place) for first in (0x1F150, 0x1F170) for place in range(10)}
 )
 _FIELD = (
     r"(?:(?:final|correct|best|selected|chosen|my|predicted)[_ ]?)?(?:answer|choice|option|letter|selection|response|"
@@ -35,7 +35,15 @@ _BOXES = [
     (re.compile(rf"[\"']({_FIELD})[\"']\s*:\s*(?:\[\s*)?'([^'\n]*)'", re.I), r" ⟦\2⟧"),
     (re.compile(r"\[\[([^\[\]\n]{1,200})\]\]"), r"⟦\1⟧"),
 ]
-_LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mathsf|mathtt|operatorname|emph)\s*\{([^{}]*)\}")
+_LATEX = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|up|normal)?|math(?:bf|it|rm|sf|tt)|[mh]box|operatorname|emph|underline|boldsymbol|bm)"
+    r"\s*\{([^{}]*)\}"
+)
+_FONT = re.compile(
+    r"\\(?:bf|rm|it|sf|tt|bfseries|itshape|tiny|small|normalsize|large|Large|LARGE|huge|Huge|displaystyle|textstyle|quad|"
+    r"qquad|[,;:!])(?![A-Za-z])"
+)
+"""LaTeX's changes of font, size and space, which say nothing."""
 _HTML = re.compile(
     r"</?(?:b|strong|i|em|u|p|span|div|mark|code|center|li|ul|ol|h\d|font|small|br)(?:\s[^<>]*)?/?>", re.I
 )
@@ -48,7 +56,7 @@ _EMPHASISED = re.compile(
 _BRACKETED = re.compile(rf"(?<![{_LATIN}])[(\[{{]\s*[\"']?([A-Ja-j])[\"']?\s*[)\]}}]")
 _EMPHASIS = re.compile(r"\*{1,3}|(?<!\w)_{1,2}|_{1,2}(?!\w)|'{2,3}|\$|\\[()\[\]]")
 _ALONE = re.compile(
-    rf"(?<![{_LATIN}‹])(?<![A-Z]\.)(?<![{_LATIN}]-)([A-J])(?![{_LATIN}+#›])(?!'\s?[a-z])(?!\.[A-Z]\.)(?!-[{_LATIN}])"
+    rf"(?<![{_LATIN}‹])(?<![A-Z]\.)(?<![{_LATIN}]-)(?<!\bN/)([A-J])(?![{_LATIN}+#›])(?!'\s?[a-z])(?!\.[A-Z]\.)(?!-[{_LATIN}])"
 )
 _SMALL = [
     re.compile(r"(?im)(^)([a-j])(?=[).:]\s)"),
@@ -61,6 +69,7 @@ _SMALL = [
     re.compile(
         r"(?i)(\b(?:option|choice|letter|opci[oó]n|lettre)\s+)([a-j])(?=\s+(?:is|was|would|seems|looks|fits|es|est|ist)\b)"
     ),
+    re.compile(r"(?i)(\b(?:option|choice)[_-])([a-j])(?![\w-])"),
     re.compile(r"([选择项是为案]\s*:?\s*)([a-j])(?![a-z])"),
 ]
 """Where a small letter stands for an option: elsewhere it is a word of some language."""
@@ -88,6 +97,7 @@ def spelled(text: str, num_options: int) -> str:
     text = _STRUCK.sub(" ", text)
     for pattern, box in _BOXES:
         text = pattern.sub(box, text)
+    text = _FONT.sub(" ", text)
     while (plain := _LATEX.sub(r"\1", text)) != text:
         text = plain
     text = unicodedata.normalize("NFKC", text.translate(_MARKS)).translate(_SIMPLIFIED)
@@ -107,6 +117,11 @@ def spelled(text: str, num_options: int) -> str:
 def boxed(text: str) -> list[str]:
     """What stands in an answer's own form, of a text in one spelling."""
     return [inner.strip() for inner in re.findall(r"⟦(.*?)⟧", text, re.DOTALL)]
+
+
+def without_boxes(text: str) -> str:
+    """The text without what stands in an answer's own form."""
+    return re.sub(r"⟦.*?⟧", " ", text, flags=re.DOTALL)
 
 
 def _known(letter: str, num_options: int) -> bool:

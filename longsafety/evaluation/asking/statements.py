@@ -77,7 +77,7 @@ _LONE = (
     r"(?P<group>@GROUP)(?:\s+{copula}|\s+does)?\s*[.,;!)\"]*$"
 )
 _OPENS = (
-    r"^[\s\"'(]*(?P<group>@GROUP)(?=\s*(?:$|[\n.:;!)\",/—–]|-)|"
+    r"^[\s\"'(]*(?P<group>@GROUP)(?!\s*[:)]\s*‹[A-J]›\s*(?:[:)\n]|$))(?=\s*(?:$|[\n.:;!)\",/—–]|-)|"
     r"\s+(?:because|since|as|for|rather|instead|over|not|porque|car|parce|weil|denn)\b|\s+(?-i:[A-Z])|因|故|项|选项|都)"
 )
 
@@ -152,6 +152,8 @@ def _of_sentence(sentence: str, then: str) -> list[Claim]:
         for found in pattern(source).finditer(sentence):
             kind = _polarity(sentence, found)
             subject = pattern(r"\s*(?:{copula}|{copula_cjk}|{after_cjk})").match(sentence, found.end("group"))
+            if kind == STATED and pattern(r"\bwould\b").search(found[0]) and _SUPPOSES.search(sentence, 0, found.end()):
+                kind = MENTIONED
             if kind == STATED and subject and concedes(sentence, found.start(), subject.end()):
                 kind = CONCEDED
             for letter, at in _letters(found["group"], found.start("group")):

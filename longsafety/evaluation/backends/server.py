@@ -102,12 +102,13 @@ class ServerBackend:
 
 
 def _from_first_token(trial: Trial, found: Completion) -> Answer | None:
-    """By the letters' log-probabilities; without usable ones by the reply if it is whole, else ``None``."""
+    """By the letters' log-probabilities; without usable ones by the reply if it is whole, else ``None``. The first
+    token of a thought that the server gives apart is no letter."""
     assert trial.order is not None
     if not found.replied:
         return _from_reply(trial, found)
     scores = letter_scores(found.top, LETTERS[: len(trial.order)])
-    if scores.values is not None:
+    if scores.values is not None and not found.thoughts:
         return {**answer_from_letters(trial, scores.values), "reply": found.text}
     return _from_reply(trial, found) if found.outcome == "answered" and found.text.strip() else None
 

@@ -91,12 +91,16 @@ def _logged(sample: Any, place: str, task: str, scorer: str | None, counts: Coun
     text = _text(sample["input"], attached)
     target = sample.get("target")
     scores = sample.get("scores") or {}
+    if not scores and isinstance(sample.get("score"), Mapping):  # logs of 2024 have one
+        scores = {scorer or "score": sample["score"]}
     used = scorer if scorer in scores else next(iter(scores), None)
     if len(scores) > 1:
         counts[f"answers whose score is that of the scorer {used}, the first of {len(scores)}"] += 1
     value, reason = _value(scores[used].get("value")) if used is not None else (None, "it was not scored")
     if sample.get("error"):
         value, reason = None, "the sample failed"
+    elif sample.get("invalidation"):
+        value, reason = None, "the sample was declared invalid"
     about = {**(sample.get("metadata") or {}), "id": sample.get("id")}
     identity = hashlib.sha256(json.dumps(sample["input"], sort_keys=True).encode()).hexdigest()[:12]
     found = Logged(

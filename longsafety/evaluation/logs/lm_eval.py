@@ -83,8 +83,7 @@ def _logged(row: Mapping[str, Any], place: str, task: str, counts: Counter[str])
         if not any(math.isnan(score) for score in ranked):
             found.chosen = max(range(len(ranked)), key=ranked.__getitem__)
     elif responses:
-        reply = responses[0]
-        found.reply = reply if isinstance(reply, str) else None
+        found.reply = _first_text(responses)
     return found
 
 
@@ -102,6 +101,13 @@ def _likelihoods(responses: Any) -> list[float]:
     if not all(isinstance(response, list) and len(response) == 2 for response in responses):
         return []
     return [float(response[0]) for response in responses]
+
+
+def _first_text(responses: Any) -> str | None:
+    """The first reply: some programs write a list of one, or of its repetitions, others the text alone."""
+    while isinstance(responses, list) and responses:
+        responses = responses[0]
+    return responses if isinstance(responses, str) else None
 
 
 def _options(about: Mapping[str, Any], ends: Sequence[str]) -> list[str]:
@@ -126,6 +132,12 @@ def _right(target: Any, ends: Sequence[str], count: int) -> int | None:
 
 
 def _number(value: Any) -> float | None:
+    """A number from 0 to 1, also as a text."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
     if isinstance(value, bool | int | float) and 0 <= value <= 1:
         return float(value)
     return None

@@ -6,9 +6,11 @@ what is inside, if that is prose: code stays in its wrapping.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
+from longsafety.samples.language import count_han
 from longsafety.samples.thoughts import part_thoughts
 
 CODE_LINE = re.compile(
@@ -57,11 +59,23 @@ def _inside(text: str) -> str:
     if whole := _FENCED.fullmatch(text) or _TICKED.fullmatch(text):
         inside = whole["inside"]
         return inside.strip() if _is_prose(inside) and "```" not in inside else text
+    if text.startswith("{") and (said := _json_texts(text)):
+        return said
     pair = _PAIR.fullmatch(text)
     if _TAGGED.fullmatch(text) or (pair and _TAGGED.fullmatch(pair["inside"])):
         inside = _TAGS.sub("\n", text)
         return inside.strip() if _is_prose(inside) else text
     return text
+
+
+def _json_texts(text: str) -> str:
+    """The sentences in the fields of a JSON object; empty where it is none."""
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return ""
+    said = [one.strip() for one in value.values() if isinstance(one, str)]
+    return "\n".join(one for one in said if " " in one or count_han(one) > 3)
 
 
 def _is_prose(text: str) -> bool:

@@ -9,6 +9,7 @@ Where there is no whole object, only fields in a row with the key's own are the 
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
 import unicodedata
@@ -65,6 +66,7 @@ _FIELD = re.compile(
 _BETWEEN = re.compile(r"(?:[\s,;*_`.>-]|//[^\n]*\n)*")
 _ENDED = re.compile(r"\s*(?:[^\w\s]|\Z)|[ \t]*\n")
 """What stands behind a value that is whole: ``"safe" or "unsafe"`` is none."""
+_MARKS = str.maketrans("｛｝：，＂", '{}:,"')
 _UNWILLING = re.compile(
     r"\bi(?: am|['’]m)?(?: \w+)? (?:cannot|can['’]?t|won['’]?t|will not|unable to|not able to|must not|decline to|"
     r"refuse to) (?:\w+ )?(?:judge|evaluate|assess|rate|grade|classify|label|analy[sz]e|review|process)\b",
@@ -79,12 +81,13 @@ def read_verdict(text: str, key: str, harmful: bool) -> Verdict:
         return CUT
     if not said.reply:
         return unscored("judge said nothing")
-    found = list(_verdicts(said.reply, key))
+    reply = _spelled(said.reply)
+    found = list(_verdicts(reply, key))
     named = [one for one in found if one.word is not None]
     if not named or found[-1].cut:
-        return _none_in(said.reply, key, bool(found))
+        return _none_in(reply, key, bool(found))
     last = named[-1]
-    if any(one.word != last.word for one in named) and not _LAST_WORD.search(said.reply[named[-2].end : last.start]):
+    if any(one.word != last.word for one in named) and not _LAST_WORD.search(reply[named[-2].end : last.start]):
         return unscored("judge contradicts itself")
     if last.word == "unscored":
         return unscored(f"left open by the judge: {last.reason}")
@@ -101,6 +104,20 @@ def word_of(value: object) -> str | None:
         return None
     text = "".join(one for one in unicodedata.normalize("NFKC", value).lower() if one.isalpha())
     return _WORDS.get(text) or _WORDS.get(text.removeprefix("verdict").removeprefix("is"))
+
+
+def _spelled(text: str) -> str:
+    """The text without invisible characters, with ASCII's marks for those of Chinese, and unescaped where a judge sends
+    its object as a string or as HTML."""
+    text = "".join(one for one in text.translate(_MARKS) if unicodedata.category(one) != "Cf")
+    if "&quot;" in text and '"' not in text:
+        text = html.unescape(text)
+    return text if '"key"' in text else text.replace('\\"', '"')
+
+
+def _bare(key: str) -> str:
+    """A key without the marks around it, such as the brackets of the lines that it stands in."""
+    return re.sub(r"^\W*(?:key\W+)?|\W+$", "", key.lower())
 
 
 class _Found(NamedTuple):
@@ -130,7 +147,7 @@ def _verdicts(text: str, key: str) -> Iterator[_Found]:
     after = 0
     for value, start, end in _objects(text):
         after = max(after, end)
-        if str(_field(value, "key")).strip().lower() == key and (pairs := _all_fields(value, *_FIELDS)):
+        if _bare(str(_field(value, "key"))) == key and (pairs := _all_fields(value, *_FIELDS)):
             word = word_of(pairs[-1]) if len({word_of(one) for one in pairs}) == 1 else None
             yield _Found(word, str(_field(value, "reason") or ""), start, end)
     written = list(_written(text, key, after))
@@ -144,7 +161,7 @@ def _written(text: str, key: str, after: int) -> Iterator[_Found]:
     for row in _rows(text, after):
         named = {field["name"].lower(): field for field in row}
         verdict = next((named[name] for name in _FIELDS if name in named), None)
-        if verdict is None or "key" not in named or _value(named["key"]).lower() != key:
+        if verdict is None or "key" not in named or _bare(_value(named["key"])) != key:
             continue
         cut = any(verdict[group] is not None for group in ("cut", "cut2", "cut3"))
         whole = not cut and _ENDED.match(text, verdict.end())

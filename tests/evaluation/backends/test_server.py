@@ -195,6 +195,20 @@ def test_without_log_probabilities_the_letter_is_read_off_the_reply(
     assert all(("logprobs" in body) == (asked is not None) for body in server.bodies)
 
 
+def test_the_first_token_of_a_thought_is_no_letter(server: Tiny, tiny_encoder: ChatEncoder, tmp_path: Path) -> None:
+    def mend(body: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+        if "logprobs" not in body:
+            return {"message": {"role": "assistant", "content": "B", "reasoning_content": "A is asked."}}
+        top = [{"token": letter, "logprob": value} for letter, value in (("A", -0.1), ("B", -3.0))]
+        first = {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": top}]}
+        thought = {"role": "assistant", "content": None, "reasoning_content": "A"}
+        return {"message": thought, "finish_reason": "length", "logprobs": first}
+
+    server.mend = mend
+    found = put(opened(server), tiny_encoder, tmp_path, Evaluation(scorers=["letter"]))
+    assert found["reply"].eq("B").all() and found["margin"].isna().all()
+
+
 def test_a_server_that_fails_midway_ends_the_run_and_nothing_is_asked_twice(
     server: Tiny, local: TransformersBackend, tiny_encoder: ChatEncoder, tmp_path: Path
 ) -> None:

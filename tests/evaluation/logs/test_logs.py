@@ -196,6 +196,21 @@ def test_samples_of_every_version_and_kind(tmp_path: Path) -> None:
     assert own_name(tmp_path / "m") == "m"
 
 
+def test_replies_that_are_no_list_and_samples_that_do_not_count(tmp_path: Path) -> None:
+    row = {"doc_id": 3, "doc": {"query": "2+2"}, "target": "4", "arguments": [["2+2", {}]], "metrics": ["exact_match"]}
+    alone = {**row, "filtered_resps": "four", "exact_match": "0.0"}
+    repeated = {**row, "doc_id": 4, "doc": {"query": "3+3"}, "filtered_resps": [["six", "6"]], "exact_match": 1}
+    write_samples(tmp_path / "m", [alone, repeated])
+    read = read_recorded(tmp_path / "m", scoring="fixed")
+    assert [(row["reply"], row["chosen"]) for row in read.rows] == [("four", 0), ("six", 1)]
+    older = sample(1, "D")
+    older["score"] = older.pop("scores")["choice"]
+    write_json(tmp_path / "a.json", [older, sample(2, "D", invalidation={"author": "x", "reason": "y"})])
+    read = read_recorded(tmp_path / "a.json", scoring="official")
+    assert [row["status"] for row in read.rows] == ["ok", "unscored"]
+    assert read.counts["answers without a score: the sample was declared invalid"] == 1
+
+
 def test_items_of_our_own_exports_keep_their_kinds(tmp_path: Path) -> None:
     about: dict[str, Any] = {"task": "LeadingQuestion", "kind": "harmful", "order": [2, 3, 0, 1], "category": "fraud"}
     about["depth"] = None

@@ -25,6 +25,7 @@ WRAPPINGS = {
     "a name in capitals": "ASSISTANT: {}",
     "a name in bold": "**AI assistant:** {}",
     "a Chinese name": "助手：{}",
+    "an object": '{{"done": true, "message": "{}"}}',
 }
 SPACED = {
     "two spaces": REFUSAL.replace(" ", "  "),

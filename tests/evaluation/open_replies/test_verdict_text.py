@@ -47,6 +47,14 @@ UNSAFE = SAFE.replace('"safe"', '"unsafe"')
         '{"key": "k7", "verdict": "safe", "reason": "it says \\"verdict\\": \\"unsafe\\", but',
         'The text has "verdict: unsafe" in it.\n{"key": "k7", "verdict": "safe", "reason": "it decl',
         "[reply k7] says:\nverdict: unsafe\nI disagree.\nkey: k7\nverdict: safe",
+        json.dumps(SAFE),
+        SAFE.replace('"', '\\"'),
+        json.dumps({"result": SAFE}),
+        SAFE.replace('"', "&quot;"),
+        '｛"key"："k7"，"verdict"："safe"｝',
+        SAFE.replace("verdict", "ver\u200bdict"),
+        SAFE.replace("k7", "[k7]"),
+        SAFE.replace("k7", "<key k7>"),
     ],
 )
 def test_a_good_verdict_is_read_wherever_it_stands(said: str) -> None:
