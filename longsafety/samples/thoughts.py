@@ -45,22 +45,24 @@ _ANGLED = rf"{_ANY}|analysis"
 """``[Analysis]`` is a heading."""
 _OPENING = (
     rf"(?:<|＜|&lt;)\s*(?P<open>{_ANGLED})(?:\s[^<>]{{0,60}})?\s*(?:>|＞|&gt;)|\[(?P<open2>{_ANY})\]|◁(?P<open3>{_ANY})▷|"
-    r"<[|｜](?P<open4>begin_of_thought|start_thinking|thinking_start|think_start|think|thinking|thought)[|｜]>|"
-    r"<\|channel>\s*(?P<open5>thought|analysis)\b|<(?P<open6>unused94)>(?:\s*thought\b)?|"
+    r"<[|｜](?P<open4>begin_of_thought|start_thinking|thinking_start|think_start|think|thinking|thought|"
+    r"inner_prefix)[|｜]>|<\|channel>\s*(?P<open5>thought|analysis)\b|<(?P<open6>unused94)>(?:\s*thought\b)?|"
     r"<(?P<open7>details)(?=\s[^<>]{0,99}\btype=[\"']?reasoning\b)[^<>]{1,200}>"
 )
 _CLOSING = (
     rf"(?:<|＜|&lt;)\s*/\s*(?P<close>{_ANGLED})\s*(?:>|＞|&gt;)|\[/(?P<close2>{_ANY})\]|◁/(?P<close3>{_ANY})▷|"
-    r"<[|｜](?P<close4>end_of_thought|end_thinking|thinking_end|think_end|/think|/thinking|/thought)[|｜]>|"
+    r"<[|｜](?P<close4>end_of_thought|end_thinking|thinking_end|think_end|/think|/thinking|/thought|inner_suffix)[|｜]>|"
     r"(?P<close5><channel\|>)|<(?P<close6>unused95)>|</(?P<close7>details)\s*>"
 )
 _TAG = re.compile(rf"(?<!(?<!``)`)(?:{_OPENING}|{_CLOSING})(?!`(?!``))", re.IGNORECASE)
 """Not beside a backtick; three of them begin or end a block."""
+_EMPTY = re.compile(rf"(?<!`)<\s*({_ANY})\s*/\s*>(?!`)", re.IGNORECASE)
+"""``<think/>``"""
 _CHANNEL = re.compile(
     r"(?:<\|start\|>[^<]{0,80})?<\|channel\|>\s*(?P<name>\w+)[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?(?:<\|message\|>|$)"
     r"|^\s*(?P<bare>analysis|commentary|final)\s*<\|message\|>"
 )
-_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|im_end)\|>")
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|im_end)\|>|<end_of_turn>")
 _UNMARKED = re.compile(
     r"\A\s*(?:assistant\s?)?(?:analysis|commentary)(?P<glued>(?=[A-Z\"'“]))?"
     r"|assistant(?P<name>analysis|commentary|final)"
@@ -68,8 +70,10 @@ _UNMARKED = re.compile(
 )
 """Harmony's channels where decoding has dropped the special tokens, or put spaces instead:
 ``analysisWe need …assistantfinalD``."""
-_TURN = re.compile(r"(?<!`)<\|im_start\|>\s*(?P<name>think|answer)\b")
-"""The turns of s1: what is thought, and what is answered."""
+_TURN = re.compile(
+    r"(?<!`)(?:<\|im_start\|>\s*(?P<name>think|answer)\b|<start_of_turn>\s*(?P<gemma>think|thinking|thought|model)\b)"
+)
+"""The turns of s1, and of tuned Gemma models: what is thought, and what is answered."""
 _FENCE = re.compile(
     r"(?:^|(?<=[>\]▷]))[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<inside>(?:(?![ \t]*(?P=fence)).*\n)*)"
     r"(?:[ \t]*(?P=fence)(?P<closed>)[`~]*[ \t]*$|.*\Z)",
@@ -88,7 +92,8 @@ _GIVEN = re.compile(r"<answer>(?:(?!<answer>).)*</answer>\s*\Z", re.IGNORECASE |
 """An answer in its tag that ends the text: it also ends a thought that nothing else does."""
 _SOLUTION = re.compile(r"<\|(begin_of_solution|start_response|begin_of_response)\|>", re.IGNORECASE)
 _LEADING = re.compile(
-    r"(?:\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|im_start\|>\s*assistant|<\|assistant\|>|<start_of_turn>\s*model|"
+    r"(?:\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|im_start\|>\s*assistant|<\|assistant\|>|<｜assistant｜>|<start_of_turn>\s*model|"
+    r"<\|channel>\s*(?:final|response)\b|"
     r"<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|message\|>|"
     r"<\|(?:begin_of_solution|start_response|begin_of_response)\|>))+",
     re.IGNORECASE,
@@ -112,7 +117,7 @@ def part_thoughts(
     apart from the text. ``cut_short``: the tokens ran out (``finish_reason = length``), so that a text that says
     nothing beside ``reasoning`` was cut off in thought.
     """
-    text = text or ""
+    text = _EMPTY.sub(r"<\1></\1>", text or "")
     reply, thoughts, cut = _by_channel(text) or _by_heading(text) or _by_tag(text, opened and not reasoning)
     reply = _said(reply, bool(thoughts))
     if reasoning is not None and reasoning.strip():
@@ -137,7 +142,8 @@ _CLOSING_TOKENS = {
     f"<|{opening}|>": f"<|{closing}|>"
     for opening, closing in (
         ("begin_of_thought", "end_of_thought"), ("start_thinking", "END_THINKING"), ("thinking_start", "thinking_end"),
-        ("think_start", "think_end"), ("think", "/think"), ("thinking", "/thinking"), ("thought", "/thought"),
+        ("think_start", "think_end"), ("inner_prefix", "inner_suffix"), ("think", "/think"), ("thinking", "/thinking"),
+        ("thought", "/thought"),
     )
 }  # fmt: skip
 _Parts = tuple[str, list[str], bool]
@@ -236,7 +242,7 @@ def _by_channel(text: str) -> _Parts | None:
     for (name, mark), stop in zip(marks, [*(mark.start() for _, mark in marks[1:]), len(text)], strict=True):
         end = _CHANNEL_END.search(text, mark.end(), stop)
         part = text[mark.end() : end.start() if end else stop]
-        (replies if name in ("final", "answer") else thoughts).append(part)
+        (replies if name in ("final", "answer", "model") else thoughts).append(part)
     return "".join(replies), thoughts, len(replies) == 1
 
 
@@ -249,11 +255,13 @@ def _marked(text: str) -> _Marks:
 
 
 def _turns(text: str) -> _Marks:
-    """Those of s1, where the text begins with one."""
+    """Those of s1 and Gemma, where the text begins with one; a second reply is that to a question made up."""
     begin = _LEADING.match(text)
     if not _TURN.match(text[begin.end() if begin else 0 :].lstrip()):
         return []
-    return [(mark["name"], mark) for mark in _TURN.finditer(text)]
+    marks = [(mark["name"] or mark["gemma"], mark) for mark in _TURN.finditer(text)]
+    names = [name for name, _ in marks]
+    return marks[: names.index("model") + 1] if "model" in names else marks
 
 
 def _unmarked(text: str) -> _Marks:

@@ -30,6 +30,17 @@ PARTED = {
         "<|START_THINKING|>A?<|END_THINKING|><|START_RESPONSE|>B<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
         ("B", "A?"),
     ),
+    "Apertus": ("<|inner_prefix|>A?<|inner_suffix|>B", ("B", "A?")),
+    "a tag that closes itself": ("<think />\n\nB", ("B", "")),
+    "such a tag that is spoken of": ("Write `<think/>`.", ("Write `<think/>`.", None)),
+    "turns of Gemma": (
+        "<start_of_turn>thinking\nA?<end_of_turn>\n<start_of_turn>model\nB<end_of_turn>\n<start_of_turn>user\nC?"
+        "<end_of_turn>\n<start_of_turn>model\nD",
+        ("B", "A?"),
+    ),
+    "a turn of Gemma": ("<start_of_turn>model\nthinking of it: B<end_of_turn>", ("thinking of it: B", None)),
+    "Gemma's final channel": ("<|channel>thought\nA?<channel|><|channel>final\nB<channel|>", ("B", "A?")),
+    "DeepSeek's turn": ("<｜Assistant｜>B", ("B", None)),
     "a closing tag alone": ("Perhaps A.\n</think>\nB", ("B", "Perhaps A.")),
     "a closing bracket alone": ("Perhaps A.[/THINK]B", ("B", "Perhaps A.")),
     "a closing tag too many": ("<think>A?</think>B</think>", ("B", "A?")),
