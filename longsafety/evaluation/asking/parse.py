@@ -57,6 +57,11 @@ _NEXT_TURN = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """What a model writes after its answer that goes on with a list of questions, or with the user's turn."""
+_SEVERAL = re.compile(
+    r"\A\W*[A-J]\W*(?:to|through|until|bis|至|到|hasta|à)\W*[A-J]\W*\Z"
+    r"|(?:(?<=\W)|\A)\d\s?[.):]\s*[A-J](?:[^\w\n]+\d\s?[.):]\s*[A-J])+\W*\Z"
+)
+"""A range of letters, or a ranking on one line, and nothing after it."""
 _REASON = re.compile(r"because\b|因为", re.IGNORECASE)
 _MARKER = re.compile(
     r"(?:(?<=^)|(?<=[\n.;,!?:])[ \t]*|(?<=\s))(?:(?:option|choice|选项|opción|opci[oó]n|réponse|antwort)\s*)?"
@@ -86,6 +91,8 @@ def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | 
 
 def _named(reply: str, texts: Texts, valid: str) -> int | None:
     """The option that a reply without thoughts names."""
+    if _SEVERAL.search(reply):
+        return None
     text = spelled(_without_label(reply, texts), max(LETTERS.index(letter) for letter in valid) + 1)
     forms = [form for form in boxed(text) if not _is_formula(form, texts)]
     if forms:

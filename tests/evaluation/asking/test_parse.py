@@ -129,3 +129,9 @@ def test_the_confusion_on_the_labelled_replies() -> None:
     assert of == {"en": 172, "zh": 110, "es": 112, "fr": 110}
     for language, n in of.items():
         assert counts[language, "right"] == n, {key: value for key, value in counts.items() if key[0] == language}
+
+
+@pytest.mark.parametrize("reply", ["A to D", "A 到 D", "Ranking: 1. B 2. C 3. A 4. D", "1) B, 2) C"])
+def test_a_range_or_a_ranking_names_none(reply: str) -> None:
+    assert named(reply, OPTIONS["sentences"]) is None
+    assert named(f"{reply}\n\nAnswer: C", OPTIONS["sentences"]) == "C"
