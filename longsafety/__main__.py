@@ -12,6 +12,7 @@ from longsafety.configuration.listing import listing
 from longsafety.environment import substitute_letters
 from longsafety.errors import ConfigError, LongSafetyError, visible
 from longsafety.host.machine import problem
+from longsafety.host.streams import open_closed
 
 _SHOWS = ("--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 """Hydra's flags that show something and run nothing."""
@@ -44,6 +45,7 @@ class _Flags(argparse.ArgumentParser):
 
 def main() -> None:
     """The console script."""
+    open_closed()
     substitute_letters()
     try:
         flags, typed = _flags(sys.argv[1:])

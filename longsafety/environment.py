@@ -69,8 +69,9 @@ WORKER_VARIABLES = {
 
 _OF_PYTHON = ("PYTHONWARNINGS", "PYTHONOPTIMIZE")
 """A user's wishes for programs of his own: under ``error`` or ``2`` libraries cannot even be imported."""
-_OF_LIGHTNING = "PL_TRAINER_"
-"""How Lightning's variables begin that replace arguments of a trainer: a training would be cut short unseen."""
+_OF_TRAINERS = ("PL_TRAINER_", "ACCELERATE_", "FSDP_")
+"""How variables begin that replace arguments of Lightning's trainer, by which a training would be cut short unseen, and
+those of accelerate's launcher, by which transformers would load empty weights."""
 
 
 def worker_environment() -> dict[str, str]:
@@ -78,7 +79,7 @@ def worker_environment() -> dict[str, str]:
     found = {
         name: value
         for name, value in {**WORKER_VARIABLES, **os.environ}.items()
-        if name not in _OF_PYTHON and not name.startswith(_OF_LIGHTNING)
+        if name not in _OF_PYTHON and not name.startswith(_OF_TRAINERS)
     }
     if not found.get("OMP_NUM_THREADS", "1").strip().isdigit():
         del found["OMP_NUM_THREADS"]

@@ -18,7 +18,6 @@ from longsafety.errors import ConfigError
 from longsafety.evaluation.open_replies.sheet import SHEET
 from longsafety.files import write_text
 from longsafety.host.locks import locked
-from longsafety.host.streams import open_closed
 from longsafety.launched import forget_other_jobs
 from longsafety.model.kernels import missing_packages
 from longsafety.model.shape import shape_of
@@ -49,7 +48,6 @@ def launch(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     Stops at the first job that fails; what was complete is kept, and the same command goes on from there. Where the
     ranks of a training are started from outside, all but the first only train.
     """
-    open_closed()
     first = jobs[0]
     if first.stages == ["plan"]:
         return _show_plans(jobs)
