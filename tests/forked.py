@@ -1,7 +1,8 @@
 """Runs commands in forks of one process that has imported their libraries: each start costs seconds otherwise.
 
 The commands and their workers are processes as ever, with arguments, environment, output and exit status of their own.
-That they also start from nothing is shown by the tests that kill them, by ``test_command`` and by ``test_wheel``.
+That they also start from nothing is shown by the tests that kill them, by ``test_command`` and by ``test_wheel``; of
+several ranks, by the tests marked ``soak``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import runpy
 import signal
 import socket
+import subprocess
 import sys
 import time
 import traceback
@@ -66,6 +68,19 @@ def ranks(script: str, arguments: Sequence[str], environment: Mapping[str, str],
         runpy.run_path(script, run_name="__main__")
 
     _end_with(run)
+
+
+def to_their_end(folder: Path, arguments: Sequence[str], number: int) -> subprocess.CompletedProcess[str]:
+    """:func:`ranks` of the ``script.py`` in ``folder``, which is also given their output."""
+    given = (str(folder / "script.py"), arguments, os.environ | {"OMP_NUM_THREADS": "1"}, str(folder), number)
+    process = server().Process(target=ranks, args=given)
+    process.start()
+    process.join(300)
+    if process.is_alive():
+        process.kill()
+        raise subprocess.TimeoutExpired([*arguments], 300)
+    said = [(folder / name).read_text("utf-8", "replace") for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess([*arguments], process.exitcode or 0, *said)
 
 
 def _begin(environment: Mapping[str, str], folder: str) -> None:

@@ -15,6 +15,7 @@ _SHOWN = 60
 _LICENCES = ("licence", "license")
 _KTO = {"kto_tag", "label"}
 _DIGITS = 19
+"""A number of fewer digits fits into 64 bits."""
 
 
 class Fields:
