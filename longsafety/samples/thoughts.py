@@ -11,7 +11,7 @@ reply to read, whatever stands in the thought: the outcome is *cut off in though
 Notations: tags such as ``<think>`` in any case (also ``[THINK]``, ``◁think▷``, ``<|begin_of_thought|>``,
 ``<|START_THINKING|>``, ``<unused94>``, ``<details type="reasoning">``), nested and several of them; a closing tag
 alone, where the prompt or the server has the opening one; harmony's channels, also where the tokenizer has dropped
-their marks; the turns of s1 (``think``, ``answer``) and of tuned Gemma models; headings before a thought and its answer.
+their marks; the turns of s1 (``think``, ``answer``) and of tuned Gemma models; headings before thought and answer.
 A tag between backticks is text, as is one in a fenced block that begins before it.
 """
 
