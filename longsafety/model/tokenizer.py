@@ -62,8 +62,8 @@ def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBas
 def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest: int) -> None:
     """Refuses a model that cannot read its tokenizer's tokens, or ``longest`` tokens, before anything is built.
 
-    Raises DataError for a tokenizer with more tokens than the embeddings have rows, ConfigError for lengths above the
-    positions in config.json where nothing scales them.
+    Raises DataError for quantised weights and for a tokenizer with more tokens than the embeddings have rows,
+    ConfigError for lengths above the positions in config.json where nothing scales them.
     """
     if model.source == "tiny":
         return
@@ -73,7 +73,8 @@ def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
         raise DataError(
             f"{folder / 'config.json'}: quantization_config = {method}: its weights are quantised, and a model is read "
-            "in float32 and trained whole; give the folder that it was quantised from"
+            "in float32 and trained whole; give the folder that it was quantised from, or serve it and ask it there "
+            "(evaluation.backend=openai)"
         )
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(text, dict)
