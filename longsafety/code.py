@@ -9,18 +9,25 @@ from __future__ import annotations
 import ast
 import fnmatch
 import hashlib
+import json
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from longsafety.environment import DECISIVE
+from longsafety.files import write_text
 
 PACKAGE = Path(__file__).resolve().parent
 _NOT_DATA = (".py", ".pyc", ".md", ".png")
 _STATEMENTS = ("body", "orelse", "finalbody")
 _WILD = frozenset("*?[")
+_MOST_KEPT = 5_000
+"""Texts; an editor's day leaves many."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Module:
     """What the version of a module is made of."""
 
     code: str
-    """The module's syntax tree without docstrings, as text."""
+    """A hash of the module's syntax tree without docstrings."""
     imports: frozenset[str]
     """Dotted names that it imports, inside functions too; each may be a module or a definition in one."""
     strings: frozenset[str]
@@ -37,10 +44,14 @@ class Module:
 
 class Code:
     """The source of one package. ``name``: the package's; ``root``: its folder, in which files come and go only before
-    the first question."""
+    the first question.
+
+    What was read of a text is kept beside Python's compiled files, under the text's hash: parsing all modules takes
+    three seconds. Where Python may keep nothing, nothing is kept."""
 
     def __init__(self, root: Path = PACKAGE, name: str = "longsafety") -> None:
         self.root, self.name = root, name
+        self._new = False
         self._file = cache(self._found)
         self._packages = cache(self._packages_of)
 
@@ -54,10 +65,10 @@ class Code:
         files, libraries = self.closure(*modules, without=without)
         for file in files:
             digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode())
-            content = file.read_bytes()
-            digest.update(_parsed(content, self._package(file)).code.encode() if file.suffix == ".py" else content)
+            digest.update(self._read(file).code.encode() if file.suffix == ".py" else file.read_bytes())
         for library in libraries:
             digest.update(f"\0{library}\0{_installed(library)}".encode())
+        self._keep()
         return digest.hexdigest()[:12]
 
     def closure(self, *modules: str, without: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
@@ -76,7 +87,7 @@ class Code:
                 continue
             for source in (file, *self._packages(file)):
                 if source not in files:
-                    found = _parsed(source.read_bytes(), self._package(source))
+                    found = self._read(source)
                     files |= {source, *_named(source.parent, found.strings)}
                     waiting += [name for name in found.imports if not _below(name, stops)]
         return sorted(files), sorted(libraries)
@@ -85,7 +96,8 @@ class Code:
         """Over all source and data files as they are: whether those on disk are still the ones that were read."""
         digest = hashlib.sha256()
         shown = (*_NOT_DATA[1:], ".tmp", ".swp")
-        for file in sorted(path for path in self.root.rglob("*") if path.is_file() and path.suffix not in shown):
+        files = (path for path in self.root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        for file in sorted(path for path in files if path.suffix not in shown):
             digest.update(f"\0{file.relative_to(self.root).as_posix()}\0".encode() + file.read_bytes())
         return digest.hexdigest()[:12]
 
@@ -107,17 +119,52 @@ class Code:
         folders = [folder for folder in file.parents if self.root in folder.parents]
         return [folder / "__init__.py" for folder in folders if (folder / "__init__.py").is_file()]
 
-    def _package(self, file: Path) -> str:
-        return ".".join([self.name, *file.relative_to(self.root).parent.parts])
+    def _read(self, file: Path) -> Module:
+        """What a module's text says, parsed once for the same text in the same package."""
+        package = ".".join([self.name, *file.relative_to(self.root).parent.parts])
+        source = file.read_bytes()
+        key = hashlib.sha256(package.encode() + b"\0" + source).hexdigest()
+        if key not in self._modules:
+            self._modules[key] = _parsed(source, package)
+            self._new = True
+        return self._modules[key]
+
+    @property
+    def _place(self) -> Path:
+        return Path(cache_from_source(str(self.root / "syntax.py"))).with_suffix(".json")
+
+    @cached_property
+    def _modules(self) -> dict[str, Module]:
+        """What is kept by this very reader and this Python; empty where that is nothing, or cannot be read."""
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            kept = json.loads(self._place.read_text("utf-8"))
+            if kept["by"] == _reader():
+                modules = kept["modules"].items()
+                return {key: Module(code, frozenset(names), frozenset(texts)) for key, (code, names, texts) in modules}
+        return {}
+
+    def _keep(self) -> None:
+        if not self._new or sys.dont_write_bytecode or len(self._modules) > _MOST_KEPT:
+            return
+        self._new = False
+        modules = {key: (one.code, sorted(one.imports), sorted(one.strings)) for key, one in self._modules.items()}
+        with suppress(OSError):
+            self._place.parent.mkdir(exist_ok=True)
+            write_text(self._place, json.dumps({"by": _reader(), "modules": modules}))
 
 
-@cache
 def _parsed(source: bytes, package: str) -> Module:
-    """Reads a module of ``package`` (dotted), once for the same text."""
+    """Reads a module of ``package`` (dotted)."""
     tree = ast.parse(source)
     imports, strings = _strip_docstrings(tree, package)
     named = frozenset(text for text in strings if "." in text.strip("*") and "\n" not in text)
-    return Module(ast.dump(tree), frozenset(imports), named)
+    return Module(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(imports), named)
+
+
+@cache
+def _reader() -> str:
+    """Which parser read a text: this file, in this Python."""
+    return hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()
 
 
 def _named(folder: Path, names: frozenset[str]) -> list[Path]:

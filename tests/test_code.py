@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from longsafety import code
 from longsafety.code import Code
 
 FILES = {
@@ -123,3 +125,43 @@ def test_the_digest_covers_every_source_file(package: Path) -> None:
     before = Code(package, "package").digest()
     (package / "page.py").write_text("WIDTH = 80  # columns\n", "utf-8")
     assert Code(package, "package").digest() != before
+
+
+def kept(package: Path) -> Path:
+    (found,) = package.glob("__pycache__/syntax.*.json")
+    return found
+
+
+def test_what_was_read_is_kept_beside_the_compiled_files_and_counts_for_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = Code(package, "package").digest()
+    version = Code(package, "package").version("train")
+    assert Code(package, "package").digest() == before
+    with monkeypatch.context() as patched:
+        patched.setattr(code, "_parsed", None)
+        assert Code(package, "package").version("train") == version
+    kept(package).write_text(kept(package).read_text("utf-8").replace("numpy", "torch"), "utf-8")
+    assert Code(package, "package").closure("train")[1] == ["torch"], "what is kept was not read"
+    monkeypatch.setattr(code, "_reader", lambda: "another parser")
+    assert Code(package, "package").version("train") == version
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"by": 1}', '{"by": "BY", "modules": [1]}', "\ud800"])
+def test_what_is_kept_and_cannot_be_read_is_read_anew(
+    package: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    version = Code(package, "package").version("train")
+    kept(package).write_bytes(text.replace("BY", code._reader()).encode("utf-8", "surrogatepass"))
+    assert Code(package, "package").version("train") == version
+
+
+def test_nothing_is_kept_where_python_keeps_nothing(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    version = Code(package, "package").version("train")
+    assert not (package / "__pycache__").exists()
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (package / "__pycache__").write_text("a file in the way", "utf-8")
+    assert Code(package, "package").version("train") == version
