@@ -29,9 +29,10 @@ EXPERIMENT_FILES = sorted(chain(CONF.glob("experiment/*.yaml"), SWEEPS.glob("exp
 SWEEP_FILES = sorted(SWEEPS.glob("experiment/*.yaml"))
 EXPERIMENTS = [path.stem for path in EXPERIMENT_FILES]
 GROUP_FILES = sorted(
-    path for root in (CONF, SWEEPS) for path in root.glob("*/**/[!_]*.yaml") if "hydra" not in path.parts
+    path for path in CONF.glob("*/**/[!_]*.yaml") if not {"hydra", "experiment"}.intersection(path.parts)
 )
-"""Every option of a group; ``_shared`` is a part of others, and what stands below ``hydra`` cannot be typed."""
+"""Every option of a group; ``_shared`` is a part of others, and what stands below ``hydra`` cannot be typed. The golden
+files show what experiments compose to."""
 MODELS = sorted(path.stem for path in CONF.glob("model/[!_]*.yaml"))
 SCENARIOS = sorted(path.stem for path in CONF.glob("scenario/[!_]*.yaml"))
 HELPS: tuple[list[str], ...] = ([], ["teacher.model=served"], ["data_mix=base"], ["stages=[build]"])
@@ -59,8 +60,7 @@ def only(lines: list[str], key: str) -> str:
 
 
 def group_and_option(path: Path) -> tuple[str, str]:
-    root = CONF if path.is_relative_to(CONF) else SWEEPS
-    return path.relative_to(root).parent.as_posix(), path.stem
+    return path.relative_to(CONF).parent.as_posix(), path.stem
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def group_and_option(path: Path) -> tuple[str, str]:
 def test_every_config_file_fits_some_scale(path: Path) -> None:
     """A length or a model may be too much for a scale, but each option is of use somewhere."""
     group, option = group_and_option(path)
-    typed = f"+{group}={option}" if group == "experiment" else f"{group}={option}"
+    typed = f"{group}={option}"
     models = [[f"model={name}"] for name in MODELS] if group == "length" else []
     refused: list[str] = []
     for scale, helps in product(SCALES if group != "scale" else (option,), [*HELPS, *models]):
@@ -228,7 +228,7 @@ def test_dicts_merge_and_lists_replace() -> None:
 
 
 def test_no_config_names_a_python_object() -> None:
-    assert not [path for path in [*GROUP_FILES, CONF / "config.yaml"] if "_target_" in path.read_text("utf-8")]
+    assert not [path for path in [*GROUP_FILES, *EXPERIMENT_FILES, CONF / "config.yaml"] if "_target_" in path.read_text("utf-8")]
 
 
 @pytest.mark.slow
