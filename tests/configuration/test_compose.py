@@ -228,7 +228,11 @@ def test_dicts_merge_and_lists_replace() -> None:
 
 
 def test_no_config_names_a_python_object() -> None:
-    assert not [path for path in [*GROUP_FILES, *EXPERIMENT_FILES, CONF / "config.yaml"] if "_target_" in path.read_text("utf-8")]
+    assert not [
+        path
+        for path in [*GROUP_FILES, *EXPERIMENT_FILES, CONF / "config.yaml"]
+        if "_target_" in path.read_text("utf-8")
+    ]
 
 
 @pytest.mark.slow

@@ -16,15 +16,14 @@ import numpy as np
 
 from longsafety.errors import DataError
 from longsafety.files import write_text
-from longsafety.samples.depth import depth_bins
 from longsafety.samples.encode import ChatEncoder
-from longsafety.samples.licence import licences, strictest
+from longsafety.samples.licence import strictest
 from longsafety.samples.recipe import Sample, is_made
 from longsafety.samples.store import TokenStore
-from longsafety.scenarios.assemble import SLACK
 from longsafety.scenarios.audit.copies import copies
-from longsafety.scenarios.audit.integrity import Fact, facts_of, violations
+from longsafety.scenarios.audit.integrity import checked, facts_of
 from longsafety.scenarios.audit.overlap import NGRAM_TOKENS, SHOWN, NearDuplicates, near_duplicates, shared_ngrams
+from longsafety.scenarios.audit.tally import Tally
 from longsafety.vocabulary import TWINS
 
 Rows = list[dict[str, Any]]
@@ -86,33 +85,42 @@ def audit(
     corpus_licence: str,
     gate: Rows,
 ) -> Audit:
-    """Audits both splits. ``gate``: what was measured of the benchmark's words.
+    """Audits both splits, in which twins stand behind their item. ``gate``: what was measured of the benchmark's words.
 
     Raises ``DataError`` for a needle that the rendered context lacks, and for twins that differ from their item in
     what they should not, or do not in what they should.
     """
     store = encoder.store
+    wrong: list[str] = []
+    tallies = {"train": Tally(corpus_licence), "bench": Tally(corpus_licence)}
     with _without_collecting():
-        facts = {"train": list(facts_of(train, store)), "bench": list(facts_of(bench, store))}
-    everything = [fact for split in facts.values() for fact in split]
-    wrong = [violation for split in facts.values() for violation in violations(split)]
+        for split, samples in (("train", train), ("bench", bench)):
+            for fact, found in checked(facts_of(samples, store)):
+                tallies[split].add(fact)
+                wrong += [found] if found else []
     if wrong:
         shown = "; ".join(wrong[:_NAMED_VIOLATIONS])
         more = f"; and {len(wrong) - _NAMED_VIOLATIONS} more" if len(wrong) > _NAMED_VIOLATIONS else ""
         raise DataError(f"audit: {len(wrong)} twin(s) differ in what they should not: {shown}{more}; build again")
-    edges, lengths = _lengths(facts)
-    needled = [fact for fact in everything if fact.rendered]
-    licence_counts = _licences(everything, corpus_licence)
+    edges, lengths = _lengths(tallies)
+    licence_counts = dict(_sum(tally.licences for tally in tallies.values()).most_common())
+    literals = tallies["train"].literals.copy()
+    for text, name in tallies["bench"].literals.items():
+        literals.setdefault(text, name)
+    kinds = _sum(tally.kinds for tally in tallies.values())
     return Audit(
-        sizes=_sizes(facts),
+        sizes=_sizes(tallies),
         length_edges=edges,
         lengths=lengths,
-        coverage=_coverage(facts),
-        needles={"contexts": len(needled), "needles": sum(len(fact.needles) for fact in needled)},
-        overlap=_overlap(facts, store),
-        exact_duplicates=[_exact_duplicates(split, found) for split, found in facts.items()],
+        coverage=_coverage(tallies),
+        needles={
+            "contexts": sum(tally.contexts for tally in tallies.values()),
+            "needles": sum(tally.needles for tally in tallies.values()),
+        },
+        overlap=_overlap(tallies, store),
+        exact_duplicates=[_exact_duplicates(split, tally) for split, tally in tallies.items()],
         near_duplicates={
-            "literals": _near(near_duplicates(_literals(everything))),
+            "literals": _near(near_duplicates((name, text) for text, name in literals.items())),
             "documents": _near(
                 near_duplicates(
                     (name, store.text(number, 0, store.num_tokens(number)))
@@ -121,16 +129,22 @@ def audit(
                 )
             ),
         },
-        reuse=_reuse(everything, store),
-        twins={kind: sum(fact.kind == kind for fact in everything) for kind in TWINS},
+        reuse=_reuse(_sum(tally.uses for tally in tallies.values()), store),
+        twins={kind: kinds[kind] for kind in TWINS},
         licences=licence_counts,
         strictest_licence=strictest(licence_counts),
-        languages=_languages(facts),
-        gate=gate,
-        copies=[
-            {"split": split} | row for split, found in (("train", train), ("bench", bench)) for row in copies(found)
+        languages=[
+            {"split": split, "query": query, "context": context, "samples": count}
+            for split, tally in tallies.items()
+            for (query, context), count in tally.languages.items()
         ],
+        gate=gate,
+        copies=[{"split": split} | row for split, tally in tallies.items() for row in copies(tally.asked)],
     )
+
+
+def _sum(counts: Iterable[Counter[str]]) -> Counter[str]:
+    return sum(counts, Counter[str]())
 
 
 @contextmanager
@@ -145,30 +159,26 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def _sizes(facts: Mapping[str, Sequence[Fact]]) -> Rows:
-    groups: dict[tuple[str, str, str, str], list[Sample]] = defaultdict(list)
-    for split, found in facts.items():
-        for fact in found:
-            groups[split, fact.sample.task, fact.sample.scenario, fact.kind].append(fact.sample)
+def _sizes(tallies: Mapping[str, Tally]) -> Rows:
     rows: Rows = []
-    for key, samples in groups.items():
-        tokens = np.array([sample.num_tokens for sample in samples])
-        fitted = [] if key[-1] in TWINS else [sample for sample in samples if sample.target_tokens]
-        short_of = [sample.target_tokens - sample.num_tokens for sample in fitted]
-        row: dict[str, Any] = dict(zip(("split", "task", "scenario", "kind"), key, strict=True))
-        row |= {"samples": len(samples), "tokens": int(tokens.sum()), "min": int(tokens.min())}
-        row |= {"mean": float(tokens.mean()), "median": float(np.median(tokens)), "max": int(tokens.max())}
-        row["at_target"] = sum(0 <= short <= SLACK for short in short_of) / len(short_of) if short_of else None
-        rows.append(row)
+    for split, tally in tallies.items():
+        for (task, scenario, kind), found in tally.tokens.items():
+            tokens = np.array(found)
+            within, of = tally.at_target[task, scenario, kind]
+            row: dict[str, Any] = {"split": split, "task": task, "scenario": scenario, "kind": kind}
+            row |= {"samples": len(tokens), "tokens": int(tokens.sum()), "min": int(tokens.min())}
+            row |= {"mean": float(tokens.mean()), "median": float(np.median(tokens)), "max": int(tokens.max())}
+            row["at_target"] = within / of if of else None
+            rows.append(row)
     return rows
 
 
-def _lengths(facts: Mapping[str, Sequence[Fact]]) -> tuple[list[int], Rows]:
+def _lengths(tallies: Mapping[str, Tally]) -> tuple[list[int], Rows]:
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for split, found in facts.items():
-        for fact in found:
-            if fact.is_item:
-                groups[split, fact.sample.task].append(fact.sample.num_tokens)
+    for split, tally in tallies.items():
+        for (task, _, kind), tokens in tally.tokens.items():
+            if kind not in TWINS:
+                groups[split, task].extend(tokens)
     longest = max((length for lengths in groups.values() for length in lengths), default=0)
     edges = [step * (longest // _BINS + 1) for step in range(_BINS + 1)]
     return edges, [
@@ -177,33 +187,28 @@ def _lengths(facts: Mapping[str, Sequence[Fact]]) -> tuple[list[int], Rows]:
     ]
 
 
-def _coverage(facts: Mapping[str, Sequence[Fact]]) -> Rows:
-    counts: Counter[tuple[str, float, int]] = Counter()
-    for split, found in facts.items():
-        for fact in found:
-            if fact.kind == "harmful":
-                bound = 1 << max(fact.sample.num_tokens - 1, 0).bit_length()
-                counts.update((split, int(tenth) / 10, bound) for tenth in depth_bins(fact.depths, 10))
-    names = ("split", "depth", "max_tokens", "needles")
-    return [dict(zip(names, (*key, count), strict=True)) for key, count in sorted(counts.items())]
+def _coverage(tallies: Mapping[str, Tally]) -> Rows:
+    return [
+        {"split": split, "depth": tenth / 10, "max_tokens": bound, "needles": count}
+        for split, tally in sorted(tallies.items())
+        for (tenth, bound), count in sorted(tally.coverage.items())
+    ]
 
 
-def _overlap(facts: Mapping[str, Sequence[Fact]], store: TokenStore) -> dict[str, Any]:
-    used = {split: {name for fact in found for name in fact.sample.documents} for split, found in facts.items()}
-    seeds = {split: {fact.sample.seed_id for fact in found} - {""} for split, found in facts.items()}
+def _overlap(tallies: Mapping[str, Tally], store: TokenStore) -> dict[str, Any]:
     numbers = {name: number for number, name in enumerate(store.ids)}
-    documents = {split: sorted(numbers[name] for name in names) for split, names in used.items()}
+    documents = {split: sorted(numbers[name] for name in tally.documents) for split, tally in tallies.items()}
     ngrams = shared_ngrams(store, documents["train"], documents["bench"])
 
     def shared(train: set[str], bench: set[str]) -> dict[str, Any]:
         both = sorted(train & bench)
         return {"train": len(train), "bench": len(bench), "shared": len(both), "examples": both[:SHOWN]}
 
-    corpus = {split: {name for name in names if not is_made(name)} for split, names in used.items()}
+    corpus = {split: {name for name in tally.documents if not is_made(name)} for split, tally in tallies.items()}
     names = ("split", "document", "shared", "ngrams")
     return {
         "documents": shared(corpus["train"], corpus["bench"]),
-        "seeds": shared(seeds["train"], seeds["bench"]),
+        "seeds": shared(tallies["train"].seeds, tallies["bench"].seeds),
         "ngrams": {
             "tokens": NGRAM_TOKENS,
             "bench": ngrams.bench,
@@ -214,31 +219,18 @@ def _overlap(facts: Mapping[str, Sequence[Fact]], store: TokenStore) -> dict[str
     }
 
 
-def _exact_duplicates(split: str, facts: Sequence[Fact]) -> dict[str, Any]:
-    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for fact in facts:
-        if fact.kind == "harmful":
-            groups[fact.filler, fact.needles, fact.sample.question, fact.sample.history].append(fact.sample.id)
-    repeated = sorted((ids for ids in groups.values() if len(ids) > 1), key=len, reverse=True)
-    samples = sum(len(ids) for ids in groups.values())
-    return {"split": split, "samples": samples, "duplicates": samples - len(groups), "groups": repeated[:SHOWN]}
-
-
-def _literals(facts: Iterable[Fact]) -> Iterator[tuple[str, str]]:
-    """Each question with its answer once, under the id of the first sample that has it."""
-    first: dict[str, str] = {}
-    for fact in facts:
-        if fact.kind == "harmful":
-            first.setdefault(f"{fact.sample.question}\n{fact.sample.answer}", fact.sample.id)
-    return ((name, text) for text, name in first.items())
+def _exact_duplicates(split: str, tally: Tally) -> dict[str, Any]:
+    samples = sum(asked.copies.total() for asked in tally.asked.values())
+    repeated = sorted(tally.repeated.values(), key=len, reverse=True)
+    return {"split": split, "samples": samples, "duplicates": samples - len(tally.harmful), "groups": repeated[:SHOWN]}
 
 
 def _near(found: NearDuplicates) -> dict[str, Any]:
     return {"compared": found.compared, "near": found.near, "pairs": [list(pair) for pair in found.pairs]}
 
 
-def _reuse(facts: Iterable[Fact], store: TokenStore) -> dict[str, Any]:
-    uses = Counter(name for fact in facts if fact.is_item for name in fact.sample.documents if not is_made(name))
+def _reuse(found: Counter[str], store: TokenStore) -> dict[str, Any]:
+    uses = Counter({name: count for name, count in found.items() if not is_made(name)})
     documents = sum(not is_made(name) for name in store.ids)
     return {
         "documents": documents,
@@ -248,18 +240,3 @@ def _reuse(facts: Iterable[Fact], store: TokenStore) -> dict[str, Any]:
         "max": max(uses.values(), default=0),
         "top": [{"document": name, "uses": count} for name, count in uses.most_common(SHOWN)],
     }
-
-
-def _licences(facts: Iterable[Fact], corpus_licence: str) -> dict[str, int]:
-    """Samples by the licences of their parts: what a seed item or an imported row brought, and documents."""
-    counts: Counter[str] = Counter()
-    for fact in facts:
-        counts.update(set(licences(fact.sample, corpus_licence).values()))
-    return dict(counts.most_common())
-
-
-def _languages(facts: Mapping[str, Sequence[Fact]]) -> Rows:
-    counts = Counter(
-        (split, fact.sample.language, fact.context_language) for split, found in facts.items() for fact in found
-    )
-    return [dict(zip(("split", "query", "context", "samples"), (*key, n), strict=True)) for key, n in counts.items()]

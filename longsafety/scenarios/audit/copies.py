@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from longsafety.samples.recipe import Sample
+from longsafety.scenarios.audit.tally import Asked
 
 
-@dataclass
-class _Asked:
-    """What the samples of a task ask. No sample is kept: with their contexts they need not fit into memory."""
-
-    copies: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    """Question, answer and needles → samples."""
-    seeds: set[str] = field(default_factory=set)
-    options: set[tuple[tuple[str, ...], ...]] = field(default_factory=set)
-
-
-def copies(samples: Iterable[Sample]) -> list[dict[str, Any]]:
+def copies(found: Mapping[str, Asked]) -> list[dict[str, Any]]:
     """A row a task: task, items, seeds, questions, options, answers (distinct ones), most (copies of one question with
     its needles and answer)."""
-    found: dict[str, _Asked] = defaultdict(_Asked)
-    for sample in samples:
-        if sample.kind == "harmful":
-            asked = found[sample.task]
-            asked.copies[sample.question, sample.answer, *sample.needle_texts] += 1
-            asked.seeds.add(sample.seed_id)
-            asked.options.add(sample.choices)
     return [
         {
             "task": task,
             "items": asked.copies.total(),
             "seeds": len(asked.seeds),
-            "questions": len({(question, *needles) for question, _, *needles in asked.copies}),
-            "options": len(asked.options - {()}),
-            "answers": len({answer for _, answer, *_ in asked.copies} - {""}),
+            "questions": len({question for question, _ in asked.copies}),
+            "options": len(asked.options),
+            "answers": len({answer for _, answer in asked.copies} - {0}),
             "most": max(asked.copies.values()),
         }
         for task, asked in found.items()

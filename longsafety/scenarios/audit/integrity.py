@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from longsafety.errors import DataError
 from longsafety.samples.recipe import Sample, Segment, render_context
@@ -13,16 +12,13 @@ from longsafety.vocabulary import BENIGN_KINDS, ITEM_KINDS, TWINS
 
 _SAME = ("task", "scenario", "category", "seed_id", "language", "history", "goal", "roles", "choices", "order")
 """What no twin changes."""
-_SHARED = ("pair_id", "seed_id", "question", "answer", "rejected", "history", "documents", "roles", "choices", "order")
-"""What many samples share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A sample without its context (up to a thousand spans): what the audit compares and counts."""
+    """A sample, and what the audit compares and counts of its context."""
 
     sample: Sample
-    """Its context left out."""
     filler: int
     """Hash of the context without its needles; only valid in this process, because hashes of strings are salted."""
     needles: tuple[str, ...]
@@ -45,13 +41,12 @@ class Fact:
 
 
 def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
-    """Reads samples one at a time; renders those that should have a needle. Equal texts of different samples are kept
-    once, because a build asks a thousand questions many times.
+    """Reads samples one at a time; renders those that should have a needle.
 
     Raises ``DataError``, naming the sample, for a needle that its rendered context lacks.
     """
     known: dict[int, tuple[tuple[float, ...], str]] = {}
-    family, kept = "", _Kept()
+    family = ""
     for sample in samples:
         if sample.pair_id != family:
             family, known = sample.pair_id, {}
@@ -67,23 +62,7 @@ def facts_of(samples: Iterable[Sample], store: TokenStore) -> Iterator[Fact]:
             known[key] = _depths_and_language(filler, store)
         depths, language = known[key]
         blank = not any(part is not None and (not isinstance(part, str) or part.strip()) for part in filler)
-        texts = {name: kept.once(getattr(sample, name)) for name in _SHARED}
-        light = sample.replace(context=(), writers=(), **texts)
-        yield Fact(light, key, kept.once(needles), blank, depths, language, rendered)
-
-
-class _Kept:
-    """Gives equal texts, and tuples of them, back as one object."""
-
-    def __init__(self) -> None:
-        self._first: dict[Any, Any] = {}
-
-    def once(self, value: Any) -> Any:
-        found = self._first.get(value)
-        if found is None:
-            found = tuple(map(self.once, value)) if isinstance(value, tuple) else value
-            self._first[found] = found
-        return found
+        yield Fact(sample, key, needles, blank, depths, language, rendered)
 
 
 def _needles(sample: Sample) -> tuple[str, ...]:
@@ -129,17 +108,20 @@ def _depths_and_language(filler: Sequence[Segment | None], store: TokenStore) ->
     return tuple(place / max(before, 1) for place in places), max(sorted(tokens), key=tokens.__getitem__, default="")
 
 
-def violations(facts: Sequence[Fact]) -> Iterator[str]:
-    """What is wrong with the twins of a split, a line for each faulty twin."""
-    items = {fact.sample.pair_id: fact for fact in facts if fact.kind == "harmful"}
-    for twin in facts:
-        if twin.is_item:
-            continue
-        item = items.get(twin.sample.pair_id)
-        if item is None:
-            yield f"{twin.sample.id}: no harmful item {twin.sample.pair_id} in its split"
-        elif wrong := _differences(item, twin):
-            yield f"{twin.sample.id}: {', '.join(wrong)}"
+def checked(facts: Iterable[Fact]) -> Iterator[tuple[Fact, str]]:
+    """Each fact, with what is wrong with a twin; nothing for most. Twins stand behind their item."""
+    item: Fact | None = None
+    for fact in facts:
+        wrong = ""
+        if fact.kind == "harmful":
+            item = fact
+        elif fact.is_item:
+            pass
+        elif item is None or item.sample.pair_id != fact.sample.pair_id:
+            wrong = f"{fact.sample.id}: no harmful item {fact.sample.pair_id} in its split, before it"
+        elif differences := _differences(item, fact):
+            wrong = f"{fact.sample.id}: {', '.join(differences)}"
+        yield fact, wrong
 
 
 def _differences(item: Fact, twin: Fact) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,8 @@ import pytest
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.samples.store import TokenStore
 from longsafety.scenarios.audit import overlap
 from longsafety.scenarios.audit.audit import Audit, audit
-from longsafety.scenarios.audit.copies import copies
-from longsafety.scenarios.audit.integrity import facts_of
 from longsafety.scenarios.audit.overlap import near_duplicates, shared_ngrams, window_hashes
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.vocabulary import TWINS, TWO_ROLES
@@ -94,7 +92,7 @@ def _audit(train: Sequence[Sample], bench: Sequence[Sample] = (), store: Store |
 
 
 def test_sizes_by_split_task_and_kind() -> None:
-    train = [_item(0), _item(1, num_tokens=128), _item(2, num_tokens=100), *_twins(_item(3))[1:2], _item(3)]
+    train = [_item(0), _item(1, num_tokens=128), _item(2, num_tokens=100), *_twins(_item(3))[:2]]
     found = _audit(train, [_item(0, split="bench", document=1)])
     rows = {(row["split"], row["kind"]): row for row in found.sizes}
     assert rows["train", "harmful"] == {
@@ -150,9 +148,12 @@ def test_a_benign_needle_twin_needs_its_needle() -> None:
         _audit([item, item.replace(id="twin", kind="benign_needle", answer="Yes.")])
 
 
-def test_sound_twins_are_counted_in_any_order() -> None:
-    samples = [part for number in range(4) for part in _twins(_item(number))]
-    assert _audit(samples[::-1]).twins == dict.fromkeys(TWINS, 4)
+def test_sound_twins_are_counted_in_any_order_behind_their_item() -> None:
+    families = [_twins(_item(number)) for number in range(4)]
+    samples = [part for item, *twins in families for part in (item, *twins[::-1])]
+    assert _audit(samples).twins == dict.fromkeys(TWINS, 4)
+    with pytest.raises(DataError, match="no harmful item HarmfulNIAH-train-00000 in its split, before it"):
+        _audit(samples[1:])
 
 
 SHORT, QUERY, BENIGN_NEEDLE, ABSENT, SHORT_BENIGN = 1, 2, 3, 4, 5
@@ -183,7 +184,7 @@ SHORT, QUERY, BENIGN_NEEDLE, ABSENT, SHORT_BENIGN = 1, 2, 3, 4, 5
         (QUERY, {"roles": TWO_ROLES}, "another roles"),
         (QUERY, {"order": (1, 0)}, "another order"),
         (QUERY, {"choices": (("a",), ("b",))}, "another choices"),
-        (SHORT, {"pair_id": "gone"}, "no harmful item gone in its split"),
+        (SHORT, {"pair_id": "gone"}, "no harmful item gone in its split, before it"),
     ],
 )
 def test_a_twin_that_differs_otherwise_fails_by_name(twin: int, changes: dict[str, Any], said: str) -> None:
@@ -209,9 +210,10 @@ def test_a_twin_of_the_other_split_is_none() -> None:
 
 
 def test_many_violations_are_counted_and_the_first_named() -> None:
-    wrong = [_twins(_item(number))[SHORT].replace(answer="Sure.") for number in range(30)]
+    items = [_item(number) for number in range(30)]
+    families = [(item, _twins(item)[SHORT].replace(answer="Sure.")) for item in items]
     with pytest.raises(DataError, match=r"30 twin\(s\) .*00000-short: another answer; .*00019.*; and 10 more"):
-        _audit([*(_item(number) for number in range(30)), *wrong])
+        _audit([*chain(*families)])
 
 
 def test_the_short_twin_of_an_item_without_a_needle_has_no_document() -> None:
@@ -222,21 +224,31 @@ def test_the_short_twin_of_an_item_without_a_needle_has_no_document() -> None:
         _audit([item, item.replace(id="short", **(free | {"documents": ("a",)}))])
 
 
-def test_an_audit_holds_equal_texts_once_and_no_context() -> None:
-    def samples(count: int) -> Iterator[Sample]:
-        for number in range(count):
-            wide = tuple(Span(0, at, at + 1) for at in range(1000))
-            yield _item(number, context=(*wide, NEEDLE), needles=(1000,), answer="".join(["No. "] * 1000))
+def test_an_audit_holds_no_sample() -> None:
+    """A few hundred bytes of each, where the context alone has 1,000 spans."""
 
-    tracemalloc.start()
-    found = list(facts_of(samples(300), cast(TokenStore, _store())))
-    held, _ = tracemalloc.get_traced_memory()
-    counted = copies(samples(300))
-    after, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(found) == counted[0]["most"] == 300
-    assert held < 300 * 2000, "bytes: the answers alone would be twice that"
-    assert after - held < 300 * 200 and peak - held < 1_000_000
+    class Read(Sequence[Sample]):
+        def __init__(self, count: int) -> None:
+            self.most = count
+
+        def __len__(self) -> int:
+            return self.most
+
+        def __getitem__(self, at: Any) -> Any:
+            if at >= self.most:
+                raise IndexError
+            wide = tuple(Span(0, start, start + 1) for start in range(1000))
+            return _item(at, context=(*wide, NEEDLE), needles=(1000,), answer="".join(["No. "] * 1000))
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        found = _audit(Read(count))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found.copies[0]["most"] == found.needles["needles"] == count
+        return most
+
+    assert peak(400) - peak(100) < 300 * 1000, "bytes: the answers alone would be four times that"
 
 
 def test_overlap_by_document_and_seed_item() -> None:

@@ -12,6 +12,7 @@ from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample
 from longsafety.scenarios.audit.copies import copies
 from longsafety.scenarios.audit.gate import LEAST_SEEDS, failed, gate, gate_line
+from longsafety.scenarios.audit.tally import Asked
 from longsafety.scenarios.build import balanced_orders, build
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.scenarios.tasks.registry import TASKS
@@ -151,7 +152,11 @@ def test_a_limit_is_passed_over_by_the_whole_interval() -> None:
 def test_copies_are_counted() -> None:
     samples = pairs(4)
     again = samples[0].replace(id="again", pair_id="again")
-    assert copies([*samples, again]) == [
+    asked = Asked()
+    for sample in [*samples, again]:
+        if sample.kind == "harmful":
+            asked.add(sample)
+    assert copies({"T": asked}) == [
         {"task": "T", "items": 5, "seeds": 4, "questions": 4, "options": 4, "answers": 0, "most": 2}
     ]
 
