@@ -20,7 +20,7 @@ def common(language: str) -> dict[str, Any]:
 
 
 def listed(parts: Sequence[str], language: str) -> str:
-    """``a, b and c``."""
+    """``a, b and c``, of what somebody did."""
     if len(parts) < 2:
         return "".join(parts)
     return str(common(language)["comma"]).join(parts[:-1]) + str(common(language)["and"]) + parts[-1]

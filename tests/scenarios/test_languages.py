@@ -89,7 +89,7 @@ def test_the_seed_items_are_in_their_language(seeds_in: dict[str, list[Seed]]) -
 
 
 @pytest.mark.parametrize(
-    ("language", "expected"), [("en", ["", "a", "a and b", "a, b and c"]), ("zh", ["", "a", "a和b", "a、b和c"])]
+    ("language", "expected"), [("en", ["", "a", "a and b", "a, b and c"]), ("zh", ["", "a", "a，又b", "a，b，又c"])]
 )
 def test_lists_are_worded(language: str, expected: list[str]) -> None:
     assert [listed(list("abc")[:count], language) for count in range(4)] == expected
