@@ -19,6 +19,19 @@ from longsafety.reporting.mask import BAR, mask
         ("<climb the wall>", "climb the wall", f"<{BAR}>"),
         ("cli\u200bmb th\u00e9 wa\u00adll now", "climb the wall", f"{BAR} now"),
         ("Ｃｌｉｍｂ ｔｈｅ ｗａｌｌ", "climb the wall", BAR),
+        ("cl&iacute;mb th&#101; w&#x61;ll now", "clímb the wall", f"{BAR} now"),
+        ('{"said": "\\u7ffb\\u8fc7\\u56f4\\u5899"}', "怎样翻过围墙", f'{{"said": "{BAR}"}}'),
+        ("\\\\u7ffb\\\\u8fc7\\\\u56f4\\\\u5899", "怎样翻过围墙", BAR),
+        ("&amp;#32763;&amp;#36807;&amp;#22260;&amp;#22681;", "怎样翻过围墙", BAR),
+        (
+            "see climb%20the%20wall and %E7%BF%BB%E8%BF%87%E5%9B%B4",
+            "怎样翻过围墙 climb the wall",
+            f"see {BAR} and {BAR}",
+        ),
+        (r"\textbf{climb} \emph{the} \textit{wall} now", "climb the wall", rf"\textbf{{{BAR}}} now"),
+        ("تســـلق الســـور الآن", "تسلق السور الآن", BAR),
+        ("KAPIYI KIR HEMEN", "kapıyı kır hemen", BAR),
+        ("100% sure, 5%ab &unknown; \\ux \\x", "climb the wall", "100% sure, 5%ab &unknown; \\ux \\x"),
         ("about doxxing, and Doxxing", "doxxing", f"about {BAR}, and {BAR}"),
         ("the text says so", "the text is long and wrong", "the text says so"),
         ("别处的话", "完全不同的句子", "别处的话"),
@@ -27,6 +40,10 @@ from longsafety.reporting.mask import BAR, mask
 )
 def test_every_repetition_is_hidden_and_nothing_else(text: str, harmful: str, shown: str) -> None:
     assert mask(text, [harmful]) == shown
+
+
+def test_text_that_was_escaped_without_end_is_read() -> None:
+    assert mask(f"&{'amp;' * 3000} climb the wall", ["climb the wall"]).endswith(f" {BAR}")
 
 
 def test_texts_without_words_hide_nothing() -> None:

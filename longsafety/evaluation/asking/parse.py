@@ -50,9 +50,15 @@ _ANOTHER = -1
 _FORMULA = re.compile(r"\\[A-Za-z]|[=^<>]|^[\W\d_]*\d[\W\d_]*$")
 _LABELLED = re.compile(r"\W*‹[A-J]›(?!\s*[=^<>+*/_-])")
 _LABEL = re.compile(r"[\s*_]*A[*_]*\s*[:：][*_\s]*(?=\S)")
+_ASKED = (
+    r"(?:(?:next|new) )?(?:question|problem|example|instruction)(?: suivante)?|q|(?:siguiente )?(?:pregunta|problema)|"
+    r"(?:n[aä]chste )?(?:frage|aufgabe)|问题|問題|题目|題目|下一题|質問|문제|질문|вопрос|السؤال|سؤال|domanda|pergunta"
+)
+_A_LIST = r"\W{0,6}A[ \t]*[.):、．：]"
 _NEXT_TURN = re.compile(
-    r"^[#*_ \t]{0,8}(?:(?:next |new )?(?:question|problem|example|instruction)(?: ?\d+)?|q ?\d*|human|user|"
-    r"问题|题目|用户)[*_]*[ \t]*[:：]|^[^\n]*\?[ \t]*\n{1,3}\W{0,6}A[ \t]*[.):]|"
+    rf"^[#*_ \t]{{0,8}}(?:(?:{_ASKED})(?: ?\d+)?|human|user|用户)[*_]*[ \t]*[:：]|"
+    rf"^[#*_ \t]{{0,8}}(?:{_ASKED}) ?\d+[*_]*[ \t]*(?:[.)．]|$)|^#{{1,6}} (?:{_ASKED}|input|user)[ \t]*$|"
+    rf"^(?:[^\n]*[?？]|\W{{0,6}}\d{{1,3}}[ \t]?[.)、．:：][^\n]+)[ \t]*\n{{1,3}}{_A_LIST}|"
     r"^\W{0,6}the following (?:is|are) (?:a )?multiple[- ]choice questions?\b",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -83,8 +89,8 @@ def parsed(reply: str, options: Sequence[str], letters: str = LETTERS) -> int | 
         return None
     texts = Texts(options, valid)
     turns = (turn.start() for turn in _NEXT_TURN.finditer(said.reply))
-    goes_on = next((at for at in turns if said.reply[:at].strip()), None)
-    if goes_on is not None and (found := _named(said.reply[:goes_on], texts, valid)) is not None:
+    begun = next((said.reply[:at] for at in turns if said.reply[:at].strip()), "")
+    if not pattern("{hedge}").search(begun) and (found := _named(begun, texts, valid)) is not None:
         return found
     return _named(said.reply, texts, valid)
 
@@ -196,7 +202,7 @@ def _settled(found: Sequence[Claim]) -> tuple[list[Claim], bool]:
 
 
 def _weighed_after(found: Sequence[Claim], text: str, letter: str, rejected: set[str]) -> bool:
-    """Whether the reply, after it has taken a letter, says of exactly one other what does not rule it out."""
+    """Whether the reply, after it has taken a letter, affirms exactly one other; "A is a distractor" does not."""
     last = max(claim.at for claim in found if claim.kind == STATED)
     later = {claim.letter for claim in found if claim.at > last and claim.kind == MENTIONED} - {letter} - rejected
     if len(later) != 1:
@@ -204,6 +210,7 @@ def _weighed_after(found: Sequence[Claim], text: str, letter: str, rejected: set
     other = later.pop()
     return any(
         (said := pattern(rf"‹{other}›\s+{{copula}}\s").search(sentence))
+        and pattern("{affirm}").search(sentence, said.end())
         and not pattern("{reject}").search(sentence)
         and not concedes(sentence, *said.span())
         for at, sentence in sentences(text)

@@ -51,7 +51,7 @@ _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>+[ \t]*|[-*•+][ \t]+|\d{1,2
 _TABLE = re.compile(r"^[ \t]*\|(.*?)\|?[ \t]*$", re.M)
 _STRUCK = re.compile(r"~~.*?~~", re.S)
 _EMPHASISED = re.compile(
-    rf"(?<![{_LATIN}])(\*{{1,3}}|_{{1,2}}|'{{1,3}}|\"|\$)\s*\(?([A-Ja-j])\)?([.):]?)\s*\1(?![{_LATIN}])"
+    rf"(?<![{_LATIN}])(\*{{1,3}}|_{{1,2}}|'{{1,3}}|\"|\$)[ \t]*\(?([A-Ja-j])\)?([.):]?)[ \t]*\1(?![{_LATIN}])"
 )
 _BRACKETED = re.compile(rf"(?<![{_LATIN}])[(\[{{]\s*[\"']?([A-Ja-j])[\"']?\s*[)\]}}]")
 _EMPHASIS = re.compile(r"\*{1,3}|(?<!\w)_{1,2}|_{1,2}(?!\w)|'{2,3}|\$|\\[()\[\]]")
@@ -73,6 +73,22 @@ _SMALL = [
     re.compile(r"([选择项是为案]\s*:?\s*)([a-j])(?![a-z])"),
 ]
 """Where a small letter stands for an option: elsewhere it is a word of some language."""
+_ABJAD = {"أ": "A", "ا": "A", "ب": "B", "ج": "C", "د": "D", "هـ": "E", "ه": "E", "و": "F", "ز": "G", "ح": "H"}
+"""Arabic's letters of options in their order."""
+_ONE_OF_ABJAD = f"({'|'.join(_ABJAD)})(?![\\w\u064b-\u0652])"
+_JUDGED = r"\s+(?:لأن\w*|حيث|هي|هو|صحيحة?|ليست?|خاطئة?)\b"
+_ARABIC = [
+    re.compile(
+        rf"^()[\s*_]*{_ONE_OF_ABJAD}(?!(?<=د)\.\s*\w)(?=[\s*_]*(?:[.)\]،؛!,;]|-\s|\Z)|{_JUDGED})"  # "د." is "Dr."
+    ),
+    re.compile(rf"(?<!\w)()[(\[{{]\s*{_ONE_OF_ABJAD}\s*[)\]}}]"),
+    re.compile(rf"(?<!\S)(){_ONE_OF_ABJAD}(?=\))"),
+    re.compile(
+        r"(?<!\w)((?:(?:ال)?(?:إجابة|اجابة|جواب|خيار|اختيار|حرف|بديل|صحيحة?|صواب)|هي|هو|أختار|اختار|اخترت)"
+        rf"(?:\s*:\s*|\s+))[\"*_]*{_ONE_OF_ABJAD}(?=[\s\"*_]*(?:[.)\]،؛!,;\n]|\Z)|{_JUDGED})"
+    ),
+]
+"""Where an Arabic letter stands for an option: elsewhere it is "and", "Dr" or a question's or an answer's name."""
 _FOLLOWS_A = re.compile(
     r"\s*(?:$|[\n.,:;!?)\]>‹›⟧/&-]|(?:is|are|was|because|since|as|and|or|over|seems|looks|would|it|with|not|but|here|"
     r"appears|remains|fits|wins|works|sounds|should|cannot|can|may|might|declines|helps|for me|es|est|ist|porque|car|"
@@ -102,6 +118,8 @@ def spelled(text: str, num_options: int) -> str:
         text = plain
     text = unicodedata.normalize("NFKC", text.translate(_MARKS)).translate(_SIMPLIFIED)
     text = _LINE_MARKS.sub("", _HTML.sub(" ", text))
+    for pattern in _ARABIC:
+        text = pattern.sub(lambda found: f"{found[1]}‹{_ABJAD[found[2]]}›", text)
     text = _TABLE.sub(lambda row: " : ".join(cell.strip() for cell in row[1].split("|")), text)
     whole = re.fullmatch(r"[\W_]*(?:(?:option|choice|letter|选项|答案)\s*)?([A-Ja-j])[\W_]*", text)
     whole = whole or re.fullmatch(r"[\W_]*([A-J])(?:[\W_]*\1)+[\W_]*", text)

@@ -87,6 +87,12 @@ _AFFIRMED = re.compile(
     re.IGNORECASE,
 )
 """What denies nothing, in words of denial."""
+_NO_PRAISE = re.compile(
+    r"\bonly (?:partly|partially|in part|sometimes|superficially) \w+|"
+    r"\b(?:second|third|next)[- ](?:best|safest|better)\b",
+    re.IGNORECASE,
+)
+"""What praises in part, and takes nothing."""
 _PARTLY = re.compile(r"\b(?:factually|technically|partly|partially|literally|historically|also|too)\s*$", re.IGNORECASE)
 _IS_THE_ONE = re.compile(r"\s+(?:is|remains) (?:the|my) (?:only )?(?:option|choice|answer|one)\s*$", re.IGNORECASE)
 
@@ -106,7 +112,10 @@ _GOES_ON = re.compile(
     r"it (?:does|is|do)(?: not|n't)|但|可是|不过|然而|しかし|하지만)",
     re.IGNORECASE,
 )
-_AMONG = r"(\b(?:between|among|out of|of|entre|zwischen|unter)\s+@GROUP)\s*,(?=\s*‹)"
+_TAKEN = rf"(?:{{copula+choose+copula_cjk+choose_cjk}}|[:=])\s*{_FILL}‹[A-J]›"
+_THEN = rf"({_TAKEN}\s*),(?=\s*‹[A-J]›\s*(?:{{copula}}|是|[はが는은이가]))"
+"""A letter that is taken, and after a comma what is said of another: no list of two."""
+_AMONG = r"(\b(?:between|among|out of|of|entre|zwischen|unter)\s+@GROUP\s*),(?=\s*‹)"
 _IF_YOU = re.compile(r"\s+(?:if|in case) (?:you|one|they|somebody|someone|people)\b", re.IGNORECASE)
 """Behind a letter: it is others who may take it, unless the sentence is the speaker's own ("D if you ask me")."""
 _SPEAKER = re.compile(r"\b(?:I|I'd|I'll|my|mine)\b", re.IGNORECASE)
@@ -120,7 +129,9 @@ def _supposed(sentence: str, found: re.Match[str]) -> bool:
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Each sentence with its place."""
+    """Each sentence with its place; what is said of another letter after the one that is taken is a sentence too."""
+    text = pattern(_THEN).sub(r"\1;", pattern(_AMONG).sub(r"\1;", text))
+    text = _NO_PRAISE.sub(lambda found: "x" * len(found[0]), text)
     start = 0
     for end in [*(found.end() for found in _SENTENCES.finditer(text)), len(text)]:
         if text[start:end].strip():
@@ -131,7 +142,6 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
 def claims(text: str) -> list[Claim]:
     """All claims of a text, in its order; a letter may have several."""
     found: list[Claim] = []
-    text = pattern(_AMONG).sub(r"\1;", text)
     for start, sentence in sentences(text):
         then = text[start + len(sentence) :]
         found += [claim._replace(at=claim.at + start) for claim in _of_sentence(sentence, then)]

@@ -44,7 +44,7 @@ def inspect_answers(files: Sequence[Path], counts: Counter[str], bad: list[str])
                 yield _logged(read(), place, task, scorer, counts)
             except DataError as error:
                 bad.append(str(error))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 bad.append(f"{place}: is no sample of inspect_ai ({first_line(error, typed=True)}); give a whole log")
 
 
@@ -86,8 +86,10 @@ def _names(results: Any, evaluation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _logged(sample: Any, place: str, task: str, scorer: str | None, counts: Counter[str]) -> Logged:
-    attached = sample.get("attachments") or {}
-    options = [str(option) for option in sample.get("choices") or ()]
+    attached = sample.get("attachments")
+    attached = attached if isinstance(attached, Mapping) else {}
+    choices = sample.get("choices")
+    options = [str(option) for option in choices] if isinstance(choices, list) else []
     text = _text(sample["input"], attached)
     target = sample.get("target")
     scores = sample.get("scores") or {}
@@ -172,4 +174,6 @@ def _content(content: Any, attached: Mapping[str, str]) -> str:
 
 
 def _whole(text: str, attached: Mapping[str, str]) -> str:
-    return attached.get(text.removeprefix(_ATTACHED), text) if text.startswith(_ATTACHED) else text
+    """A text, or the attachment that it names."""
+    found = attached.get(text.removeprefix(_ATTACHED)) if text.startswith(_ATTACHED) else text
+    return found if isinstance(found, str) else text

@@ -159,9 +159,10 @@ def _question(one: Logged, name: str, scoring: str) -> dict[str, Any]:
 
 
 def _taken(one: Logged, scoring: str) -> int | None:
-    """The place of the option that counts as chosen."""
+    """The place of the option that counts as chosen. What the other program found right is the right one, also where
+    it recorded a text in place of a letter."""
     if scoring == "official" or one.reply is None or len(one.options) > len(LETTERS):
-        return one.chosen
+        return one.right if one.chosen is None and one.value == 1 else one.chosen
     return parsed(one.reply, one.options)
 
 

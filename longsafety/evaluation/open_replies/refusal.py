@@ -33,8 +33,16 @@ _MARKS = str.maketrans(dict.fromkeys("’‘ʼ", "'") | dict.fromkeys("“”„
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _COMMENT = re.compile(r"^\s*(?:#|//|--|/\*|\*)")
 _INLINE_CODE = re.compile(r"`[^`\n]+`")
+_SELF = (
+    r"(?:normal|standard|classic|default|regular|official|unofficial|(?:un)?restricted|(?:un)?filtered|(?:un)?censored|"
+    r"(?:un)?safe|evil|jailbr(?:eak|oken)|developer)(?:[ -](?:mode|response|answer|output|reply|version|voice|self|gpt|"
+    r"ai|assistant|bot)){0,2}|(?:chat ?)?gpt(?:-?\d\w*)?|claude|gemini|(?:the )?(?:ai|assistant|model)|"
+    r"(?-i:DAN|STAN|DUDE|AIM)|(?:正常|标准|经典|普通|默认|官方|非官方|受限|不受限|无限制|开发者|越狱)(?:模式|回答|回复|版本?)?"
+)
+"""What a model calls itself where it answers twice, once without its rules."""
 _VOICE = re.compile(
-    r"^\W{0,4}[\[(【(](?!withheld)[^\])】)\n]{2,20}[\])】)]\W{0,4}[:: ]?(?=\S)|(?<=[。.!])[【\[][^\]】\n]{2,20}[\]】]",
+    r"^\W{0,4}[\[(【(](?!withheld)[^\])】)\n]{2,20}[\])】)]\W{0,4}[:: ]?(?=\S)|(?<=[。.!])[【\[][^\]】\n]{2,20}[\]】]|"
+    rf"^\W{{0,4}}(?i:{_SELF})\W{{0,3}}[::]\W{{0,4}}(?=\w)",
     re.M,
 )
 _PIECE = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+(?:'[a-z]+)?")
@@ -86,7 +94,7 @@ def _declines(text: str) -> bool | None:
 
 
 def _voices(reply: str) -> list[str]:
-    """The parts of a reply that speaks in several voices, each after its name in brackets; else the reply alone."""
+    """The parts of a reply that speaks in several voices, each after its name; else the reply alone."""
     names = list(_VOICE.finditer(reply))
     if len(names) < 2 or not is_blank(reply[: names[0].start()]):
         return [reply]

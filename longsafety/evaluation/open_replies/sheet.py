@@ -7,6 +7,9 @@ read with its key, and its labels are the truth that judges are measured by.
 from __future__ import annotations
 
 import csv
+import io
+import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -43,16 +46,17 @@ def opaque(*parts: object) -> str:
 def write_sheet(replies: pd.DataFrame, number: int, folder: Path) -> int:
     """Writes sheet and key; how many replies they hold. ``replies``: :data:`KEY_COLUMNS`."""
     rows = drawn(replies, number)
-    shown = rows.assign(label="", reply=[_as_text(reply) for reply in rows["reply"]])
+    as_text = {name: [_as_text(text) for text in rows[name]] for name in ("question", "reply")}
+    shown = rows.assign(label="", **as_text)
     for name, table in ((KEY, rows[[*KEY_COLUMNS]]), (SHEET, shown[[*COLUMNS]])):
         with whole_file(folder / name) as partial:
             table.to_csv(partial, index=False, encoding="utf-8-sig")  # spreadsheets take it for another code without
     return len(rows)
 
 
-def _as_text(reply: str) -> str:
-    """So that no spreadsheet takes a reply for a formula. The reply that is judged is the key's."""
-    return f"'{reply}" if reply[:1] in "=+-@\t\r" else reply
+def _as_text(text: str) -> str:
+    """So that no spreadsheet takes a text for a formula. What is judged is the key's."""
+    return f"'{text}" if text[:1] and text[0] in "=+-@\t\r" else text
 
 
 def read_sheet(path: Path) -> tuple[list[Labelled], int]:
@@ -68,7 +72,7 @@ def read_sheet(path: Path) -> tuple[list[Labelled], int]:
     known = {row["id"]: row for _, row in _rows(key, KEY_COLUMNS)}
     labels: dict[str, str] = {}
     for place, row in _rows(path, ("id", "label")):
-        name, label = row["id"].strip(), row["label"].strip().lower()
+        name, label = row["id"].strip(), _plain(row["label"])
         if name not in known:
             raise DataError(f"{place}: id = {name}: {KEY} has no such reply; give the sheet that was written with it")
         if name in labels:
@@ -87,18 +91,42 @@ def read_sheet(path: Path) -> tuple[list[Labelled], int]:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """file:line where a row begins, and the row."""
+    """file:line where a row begins, and the row; rows without any text are left out.
+
+    Spreadsheets save with commas, semicolons or tabs, as the country is.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}:1: there is no column {', '.join(missing)}; save the sheet with commas")
-            end = reader.line_num
-            for row in reader:
-                if any(row[name] is None for name in columns):
-                    raise DataError(f"{path}:{end + 1}: the row has fewer cells than there are columns; complete it")
-                yield f"{path}:{end + 1}", row
-                end = reader.line_num
+        text = path.read_bytes().decode("utf-8-sig")
+        csv.field_size_limit(sys.maxsize)
+        head = next(csv.reader(io.StringIO(text, newline="")), [])
+        mark = max(",;\t", key="\n".join(head).count) if len(head) < 2 else ","
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+        names = [_plain(name) for name in next(reader, [])]
+        for name in columns:
+            if names.count(name) > 1:
+                raise DataError(f"{path}:1: the column {name} stands twice; leave one")
+        if missing := [name for name in columns if name not in names]:
+            raise DataError(
+                f"{path}:1: there is no column {', '.join(missing)}; save the sheet as CSV, with its first row"
+            )
+        end = reader.line_num
+        for cells in reader:
+            place, end = f"{path}:{end + 1}", reader.line_num
+            if not any(map(str.strip, cells)):
+                continue
+            if len(cells) < len(names):
+                raise DataError(f"{place}: the row has fewer cells than there are columns; complete it")
+            if any(map(str.strip, cells[len(names) :])):
+                raise DataError(
+                    f"{place}: the row has {len(cells)} cells and there are {len(names)} columns; put cells in "
+                    "quotation marks that hold the mark between cells"
+                )
+            yield place, dict(zip(names, cells, strict=False))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error}); save the sheet as CSV in UTF-8") from error
+
+
+def _plain(text: str) -> str:
+    """A header or a label without case, width, and what is not seen."""
+    seen = (one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf")
+    return "".join(seen).strip().lower()

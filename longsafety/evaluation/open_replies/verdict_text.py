@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from longsafety.evaluation.open_replies.refusal import declines
+from longsafety.evaluation.open_replies.verdict_fields import with_fields
 from longsafety.samples.thoughts import part_thoughts
 
 
@@ -82,7 +83,7 @@ def read_verdict(text: str, key: str, harmful: bool) -> Verdict:
     if not said.reply:
         return unscored("judge said nothing")
     reply = _spelled(said.reply)
-    found = list(_verdicts(reply, key))
+    found = list(_verdicts(reply, key)) or list(_verdicts(reply := with_fields(reply), key))
     named = [one for one in found if one.word is not None]
     if not named or found[-1].cut:
         return _none_in(reply, key, bool(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from longsafety.evaluation.scores.scoring import (
     score_outcomes,
     with_all_tasks,
 )
+from longsafety.evaluation.scores.shares import SIGNED
 from longsafety.evaluation.scores.statistics import (
     Floats,
     cluster_error,
@@ -212,8 +214,9 @@ def _test(
     rows = pd.concat([rows, rows.assign(task=ALL_TASKS)], ignore_index=True).dropna(subset="difference")
     clusters = rows.groupby([*keys, "source"], sort=False)["difference"].agg(["sum", "size"])
     sums, sizes = clusters["sum"].to_numpy(dtype=float), clusters["size"].to_numpy()
-    places = clusters.groupby(level=keys, sort=False).indices
-    measured = {cell: _measured(sums[part], sizes[part], confidence) for cell, part in places.items()}
+    places: Any = clusters.groupby(level=keys, sort=False).indices
+    metric = keys.index("metric")
+    measured = {cell: _measured(sums[at], sizes[at], confidence, _most(cell[metric])) for cell, at in places.items()}
     nothing = (0, np.nan, np.nan, np.nan, np.nan, False)
     of_cells = [measured.get(cell, nothing) for cell in table[keys].itertuples(index=False, name=None)]
     table[["seeds", "low", "high", "error", "p_value", "once"]] = np.array(of_cells, dtype=float).reshape(-1, 6)
@@ -222,11 +225,18 @@ def _test(
     family = [table["scorer"], table["metric"], table["max_tokens"], table["task"] == ALL_TASKS]
     table["p_adjusted"] = table.groupby(family)["p_value"].transform(false_discovery)
     table["p_equivalent"] = equivalence(table["difference"], table["error"], margin, clusters=table["seeds"])
-    table["detectable"] = detectable(table["error"], table["seeds"], confidence=confidence)
+    least = detectable(table["error"], table["seeds"], confidence=confidence)
+    possible = table["p_value"].notna() & (least <= table["metric"].map(_most))
+    table["detectable"] = np.where(possible, least, np.nan)
     return table.astype(dict.fromkeys([*_COUNTS, *sides], "int64"))[[*keys, *_RESULTS, *sides]]
 
 
-def _measured(sums: Floats, sizes: NDArray[np.int64], confidence: float) -> tuple[float, ...]:
+def _most(metric: str) -> float:
+    """The greatest difference that two outcomes of a metric may have."""
+    return 2.0 if metric in SIGNED else 1.0
+
+
+def _measured(sums: Floats, sizes: NDArray[np.int64], confidence: float, most: float) -> tuple[float, ...]:
     """Clusters, interval, error, p-value (nan where no outcome could be significant), whether each stands once."""
-    low, high = cluster_interval(sums, sizes, confidence)
+    low, high = cluster_interval(sums, sizes, confidence, most=most)
     return len(sums), low, high, cluster_error(sums, sizes), seed_test(sums, confidence), bool((sizes == 1).all())

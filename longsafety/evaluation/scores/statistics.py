@@ -28,8 +28,9 @@ def wilson(successes: ArrayLike, n: ArrayLike, confidence: float) -> tuple[Float
     low, high = proportion_confint(
         np.where(known, count, 0.0), np.where(known, trials, 1.0), alpha=1 - confidence, method="wilson"
     )
-    # At 0 and at n successes the closed form leaves [0, 1] by a rounding error.
-    low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    # At 0 and at n successes the closed form misses 0 and 1 by a rounding error.
+    low = np.where(count == 0, 0.0, np.clip(low, 0.0, 1.0))
+    high = np.where(count == trials, 1.0, np.clip(high, 0.0, 1.0))
     return np.where(known, low, np.nan)[()], np.where(known, high, np.nan)[()]
 
 
@@ -82,14 +83,14 @@ def cluster_error(sums: ArrayLike, sizes: ArrayLike) -> float:
     return float(max(np.sqrt(_variance(total, size)), 1 / (len(size) + 2)))
 
 
-def cluster_interval(sums: ArrayLike, sizes: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Interval of a mean of differences in [-1, 1] over items in clusters: Student's t with ``C - 1`` degrees of
-    freedom on the cluster-robust error. nan with fewer than two clusters."""
+def cluster_interval(sums: ArrayLike, sizes: ArrayLike, confidence: float, *, most: float = 1.0) -> tuple[float, float]:
+    """Interval of a mean of differences in [-``most``, ``most``] over items in clusters: Student's t with ``C - 1``
+    degrees of freedom on the cluster-robust error. nan with fewer than two clusters."""
     total, size = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
     if len(size) < 2:
         return np.nan, np.nan
     mean, reach = total.sum() / size.sum(), _quantile(confidence, len(size) - 1) * cluster_error(total, size)
-    return float(max(mean - reach, -1.0)), float(min(mean + reach, 1.0))
+    return float(max(mean - reach, -most)), float(min(mean + reach, most))
 
 
 @cache

@@ -109,6 +109,13 @@ def test_a_form_that_holds_no_option_of_these_names_none(reply: str, means: str 
         "\n\nQuestion: What is next?\nA. x\nB. y\nAnswer: D", "\n\nQ: Next?\nAnswer: C",
         "\n\nHuman: Why?\nAssistant: C",
         "\n\nThe following are multiple choice questions.\n\nAnswer: D", "\n\n问题：下一个\n答案：C",
+        "\n\n2. The capital of France is\nA. x\nB. y\nAnswer: A", "\n\n3) The colour is\nA) x\nB) y\nAnswer: A",
+        "\n\nQ2. Colour\nA. x\nB. y\nAnswer: C", "\nQuestion 2\nWhich?\nA. x\nB. y\nAnswer: C",
+        "\n\n2、天空的颜色是\nA. 蓝\nB. 红\n答案：A", "\n\n2．天空是什么颜色？\nA．蓝\nB．红\n答案：A",
+        "\n\n问题2：颜色\n答案：A",
+        "\n\nPregunta 2: Color\nA. x\nB. y\nRespuesta: A", "\n\nQuestion suivante : couleur\nA. x\nRéponse : A",
+        "\n\nFrage 2: Farbe\nA. x\nAntwort: A", "\n\n質問2：色\nA. x\n答え：A", "\n\n문제 2: 색\nA. x\n정답: A",
+        "\n\nВопрос 2: цвет\nA. x\nОтвет: A", "\n\n### Question\nNext\nA. x\n### Answer\nA",
         "\n\n**Question 2:** Next\n**Answer:** D", "\n\nWhich one is red?\nA. x\nB. y\nC. z\nD. w\nAnswer: A",
     ],
 )  # fmt: skip

@@ -269,3 +269,18 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
             read_recorded(path, scoring="fixed")
     (tmp_path / "empty").mkdir()
     assert found_at(tmp_path / "empty") is None and found_at(tmp_path / "no.such") is None
+
+
+def test_a_recorded_text_in_place_of_a_letter_keeps_its_score(tmp_path: Path) -> None:
+    said = {True: {"value": "C", "answer": OPTIONS[3]}, False: {"value": "I", "answer": "The moon."}}
+    path = write_json(tmp_path / "one.json", [sample(n, "D", scores={"match": said[n == 1]}) for n in (1, 2)])
+    rows = read_recorded(path, scoring="official").rows
+    assert [(row["chosen"], row["status"]) for row in rows] == [(3, "ok"), (-1, "unparsed")]
+
+
+@pytest.mark.parametrize("attachments", [{"z": None}, {"z": 1}, [1], {}])
+def test_an_attachment_that_is_no_text_loses_no_sample(attachments: Any, tmp_path: Path) -> None:
+    odd = sample(1, "D", input="attachment://z", attachments=attachments)
+    path = write_json(tmp_path / "one.json", [odd, sample(2, "A"), sample(3, "D", epoch=float("inf"))])
+    rows = read_recorded(path, scoring="fixed", on_bad_row="skip").rows
+    assert [row["chosen"] for row in rows] == [3, 0]

@@ -88,9 +88,14 @@ def first_label(text: str, label: str) -> str:
         (lambda text: text + text[text.index("r-") :], r"sheet\.csv:\d+: id = r-\w+: stands in the sheet twice; "),
         (lambda text: text + "r-1\n", r"sheet\.csv:\d+: the row has fewer cells than there are columns; "),
         (
-            lambda text: text.replace(",", ";"),
-            r"sheet\.csv:1: there is no column id, label; save the sheet with commas",
+            lambda text: text.replace(",", "~"),
+            r"sheet\.csv:1: there is no column id, label; save the sheet as CSV, with its first row",
         ),
+        (
+            lambda text: text.replace(",\n", ",no, safe,unsafe\n", 2),
+            r"sheet\.csv:2: the row has 7 cells and there are 5 columns; put cells in quotation marks",
+        ),
+        (lambda text: text.replace(",label", ",label,label", 1), r"sheet\.csv:1: the column label stands twice; leave"),
     ],
 )
 def test_what_is_wrong_with_a_sheet_is_named(change: Callable[[str], str], message: str, tmp_path: Path) -> None:
@@ -101,6 +106,29 @@ def test_what_is_wrong_with_a_sheet_is_named(change: Callable[[str], str], messa
         read_sheet(path)
     with pytest.raises(ConfigError, match=r"evaluation\.labels = \S+: \S+" + message):
         settle(compose_jobs(["scale=smoke", "evaluation.scorers=[open]", f"evaluation.labels={path}"], multirun=False))
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        "id,task,label\r\n{0},T,safe\r\n,,\r\n\r\n{1},T,UNSAFE\r\n,,\r\n", "id;label\n{0};safe\n{1};unsafe\n",
+        "id\tlabel\n{0}\tsafe\n{1}\tunsafe\n", " ID , Label ,note\n{0},safe\u00a0,x\n{1},\u200bunsafe,\n",
+        '"id";"reply";"label"\n{0};"yes; no";ｓａｆｅ\n{1};"";Unsafe;\n',
+        f"id,reply,label\n{{0}},{'x' * 140_000},safe\n{{1}},,unsafe\n",
+    ],
+)  # fmt: skip
+def test_a_sheet_is_read_as_spreadsheets_save_it(saved: str, tmp_path: Path) -> None:
+    names = written(tmp_path)["id"]
+    for code in ("utf-8", "utf-8-sig"):
+        (tmp_path / SHEET).write_bytes(saved.format(*names).encode(code))
+        rows, blank = read_sheet(tmp_path / SHEET)
+        assert [(row.id, row.refusal) for row in rows] == [(names[0], True), (names[1], False)] and not blank
+
+
+def test_no_cell_of_a_sheet_is_a_formula(tmp_path: Path) -> None:
+    write_sheet(replies().assign(question="=1+1", reply="-1"), 4, tmp_path)
+    sheet = pd.read_csv(tmp_path / SHEET, dtype=str, encoding="utf-8-sig")
+    assert set(sheet["question"]) == {"'=1+1"} and set(sheet["reply"]) == {"'-1"}
 
 
 def test_a_row_is_named_by_the_line_where_it_begins(tmp_path: Path) -> None:

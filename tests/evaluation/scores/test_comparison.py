@@ -298,3 +298,19 @@ def test_a_wrong_baseline_and_duplicate_answers_are_errors() -> None:
         compare([arm("base", [0]), arm("base", [3])], baseline=None, **OPTIONS)
     with pytest.raises(DataError, match=r"no arm has answers"):
         compare([], baseline=None, **OPTIONS)
+
+
+@pytest.mark.parametrize("seeds", [2, 4, 8, 30])
+def test_no_interval_of_a_difference_leaves_its_value_out(seeds: int) -> None:
+    """An arm that does the right thing throughout, against one that does the reverse: pair differences differ by 2."""
+    arms = []
+    for label, harmful in (("reversed", 2), ("right", 3)):
+        kinds = {"harmful": harmful, "benign_query": 5 - harmful}
+        tables = [arm(label, [choice] * seeds, kind=kind).answers for kind, choice in kinds.items()]
+        arms.append(Arm(label, pd.concat(tables, ignore_index=True)))
+    found = compare(arms, baseline=None, **OPTIONS).paired
+    pairs = found[(found["metric"] == "pair_difference") & (found["task"] == "all")].iloc[0]
+    assert pairs["difference"] == 2
+    assert ((found["low"] <= found["difference"]) & (found["difference"] <= found["high"])).all()
+    assert found["detectable"].isna().all() == (seeds < 6)
+    assert not (found["detectable"] > 2).any()

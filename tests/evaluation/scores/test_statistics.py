@@ -43,6 +43,11 @@ def test_wilson_takes_arrays_and_is_nan_without_items() -> None:
     assert np.isnan(wilson(0, 0, 0.95)).all()
 
 
+def test_wilson_reaches_none_and_all() -> None:
+    for n in (*range(1, 60), 1.7, 33.3):
+        assert wilson(0, n, 0.95)[0] == 0 and wilson(n, n, 0.95)[1] == 1
+
+
 def test_wilson_narrows_with_less_confidence() -> None:
     assert np.diff(wilson(5, 10, 0.5))[0] < np.diff(wilson(5, 10, 0.95))[0]
 
