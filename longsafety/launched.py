@@ -41,10 +41,14 @@ def forget_other_jobs(trainer: Trainer, environment: Mapping[str, str] = os.envi
 
 
 def _kept(trainer: Trainer, count: int | None, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables by which this process is a rank that was started from outside; none where it starts its own."""
-    if all(name in environment for name in _TORCHRUN):
+    """The variables by which this process is a rank that was started from outside; none where it starts its own.
+
+    An empty variable counts as one that is not set.
+    """
+    if all(environment.get(name) for name in _TORCHRUN):
         started = _number(environment, "WORLD_SIZE")
         if started > 1 and count in (None, started):
+            _check_rank(environment, "RANK", started, "WORLD_SIZE")
             return _RANKS
         if "TORCHELASTIC_RUN_ID" in environment and started > 1:
             raise _other_number("torchrun", started, trainer)
@@ -56,24 +60,29 @@ def _kept(trainer: Trainer, count: int | None, environment: Mapping[str, str]) -
         if started > 1:
             raise _other_number("srun", started, trainer)
     if trainer.num_nodes > 1:
-        if not all(name in environment for name in _NODES):
+        if not all(environment.get(name) for name in _NODES):
             raise ConfigError(
                 [
                     f"trainer.num_nodes = {trainer.num_nodes}: nobody has started the other nodes; start the command "
                     "with srun or torchrun, or on each node with NODE_RANK, MASTER_ADDR and MASTER_PORT set"
                 ]
             )
-        if not 0 <= _number(environment, "NODE_RANK") < trainer.num_nodes:
-            raise ConfigError(
-                [f"NODE_RANK = {environment['NODE_RANK']}: trainer.num_nodes = {trainer.num_nodes}; count from 0"]
-            )
+        _check_rank(environment, "NODE_RANK", trainer.num_nodes, "trainer.num_nodes")
         return (*_NODES, "MASTER_PORT")
     return ()
 
 
+def _check_rank(environment: Mapping[str, str], name: str, count: int, of: str) -> None:
+    """Refuses a number that none of ``count`` has: the others would wait for it, and it for the first."""
+    value = environment[name]
+    if not 0 <= _number(environment, name) < count or value != str(int(value)):
+        raise ConfigError([f"{name} = {value}: {of} = {count}; count from 0, without zeros before the number"])
+
+
 def _number(environment: Mapping[str, str], name: str) -> int:
+    """The variable's value; -1 where it is no number, 0 where it is empty or not set."""
     value = environment.get(name, "")
-    return int(value) if value.isdigit() else -1 if value else 0
+    return int(value) if value.isascii() and value.isdigit() else -1 if value else 0
 
 
 def _other_number(who: str, started: int, trainer: Trainer) -> ConfigError:

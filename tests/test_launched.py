@@ -39,6 +39,8 @@ LEFT_OVER = {
     ),
     "torchrun's store, and ranks of ours": ({"TORCHELASTIC_USE_AGENT_STORE": "True"}, trainer(2), ""),
     "jsrun's": ({"LSB_DJOB_RANKFILE": "f", "JSM_NAMESPACE_LOCAL_RANK": "0", "JSM_NAMESPACE_SIZE": "2"}, trainer(2), ""),
+    "an empty rank": ({**TORCHRUN, "RANK": ""}, trainer(2), "RANK = , LOCAL_RANK = 1"),
+    "a sign that looks like a number": ({**TORCHRUN, "WORLD_SIZE": "²"}, trainer(2), "RANK = 1, LOCAL_RANK = 1"),
     "a word": ({"RANK": "first", "WORLD_SIZE": "two"}, trainer(), "RANK = first"),
 }
 
@@ -83,6 +85,11 @@ def test_torchrun_within_a_job_of_slurm_is_torchruns() -> None:
         ({**TORCHRUN, "TORCHELASTIC_RUN_ID": "x"}, trainer(4), r"trainer\.devices = 4: torchrun has started 2 proc"),
         ({}, trainer(2, 2), r"trainer\.num_nodes = 2: nobody has started the other nodes; .* NODE_RANK, MASTER_ADDR"),
         ({"NODE_RANK": "2", "MASTER_ADDR": "a"}, trainer(1, 2), r"NODE_RANK = 2: trainer\.num_nodes = 2; count from 0"),
+        ({"NODE_RANK": "²", "MASTER_ADDR": "a"}, trainer(1, 2), r"NODE_RANK = ²: trainer\.num_nodes = 2; count from 0"),
+        ({"NODE_RANK": "00", "MASTER_ADDR": "a"}, trainer(1, 2), r"NODE_RANK = 00: .*; count from 0, without zeros"),
+        ({"NODE_RANK": "", "MASTER_ADDR": "a"}, trainer(1, 2), r"nobody has started the other nodes"),
+        ({"NODE_RANK": "1", "MASTER_ADDR": ""}, trainer(1, 2), r"nobody has started the other nodes"),
+        ({**TORCHRUN, "RANK": "2"}, trainer(2), r"RANK = 2: WORLD_SIZE = 2; count from 0"),
     ],
 )
 def test_ranks_that_cannot_come_together(environment: dict[str, str], settings: Trainer, rule: str) -> None:

@@ -23,6 +23,8 @@ AGAIN_SECONDS = 10
 _SOON_SECONDS = 0.05
 _TWICE_SECONDS = 5
 """A terminal's Ctrl-C reaches the worker itself and through the launcher; the second of both raises nothing."""
+_WRAPPED_SECONDS = 1
+"""A terminal's Ctrl-C reaches the launcher itself, and again through a wrapper that passes signals on (``timeout``)."""
 
 
 class _State:
@@ -91,13 +93,14 @@ class Relay:
     """In the launcher: passes signals to the process that works for it.
 
     ``send`` takes a signal's number; while ``busy`` is not set, no process works and a signal raises KeyboardInterrupt.
-    The second signal by hand ends the process at once.
+    The second signal by hand ends the process at once; the same signal again within a second is none by hand.
     """
 
     def __init__(self, send: Callable[[int], None]) -> None:
         self.send = send
         self.busy = False
         self.received: int | None = None
+        self._at = float("-inf")
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Relay:
@@ -112,6 +115,10 @@ class Relay:
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
         repeated, self.received = self.received is not None, self.received or number
+        now = time.monotonic()
+        if repeated and number == self.received and now - self._at < _WRAPPED_SECONDS:
+            return
+        self._at = now
         if not self.busy:
             raise KeyboardInterrupt
         self.send(signal.SIGKILL if repeated else number)

@@ -45,16 +45,20 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock now."""
-    if path.with_name(f"{path.name}.soft").exists():
+    """Whether a process holds the lock now; also where that cannot be known, because the lock is another user's."""
+    soft = path.with_name(f"{path.name}.soft")
+    if os.path.lexists(soft) and not _free(SoftFileLock(soft)):
         return True
-    lock = FileLock(path)
+    return os.path.lexists(path) and not _free(FileLock(path))
+
+
+def _free(lock: BaseFileLock) -> bool:
     try:
         lock.acquire(timeout=0)
-    except (Timeout, OSError):
-        return True
+    except (Timeout, OSError) as error:
+        return isinstance(error, OSError) and error.errno in _NO_FLOCK  # then the other kind of lock says it
     lock.release()
-    return False
+    return True
 
 
 def _acquire(lock: BaseFileLock, path: Path, what: str) -> None:

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
+
 from longsafety import settings
 from longsafety.errors import DataError, LongSafetyError, first_line
 from longsafety.host.machine import problem
@@ -21,6 +23,8 @@ TINY_WINDOW = 2048
 """The pretrained window of ``tiny`` where its positions are scaled."""
 _COMPUTED = re.compile(r"(^|\.)(inv_freq|masked_bias|position_ids|(attn|attention)\.bias)$")
 """Tables that older versions of transformers wrote beside the weights, and that a network computes."""
+_NUMBERS = ("F64", "F32", "F16", "BF16")
+"""Types in a file of weights that are read as the numbers they are."""
 _NAMED = 3
 
 
@@ -87,6 +91,7 @@ def read_network(
         ) from error
     result: PreTrainedModel = network.eval()
     _check_weights(folder, result, report)
+    _check_numbers(folder, result)
     settle_frequencies(result)
     return result
 
@@ -110,6 +115,25 @@ def _check_weights(folder: Path, network: PreTrainedModel, report: dict[str, Any
             f"({', '.join(surplus[:_NAMED])}{', …' if len(surplus) > _NAMED else ''}), and the model would be a part "
             "of what was saved; restore the config.json that was saved with them"
         )
+
+
+def _check_numbers(folder: Path, network: PreTrainedModel) -> None:
+    """Refuses integers in the place of weights, which only their quantiser's scales make weights, and what is no
+    number: every answer would be NaN."""
+    import torch
+
+    weights = dict(network.named_parameters())
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as held:
+            for name in weights.keys() & {*held.keys()}:
+                if (kind := held.get_slice(name).get_dtype()) not in _NUMBERS:
+                    raise DataError(
+                        f"{file}: {name} is kept as {kind}, of which nothing here knows the scale; give the folder "
+                        "that it was quantised from"
+                    )
+    for name, weight in weights.items():
+        if weight.numel() and not torch.isfinite(torch.stack(torch.aminmax(weight))).all():
+            raise DataError(f"{folder}: {name} holds NaN or infinite values; give weights that are whole")
 
 
 def _belongs(name: str, network: PreTrainedModel) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from longsafety.files import user_path
 from longsafety.settings import Model
 
 
@@ -66,25 +67,69 @@ def _known() -> dict[str, dict[str, Any]]:
     return found
 
 
+_NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+_OTHER_LAYERS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_intermediate_size", "kv_lora_rank")
+"""Fields of models whose layers are none of :class:`Shape`: mixtures of experts, latent attention."""
+_TIED = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2")
+"""Kinds that share embedding and head where config.json, which leaves out defaults, does not say it."""
+
+
 def shape_of(model: Model) -> Shape | None:
-    """From the table of known models or a local folder's config.json; ``None`` for an unknown model."""
+    """From the table of known models or a local folder's config.json; ``None`` for a model of another shape."""
     if model.source in _known():
         return Shape(**_known()[model.source])
-    path = Path(model.source).expanduser() / "config.json"
+    config = _config(model)
+    return None if config is None or _why_not(config) else _shape(config)
+
+
+def shape_problem(model: Model) -> str:
+    """Why :func:`shape_of` knows no shape, with the fix; empty where it knows one."""
+    if model.source in _known():
+        return ""
+    place = user_path(model.source)
+    if place.is_dir():
+        config = _config(model)
+        what = "cannot be read" if config is None else _why_not(config)
+        return what and f"{place / 'config.json'} {what}"
+    if model.source.startswith((".", "/", "~")) or model.source.count("/") > 1:
+        return f"model.source = {model.source}: no such folder; give a folder with a model, or a hub name"
+    return f"the shape of {model.source} is not known; give its folder as model.source, once it is downloaded"
+
+
+def _config(model: Model) -> dict[str, Any] | None:
     try:
-        config = json.loads(path.read_text("utf-8"))
-        heads = int(config["num_attention_heads"])
-        return Shape(
-            layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or config["hidden_size"] // heads),
-            intermediate=int(config["intermediate_size"]),
-            vocabulary=int(config["vocab_size"]),
-            tied=bool(config.get("tie_word_embeddings", False)),
-            qkv_bias=bool(config.get("attention_bias") or config.get("model_type") == "qwen2"),
-            qk_norm=config.get("model_type") == "qwen3",
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        config = json.loads((user_path(model.source) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return config if isinstance(config, dict) else None
+
+
+def _why_not(config: dict[str, Any]) -> str:
+    """Why a config.json describes no shape of this kind; empty where it does."""
+    if other := [name for name in _OTHER_LAYERS if config.get(name)]:
+        return f"has {other[0]}: its layers are others than the plan computes with"
+    if wrong := [name for name in _NEEDED if not _is_size(config.get(name))]:
+        return f"has no usable {wrong[0]}: the plan needs {', '.join(_NEEDED)} as whole numbers above 0"
+    if wrong := [name for name in ("num_key_value_heads", "head_dim") if not _is_size(config.get(name) or 1)]:
+        return f"has {wrong[0]} = {config[wrong[0]]}: no whole number above 0"
+    return ""
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _shape(config: dict[str, Any]) -> Shape:
+    heads, kind = config["num_attention_heads"], config.get("model_type")
+    return Shape(
+        layers=config["num_hidden_layers"],
+        hidden=config["hidden_size"],
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or max(config["hidden_size"] // heads, 1),
+        intermediate=config["intermediate_size"],
+        vocabulary=config["vocab_size"],
+        tied=bool(config.get("tie_word_embeddings", kind in _TIED)),
+        qkv_bias=bool(config.get("attention_bias") or kind == "qwen2"),
+        qk_norm=kind == "qwen3",
+    )

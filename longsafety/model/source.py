@@ -116,6 +116,10 @@ def _shards(index: Path) -> set[str]:
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise DataError(f"{index}:1: its weight_map does not name a file for each weight; restore the file")
+    if outside := [name for name in names.values() if Path(name).name != name]:
+        raise DataError(
+            f"{index}:1: its weight_map names {outside[0]}, which is no file of the folder; restore the file"
+        )
     return set(names.values())
 
 

@@ -21,6 +21,10 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", 
 """The names that architectures have for the number of positions; those with the first can mostly be scaled."""
 
 
+_QUANTISED = ("quantization_config", "compression_config")
+_LONGEST_REASON = 300
+
+
 def load_tokenizer(model: settings.Model, cache: Path) -> PreTrainedTokenizerBase:
     """The model's fast tokenizer, with a chat template and a pad token (the end token where it has none).
 
@@ -69,10 +73,12 @@ def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest:
         return
     folder = source_folder(model, cache, weights=False)
     config = read_json(folder / "config.json")
-    if quantised := config.get("quantization_config"):
+    for key in _QUANTISED:
+        if not (quantised := config.get(key)):
+            continue
         method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
         raise DataError(
-            f"{folder / 'config.json'}: quantization_config = {method}: its weights are quantised, and a model is read "
+            f"{folder / 'config.json'}: {key} = {method}: its weights are quantised, and a model is read "
             "in float32 and trained whole; give the folder that it was quantised from, or serve it and ask it there "
             "(evaluation.backend=openai)"
         )
@@ -85,6 +91,8 @@ def check_fits(model: settings.Model, cache: Path, rope: settings.Rope, longest:
             f"{folder}: its tokenizer has {needed:,} tokens and its embeddings have {rows:,} rows (vocab_size in "
             "config.json); resize the embeddings (model.resize_token_embeddings), or restore the tokenizer"
         )
+    if positions is not None and positions < 1:
+        raise DataError(f"{folder / 'config.json'}: {name} = {positions}: is no number of positions; restore the file")
     extended = ", or extend the window with length.rope.kind=yarn" if name == _POSITIONS[0] else ""
     if positions is not None and rope.kind == "none" and longest > positions:
         raise ConfigError(
@@ -118,3 +126,8 @@ def check_architecture(folder: Path) -> None:
             f"{path}: the architecture {kind!r} is none of a causal language model, which continues a text; give a "
             "model that AutoModelForCausalLM reads"
         )
+    try:
+        transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # values that do not fit raise nearly anything
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise DataError(f"{path}: is no {kind} model's ({reason}); restore the file") from error

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from longsafety.errors import ConfigError, DataError, first_line
+from longsafety.host.locks import is_held
 from longsafety.pipeline.run import ADDRESSES, DONE
 from longsafety.reporting.record import RECORD
 
@@ -30,8 +30,7 @@ def unused(outputs: Path) -> list[Unused]:
 
     Raises DataError where the addresses of a run cannot be read: what it uses is not known.
     """
-    runs = [folder for folder in (outputs / "runs").glob("*/*") if _is_run(folder)]
-    kept = {key for folder in runs for key in _addresses(folder / ADDRESSES)}
+    kept = {key for folder in _runs(outputs / "runs") for key in _addresses(folder / ADDRESSES)}
     found = []
     for folder in (outputs / "stages").glob("*/*"):
         if folder.is_dir() and folder.name.removesuffix(".partial") not in kept and not _locked(folder):
@@ -39,9 +38,27 @@ def unused(outputs: Path) -> list[Unused]:
     return sorted(found, key=lambda one: -one.bytes)
 
 
-def _is_run(folder: Path) -> bool:
-    """Also one that has lost its addresses."""
-    return any((folder / name).exists() for name in (ADDRESSES, DONE, RECORD))
+def _runs(place: Path) -> Iterator[Path]:
+    """The folders of runs, also of those that have lost their addresses."""
+    for experiment in _folders(place) if place.exists() else ():
+        for folder in _folders(experiment):
+            if any((folder / name).exists() for name in (ADDRESSES, DONE, RECORD)):
+                yield folder
+
+
+def _folders(place: Path) -> list[Path]:
+    """The folders in a folder. A pattern would pass over those that this user may not read."""
+    try:
+        found = [path for path in place.iterdir() if path.is_dir()]
+        for path in found:
+            with os.scandir(path):
+                pass
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or place}: cannot be read ({error.strerror}), so what its runs use is not known, and "
+            "nothing is removed; give this user the right to read it, or have its owner give the command"
+        ) from error
+    return found
 
 
 def _addresses(file: Path) -> list[str]:
@@ -78,14 +95,7 @@ def _remove(folder: Path) -> None:
 
 def _locked(folder: Path) -> bool:
     """Whether a process holds the lock under which the folder is made."""
-    lock = folder.with_name(f"{folder.name.removesuffix('.partial')}.lock")
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
+    return is_held(folder.with_name(f"{folder.name.removesuffix('.partial')}.lock"))
 
 
 def clean(outputs: Path, *, remove: bool) -> Iterator[str]:

@@ -6,21 +6,20 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
 from longsafety.errors import ConfigError, DataError
+from longsafety.files import write_text
 from longsafety.pipeline.addresses import sweep as sweep_address
-from longsafety.pipeline.recorded_runs import runs_of
+from longsafety.pipeline.recorded_runs import record_of, runs_of
 from longsafety.pipeline.run import SWEEP
+from longsafety.reporting.record import RECORD, RunRecord
 from longsafety.settings import Settings
-from longsafety.stages import folder_name
+from longsafety.stages import Store, folder_name
 
-if TYPE_CHECKING:
-    from longsafety.reporting.record import RunRecord
-
-_RECORD = "record.json"
+_JUDGED = "verdicts.parquet"
+"""In a run's folder: its answers with the verdicts on them (``evaluation.open_replies``, which needs pandas)."""
 
 
 def join(settings: Settings, command: Sequence[str]) -> Path:
@@ -30,30 +29,10 @@ def join(settings: Settings, command: Sequence[str]) -> Path:
     """
     problems, runs = [], list[str]()
     for place in settings.report.runs:
-        frozen = Path(place) / SWEEP
-        if not frozen.is_file():
-            problems.append(
-                f"report.runs = {place}: is no folder of a sweep; give one of {settings.paths.outputs}/sweeps"
-            )
-            continue
         try:
-            of_sweep = [str(run) for _, run in runs_of(frozen.parent)]
+            runs += _finished(Path(place), settings)
         except DataError as error:
             problems.append(f"report.runs = {place}: {error}")
-            continue
-        gone = [run for run in of_sweep if not Path(run).exists()]
-        if gone:
-            problems.append(
-                f"report.runs = {place}: its run {gone[0]} is gone, and not in {frozen.resolve().parents[2] / 'runs'} "
-                "either; restore its folder, or give its command again first"
-            )
-            continue
-        waiting = [Path(run).name for run in of_sweep if not (Path(run) / _RECORD).is_file()]
-        if waiting:
-            problems.append(
-                f"report.runs = {place}: {', '.join(waiting)} is not finished; give its command again first"
-            )
-        runs += of_sweep
     if problems:
         raise ConfigError(problems)
     runs = list(dict.fromkeys(runs))
@@ -68,8 +47,38 @@ def join(settings: Settings, command: Sequence[str]) -> Path:
         "tracking": settings.tracking.model_dump(),
         "sheet": settings.evaluation.sheet,
     }
-    (folder / SWEEP).write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), "utf-8")
+    write_text(folder / SWEEP, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True))
     return folder
+
+
+def _finished(place: Path, settings: Settings) -> list[str]:
+    """The runs of the sweep in ``place``. Raises DataError where they cannot be compared, without the key."""
+    frozen = place / SWEEP
+    if not frozen.is_file():
+        raise DataError(f"is no folder of a sweep; give one of {settings.paths.outputs}/sweeps")
+    runs = [run for _, run in runs_of(place)]
+    if gone := [run for run in runs if not run.exists()]:
+        raise DataError(
+            f"its run {gone[0]} is gone, and not in {frozen.resolve().parents[2] / 'runs'} either; restore its folder, "
+            "or give its command again first"
+        )
+    if waiting := [run.name for run in runs if not (run / RECORD).is_file()]:
+        raise DataError(f"{', '.join(waiting)} is not finished; give its command again first")
+    if missing := [folder for run in runs if (folder := _missing_answers(run))]:
+        raise DataError(
+            f"{missing[0]} is gone, which holds the answers of one of its runs; restore the folder, or give the "
+            "sweep's command again first"
+        )
+    return [str(run) for run in runs]
+
+
+def _missing_answers(run: Path) -> Path | None:
+    """Where a finished run's answers should be and are not; None where they are there."""
+    record = record_of(run)
+    if "answers" not in record.stages or (run / _JUDGED).is_file():
+        return None
+    folder = Store(Path(record.resolved().paths.outputs)).folder("answers", record.stages["answers"])
+    return None if folder.is_dir() else folder
 
 
 def distinct(records: Sequence[RunRecord]) -> list[RunRecord]:

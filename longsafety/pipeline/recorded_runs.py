@@ -15,7 +15,8 @@ from longsafety.reporting.record import RECORD, RunRecord
 def runs_of(folder: Path) -> list[tuple[str, Path]]:
     """The runs of the sweep in ``folder``: each one's recorded place, and where it is now.
 
-    A run whose recorded place is gone is looked for in ``../../runs``, as outputs may have been copied or moved.
+    One that is not at its recorded place, or not finished there, is looked for in ``../../runs``, as outputs may have
+    been copied or moved, and begun anew where they were.
 
     Raises DataError where ``sweep.yaml`` cannot be read.
     """
@@ -35,16 +36,20 @@ def runs_of(folder: Path) -> list[tuple[str, Path]]:
 
 def _now(sweep: Path, run: Path) -> Path:
     beside = sweep.resolve().parent.parent.joinpath("runs", *run.parts[-2:])
-    return beside if not run.exists() and beside.is_dir() else run
+    return beside if not (run / RECORD).exists() and beside.is_dir() else run
 
 
 def record_of(folder: Path) -> RunRecord:
-    """The run's record, with the outputs where they are now. Raises DataError where it cannot be read."""
+    """The run's record, with the outputs that its folder lies in now: others may be where they were.
+
+    Raises DataError where it cannot be read.
+    """
     file = folder / RECORD
     try:
         record = RunRecord.load(folder)
-        if not Path(record.settings["paths"]["outputs"]).exists():
-            paths = {**record.settings["paths"], "outputs": str(folder.resolve().parents[2])}
+        recorded, here = Path(record.settings["paths"]["outputs"]), folder.resolve().parents[2]
+        if recorded.resolve() != here and ((here / "stages").is_dir() or not recorded.exists()):
+            paths = {**record.settings["paths"], "outputs": str(here)}
             record = replace(record, settings={**record.settings, "paths": paths})
         record.resolved()
     except FileNotFoundError as error:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from longsafety.errors import ConfigError
+from longsafety.errors import ConfigError, first_line
 from longsafety.settings import Settings
 
 ARM = "arm.json"
@@ -51,7 +51,7 @@ def adopted(settings: Settings) -> Path | None:
     wanted = arm(settings)
     differences: list[str] = []
     for folder in candidates:
-        differences = differing(wanted, json.loads((folder / ARM).read_text("utf-8")))
+        differences = _differences(wanted, folder / ARM)
         if not differences:
             return folder
     rule = "holds no trained weights (folders with arm.json)"
@@ -60,6 +60,14 @@ def adopted(settings: Settings) -> Path | None:
     elif candidates:
         rule = f"none of its {len(candidates)} trainings has the settings of {settings.label or settings.data_mix.name}"
     raise ConfigError([f"reuse.weights = {place}: {rule}; give another folder, or leave it out to train"])
+
+
+def _differences(wanted: dict[str, Any], file: Path) -> list[str]:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        return [f"{file}, which cannot be read ({first_line(error)})"]
+    return differing(wanted, found) if isinstance(found, dict) else [f"{file}, which is no JSON object"]
 
 
 def differing(one: Any, other: Any, key: str = "") -> list[str]:

@@ -23,6 +23,8 @@ from longsafety.settings import Settings
 from longsafety.stages import Store, damage, folder_name, note_files, writable
 
 SETTINGS, ADDRESSES, SWEEP = "settings.yaml", "addresses.json", "sweep.yaml"
+ADOPTED = "adopted weights"
+"""Among a run's addresses: that of the kept weights which it takes."""
 DONE, TABLE = "done", "table.txt"
 NOT_LOGGED = "not_logged"
 """In a sweep's folder, until MLflow has all of it."""
@@ -67,7 +69,7 @@ class Run:
         mine = f"{socket.gethostname()}-{os.getpid()}"
         for name, content in (
             (SETTINGS, command + text),
-            (ADDRESSES, json.dumps({**asdict(found), "source": source or CODE.digest()}, indent=1)),
+            (ADDRESSES, json.dumps({**asdict(found), **_taken(settings), "source": source or CODE.digest()}, indent=1)),
         ):
             partial = folder / f"{name}.{mine}"
             partial.write_text(content, "utf-8")
@@ -90,6 +92,7 @@ class Run:
         """
         settings = Settings.model_validate(yaml.safe_load((folder / SETTINGS).read_text("utf-8")))
         frozen = read_json(folder / ADDRESSES)
+        frozen.pop(ADOPTED, None)
         run = cls(folder, settings, source=frozen.pop("source"), addresses=Addresses(**frozen))
         run.check_source()
         return run
@@ -169,6 +172,12 @@ class Run:
             stages = ", ".join(self.settings.stages)
             raise DataError(f"stages = [{stages}]: no {stage} are kept for {self.settings.label} ({folder}); {fix}")
         return found
+
+
+def _taken(settings: Settings) -> dict[str, str]:
+    """The folder's name of weights that are adopted by hand, which the run uses as it does its own."""
+    folder = adopted(settings.phases[0])
+    return {ADOPTED: folder.name} if folder else {}
 
 
 def once(make: Callable[[Run], T]) -> Callable[[Run], T]:

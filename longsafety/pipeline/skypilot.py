@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
 
 from longsafety.errors import ConfigError
+from longsafety.files import user_path
 from longsafety.pipeline.addresses import sweep as sweep_address
 from longsafety.pipeline.run import Run
 from longsafety.settings import Settings
@@ -28,6 +31,7 @@ def write_task(jobs: Sequence[Settings], command: Sequence[str]) -> int:
             f"launcher = skypilot: {_PROJECT} is not the project's folder, which the machine is given; give the "
             "command in a clone of it"
         ])  # fmt: skip
+    _refuse_other_gpus(jobs)
     first = jobs[0]
     folder = Path(first.paths.outputs) / "skypilot"
     writable(folder)
@@ -35,6 +39,8 @@ def write_task(jobs: Sequence[Settings], command: Sequence[str]) -> int:
     file = folder / f"{folder_name(first.name)}-{key}.yaml"
     cluster = re.sub(r"[^a-z0-9-]+", "-", f"longsafety-{first.name[:30]}-{key[:4]}".lower())
     arguments = [argument for argument in command[1:] if not _is_left_out(argument)]
+    if not any(argument.startswith("launcher") for argument in command):
+        arguments.append("launcher=local")  # a file has chosen this launcher, and would on that machine too
     task = {
         "name": cluster,
         "workdir": str(_PROJECT),
@@ -50,12 +56,29 @@ def write_task(jobs: Sequence[Settings], command: Sequence[str]) -> int:
         + yaml.safe_dump(task, sort_keys=False, allow_unicode=True),
         "utf-8",
     )
-    for argument in arguments:
-        value = argument.partition("=")[2]
-        if value.startswith("/") and not Path(value).is_relative_to(_PROJECT):
+    for before, argument in pairwise(["", *arguments]):
+        words = [f"./{argument}"] if before in ("--config-dir", "-cd") else re.split(r"[=,\[\]{}'\"]", argument)
+        if any(map(_is_elsewhere, words)):
             print(f"note     {argument}: the machine does not have it; add it to the file as file_mounts")
     print(f"task     {file}\nstart    {start}\nfetch    {results}")
     return 0
+
+
+def _refuse_other_gpus(jobs: Sequence[Settings]) -> None:
+    kinds = sorted({job.trainer.gpu for job in jobs if job.trainer.accelerator != "cpu"})
+    if len(kinds) > 1:
+        raise ConfigError([
+            f"launcher = skypilot: the jobs are for GPUs of {len(kinds)} kinds (trainer.gpu = {', '.join(kinds)}), and "
+            "a machine has one; give a command for each"
+        ])  # fmt: skip
+
+
+def _is_elsewhere(text: str) -> bool:
+    """Whether it names a file or folder of this machine, or one by its whole path, that is not of the project. A word
+    without a slash is an option's name."""
+    place = user_path(text)
+    named = place.is_absolute() or ("/" in text and os.path.lexists(place))
+    return named and not place.resolve().is_relative_to(_PROJECT)
 
 
 def _is_left_out(argument: str) -> bool:

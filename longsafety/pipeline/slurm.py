@@ -98,8 +98,11 @@ def execute_on_slurm(tasks: Sequence[Task], sweep: Path, workers: Workers) -> tu
 
 def _wait(followed: Sequence[_Followed], sweep: Path, *, fail_fast: bool) -> tuple[int, list[tuple[str, int]]]:
     waiting, failed, status, changed = list(followed), list[tuple[str, int]](), 0, time.monotonic()
+    silent = False
     while waiting:
         queue = look()
+        if silent != (silent := queue is None):
+            _say("squeue does not answer; this command asks again" if silent else "squeue answers again", sys.stderr)
         for one in list(waiting) if queue is not None else []:
             state, new = _told(one, queue or {})
             changed = time.monotonic() if new else changed
@@ -164,7 +167,7 @@ def _failure(one: _Followed, state: State) -> str:
 def _last_word(log: Path) -> str:
     """The last line that the program has written of an error."""
     try:
-        lines = log.read_text("utf-8", "replace").splitlines()
+        lines = log.read_text("utf-8", "replace").split("\n")
     except OSError:
         return ""
     said = [line.removeprefix("longsafety: ") for line in lines if line.startswith("longsafety: ")]

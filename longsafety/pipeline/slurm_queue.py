@@ -12,7 +12,13 @@ from pathlib import Path
 
 RECORD = "job.json"
 """In the folder of what a job makes: the last job that was submitted for it."""
-_WAITS = ("PENDING", "CONFIGURING", "SUSPENDED", "STOPPED", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD")
+_WAITS = (
+    "PENDING", "CONFIGURING", "SUSPENDED", "STOPPED", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+)  # fmt: skip
+"""Also what is held until somebody releases it."""
+_ANSWER_SECONDS = 120
+"""After which one of Slurm's programs counts as one that fails: a controller that is overloaded may never answer."""
 _RUNS = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING")
 
 
@@ -77,7 +83,7 @@ def look() -> Queue | None:
     asked = _said("squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%N|%r|%j")
     if asked is None:
         return None
-    rows = [line.split("|", 4) for line in asked.splitlines() if line.count("|") >= 4]
+    rows = [line.split("|", 4) for line in asked.split("\n") if line.count("|") >= 4]
     return {number: State(word, nodes, reason, name) for number, word, nodes, reason, name in rows}
 
 
@@ -104,15 +110,18 @@ def cancel(jobs: Iterable[Job]) -> list[str]:
 
 
 def _said(*command: str) -> str | None:
-    """The output of one of Slurm's programs; None where it fails or is not there.
+    """The output of one of Slurm's programs; None where it fails, does not answer or is not there.
 
     Variables such as ``SQUEUE_PARTITION``, which many set for their own looks at the queue, would hide jobs.
     """
     hiding = ("SQUEUE_", "SACCT_", "SCANCEL_")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(hiding)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=variables)
-    except OSError:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, env=variables,
+            timeout=_ANSWER_SECONDS,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
 

@@ -183,8 +183,8 @@ def _sbatch(
         with _outside_allocations(parameters):
             jobs = executor.map_array(execute, [what] * len(arguments), arguments)
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
-        reason = "; ".join(lines) or str(error).strip().splitlines()[-1]
+        lines = [line.strip() for line in str(error).split("\n") if "sbatch: error" in line]
+        reason = "; ".join(lines) or str(error).strip().split("\n")[-1].strip() or type(error).__name__
         raise ConfigError([f"launcher = slurm: the job is refused ({reason}); see launcher.slurm"]) from None
     return [Job(job.job_id, name, sweep.name, str(job.paths.stderr)) for job in jobs]
 

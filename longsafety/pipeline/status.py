@@ -33,9 +33,9 @@ def noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        lines = str(error).strip().splitlines()
+        lines = str(error).strip().split("\n")
         stopped = isinstance(error, KeyboardInterrupt)
-        reason = _STOPPED if stopped else lines[-1].strip() if lines else type(error).__name__
+        reason = _STOPPED if stopped else lines[-1].strip() or type(error).__name__
         _write(folder, about | {"failed": reason})
         raise
     (folder / STATE).unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def failure(folder: Path) -> str:
 def status(jobs: Sequence[Settings]) -> list[tuple[str, str]]:
     """(Arm and length, what became of it) of every job, in order."""
     runs = [_placed(settings) for settings in jobs]
-    queue = (look() or {}) if any(Job.load(run.folder) for run, _ in runs) else {}
+    queue = look() if any(Job.load(run.folder) for run, _ in runs) else {}
     return [
         (f"{run.settings.label} at {run.settings.length.bench_lengths}", _of(run, queue) + note) for run, note in runs
     ]
@@ -83,10 +83,11 @@ def _placed(settings: Settings) -> tuple[Run, str]:
     return usual, note
 
 
-def _of(run: Run, queue: Queue) -> str:
+def _of(run: Run, asked: Queue | None) -> str:
+    """``asked``: what Slurm says; None where it does not answer."""
     if run.done:
         return "done"
-    job = Job.load(run.folder)
+    job, queue = Job.load(run.folder), asked or {}
     here = state_of(job, queue)
     if job is not None and here is not None and here.waits:
         return f"queued (job {job.id}, {here.reason})"
@@ -94,7 +95,13 @@ def _of(run: Run, queue: Queue) -> str:
         return f"running on {here.nodes} (job {job.id}){_progress(run)}"
     state = _state(run.folder)
     if state is None:
-        return f"queued (job {job.id} has ended, {here.word})" if job is not None and here is not None else "queued"
+        if job is None:
+            return "queued"
+        if asked is None:
+            return f"unknown: job {job.id} was submitted, and squeue does not answer; ask again"
+        return (
+            f"queued (job {job.id} {f'has ended, {here.word}' if here else 'is no longer in Slurm: submit it again'})"
+        )
     if not state:
         return f"unknown: {run.folder / STATE} is damaged; the same command continues the run"
     if state.get("failed") == _STOPPED:
@@ -139,7 +146,7 @@ def _progress(run: Run) -> str:
     partial = run.store.partial("weights", run.address("weights"))
     history = partial / "history.jsonl"
     if run.address("weights") and history.is_file():
-        lines = [line for line in history.read_text("utf-8", "replace").splitlines() if line.endswith("}")]
+        lines = [line for line in history.read_text("utf-8", "replace").split("\n") if line.endswith("}")]
         rows = [row for row in map(_step, lines) if row is not None]
         note = f" ({len(lines) - len(rows)} damaged lines in {history})" if len(rows) < len(lines) else ""
         steps = plan(run.settings).steps

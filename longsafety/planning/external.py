@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from longsafety.errors import DataError
 from longsafety.evaluation.open_replies.labelled import LABELLED
 from longsafety.evaluation.open_replies.references import Reference, references, sampled
 from longsafety.evaluation.open_replies.server_guard import prompt_count
@@ -50,7 +51,7 @@ def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
     judges: list[Judge | Guard] = [evaluation.judge] if evaluation.judge else []
     judges += [guard for guard in evaluation.guards if guard.backend == "server"]
     for judge in judges:
-        labelled = Path(judge.labelled or LABELLED).expanduser().read_bytes().splitlines()
+        labelled = _lines(Path(judge.labelled or LABELLED).expanduser())
         fixed = _RUBRIC_TOKENS + judge.max_reply_tokens
         tokens = replies * (fixed + REQUEST_TOKENS + evaluation.max_open_tokens)
         tokens += sum(fixed + len(line) for line in labelled)  # no token is shorter than a byte
@@ -63,6 +64,17 @@ def judge_calls(settings: Settings, replies: int) -> Iterator[ExternalCalls]:
         else:
             money = _money(judge.price, calls, tokens, judge.max_reply_tokens)
             yield ExternalCalls(f"judge {judge.model}", calls, tokens, judge.budget_tokens, money)
+
+
+def _lines(file: Path) -> list[bytes]:
+    """A file's lines that are not empty, as its readers count them: only a line feed ends one.
+
+    Raises DataError where it cannot be read.
+    """
+    try:
+        return [line for line in file.read_bytes().split(b"\n") if line.strip()]
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); give a file of JSON lines") from error
 
 
 def _references(settings: Settings) -> list[Reference]:
@@ -85,9 +97,9 @@ def teacher_calls(settings: Settings, unknowns: list[str]) -> Iterator[ExternalC
         calls += 2 * sum(counts.values())  # a question about a passage, and its answer
     if scenario.seeds != "shipped":  # the shipped ones are complete
         try:
-            rows = [json.loads(line) for line in Path(scenario.seeds).expanduser().read_text("utf-8").splitlines()]
+            rows = [json.loads(line) for line in _lines(Path(scenario.seeds).expanduser())]
             calls += _FIELDS * len(rows)
-        except (OSError, ValueError):
+        except (DataError, ValueError):
             unknowns.append(
                 f"teacher {teacher.model}: what the rows of {scenario.seeds} lack is known once they are read"
             )

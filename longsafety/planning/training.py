@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from longsafety.model.shape import Shape, shape_of
+from longsafety.model.shape import Shape, shape_of, shape_problem
 from longsafety.planning.evaluation import CHARACTERS, EvaluationCost, evaluation_cost
 from longsafety.planning.fixes import smallest_fix
 from longsafety.planning.memory import PEAK_FLOPS, available_memory, training_memory
@@ -119,10 +119,7 @@ def _plan(settings: Settings) -> Plan:
     }  # fmt: skip
     nothing: dict[str, float | None] = dict.fromkeys(PEAK_FLOPS)
     if shape is None:
-        unknowns.append(
-            f"FLOPs, hours, memory, disk: the shape of {settings.model.source} is not known; give its folder as "
-            "model.source"
-        )
+        unknowns.append(f"FLOPs, hours, memory, disk: {shape_problem(settings.model)}")
         return Plan(
             **common, parameters=settings.model.num_parameters, trainable=None, flops=None, hours=nothing, memory=None,
             disk=None, evaluation_hours=nothing, unknowns=tuple(unknowns),

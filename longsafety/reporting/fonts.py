@@ -13,6 +13,8 @@ _FIRST = "DejaVu Sans"
 """Matplotlib's own font, which is always there."""
 _BOXES = "Last Resort"
 """A font, shipped with matplotlib, of boxes that stand for letters."""
+_LONGEST = 56
+"""Letters of a name beside a figure."""
 _PREFERRED = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei",
     "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans", "Arial Unicode MS",
@@ -33,15 +35,21 @@ def fonts_for(texts: Iterable[str]) -> Iterator[None]:
 
 
 def drawn_names(names: Sequence[str]) -> dict[str, str]:
-    """Name → what stands for it in figures: itself, or ``#2`` for the second where letters have no font."""
-    return {name: f"#{place}" if missing(name) else name for place, name in enumerate(names, 1)}
+    """Name → what stands for it in figures: itself, or ``#2`` for the second where letters have no font, or where it is
+    so long that it would leave no room for the figure."""
+    return {name: f"#{place}" if missing(name) or len(name) > _LONGEST else name for place, name in enumerate(names, 1)}
 
 
 def numbers_note(drawn: Mapping[str, str]) -> str:
-    """The line that explains the numbers; empty without one."""
-    numbered = [f"{number} is {name}" for name, number in drawn.items() if number != name]
-    why = "no font of the machine that drew them has all of these letters"
-    return f"In figures, {', '.join(numbered)}: {why}." if numbered else ""
+    """The lines that explain the numbers; empty without one."""
+    numbered = {name: f"{number} is {name}" for name, number in drawn.items() if number != name}
+    foreign = [said for name, said in numbered.items() if missing(name)]
+    lengthy = [said for name, said in numbered.items() if not missing(name)]
+    reasons = (
+        (foreign, "no font of the machine that drew them has all of these letters"),
+        (lengthy, f"a name of more than {_LONGEST} letters would leave them no room"),
+    )
+    return " ".join(f"In figures, {', '.join(said)}: {why}." for said, why in reasons if said)
 
 
 @cache

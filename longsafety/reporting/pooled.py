@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from longsafety.reporting.comparison_view import COMPLIES, SAFE, TITLES, ComparisonView
+from longsafety.reporting.fonts import drawn_names, fonts_for
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.style import FAINT, STYLE, panels, styles
@@ -119,8 +120,8 @@ def _table(key: str, title: str, group: str, rows: list[Row], note: str, view: C
 
 
 def _figure(rows: Sequence[Row], metrics: Sequence[str], view: ComparisonView) -> Figure:
-    colours = styles(view)
-    with mpl.rc_context(STYLE):
+    colours, drawn_as = styles(view), drawn_names(view.arms)
+    with fonts_for(drawn_as.values()), mpl.rc_context(STYLE):
         figure, drawn = panels(max(len(metrics), 1), 5.4, 1.1 + 0.3 * len(rows))
         for number, (axes, metric) in enumerate(zip(drawn, metrics, strict=False)):
             axes.set_title(TITLES[metric])
@@ -130,7 +131,7 @@ def _figure(rows: Sequence[Row], metrics: Sequence[str], view: ComparisonView) -
                     axes.barh(y, share[0], height=0.62, color=colour, alpha=0.35)
                     axes.plot(row.points[metric], [y] * len(row.points[metric]), marker, color=colour, markersize=4)
             axes.set(xlim=(-0.02, 1.04), ylim=(len(rows) - 0.5, -0.5))
-            names = [f"{row.arm}  {row.group}" for row in rows]
+            names = [f"{drawn_as[row.arm]}  {row.group}" for row in rows]
             axes.set_yticks(range(len(rows)), names if number == 0 else [""] * len(rows), fontsize=8)
             axes.grid(axis="x", color=FAINT, alpha=0.18, linewidth=0.7)
     return figure

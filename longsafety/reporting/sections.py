@@ -10,6 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from longsafety.reporting.comparison_view import COMPLIES, DIFFERENCE, SAFE, TESTED, TITLES, ComparisonView, Share
+from longsafety.reporting.fonts import drawn_names, fonts_for, numbers_note
 from longsafety.reporting.names import arm_name
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.style import BASELINE, FAINT, MARKERS, PALETTE, STYLE, panels
@@ -17,6 +18,10 @@ from longsafety.settings import factors, mix_of
 
 _ROWS = 4
 """Rows of panels: combinations of what else is varied; the others are in ``effects.csv``."""
+_LETTERS_BELOW = 44
+"""Letters of all values together that have room beside each other below a panel."""
+_LETTERS_AN_INCH, _MARK_LETTERS = 13, 6
+"""Of the legend; the width of a line's mark in letters."""
 Place = tuple[str, ...]
 
 
@@ -50,6 +55,8 @@ def _section(view: ComparisonView, key: str, values: dict[str, dict[str, str]], 
         note += " Its values were asked no item in common, so no difference is tested item by item."
     if others:
         note += f" Rows of the figure: {', '.join(name for name, _ in others)}."
+    figure_names = numbers_note(_drawn_as(key, values, mixes))
+    note += f" {figure_names}" if figure_names else ""
     return Section(key, f"By {key.rpartition('.')[2]}", by_value(view, key, values, mixes), effects, note)
 
 
@@ -82,7 +89,8 @@ def by_value(view: ComparisonView, key: str, values: dict[str, dict[str, str]], 
     if len(ticks) < 2 or not metrics:
         return None
     names = list(dict.fromkeys(mixes[arm] for arm in values))
-    with mpl.rc_context(STYLE):
+    drawn_as = _drawn_as(key, values, mixes)
+    with fonts_for([*drawn_as.values(), key]), mpl.rc_context(STYLE):
         shown = list(rests)[:_ROWS]
         figure, drawn = panels(len(metrics) * len(shown), 3.9, 3.0, in_a_row=len(metrics))
         for row, rest in enumerate(shown):
@@ -90,7 +98,7 @@ def by_value(view: ComparisonView, key: str, values: dict[str, dict[str, str]], 
                 axes = drawn[row * len(metrics) + column]
                 axes.set_title((TITLES[metric] + "\n" if row == 0 else "") + ", ".join(map(_short, rest)), fontsize=9)
                 axes.set(xticks=range(len(ticks)), xlim=(-0.4, len(ticks) - 0.6))
-                axes.set_xticklabels(ticks, fontsize=8)
+                axes.set_xticklabels([drawn_as[tick] for tick in ticks], fontsize=8, **_slant(ticks))
                 axes.set_ylim((-1.04, 1.04) if metric == DIFFERENCE else (-0.04, 1.04))
                 axes.grid(axis="y", color=FAINT, alpha=0.18, linewidth=0.7)
                 for number, mix in enumerate(names):
@@ -99,19 +107,35 @@ def by_value(view: ComparisonView, key: str, values: dict[str, dict[str, str]], 
                     colour = BASELINE if untrained else PALETTE[(number - 1) % len(PALETTE)]
                     shift = 0.06 * (number - (len(names) - 1) / 2)
                     if len(points) == len(ticks) and all(share is points[0][1] for _, share in points):
-                        axes.axhline(points[0][1].value, color=colour, linestyle="--", linewidth=1.2, label=mix)
+                        axes.axhline(
+                            points[0][1].value, color=colour, linestyle="--", linewidth=1.2, label=drawn_as[mix]
+                        )
                     elif points:
                         low = [max(share.value - share.low, 0) for _, share in points]
                         high = [max(share.high - share.value, 0) for _, share in points]
                         axes.errorbar(
                             [x + shift for x, _ in points], [share.value for _, share in points], yerr=[low, high],
                             color=colour, marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.4,
-                            elinewidth=0.9, label=mix,
+                            elinewidth=0.9, label=drawn_as[mix],
                         )  # fmt: skip
         figure.supxlabel(key, fontsize=9)
         handles, labels = drawn[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False, fontsize=8)
+        beside = int(figure.get_figwidth() * _LETTERS_AN_INCH // (max(map(len, labels), default=0) + _MARK_LETTERS))
+        columns = max(1, min(len(labels), beside))
+        figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=8)
     return figure
+
+
+def _drawn_as(key: str, values: dict[str, dict[str, str]], mixes: dict[str, str]) -> dict[str, str]:
+    """Mix or value of ``key`` → its name in the figure."""
+    ticks = dict.fromkeys(swept[key] for swept in values.values() if key in swept)
+    return drawn_names(list(dict.fromkeys([*(mixes[arm] for arm in values), *ticks])))
+
+
+def _slant(ticks: Sequence[str]) -> dict[str, Any]:
+    """How values are written that would run into each other below a panel."""
+    together = sum(map(len, ticks)) + 2 * len(ticks)
+    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if together > _LETTERS_BELOW else {}
 
 
 def _at(view: ComparisonView, length: int) -> Place:

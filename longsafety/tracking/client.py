@@ -19,7 +19,7 @@ from longsafety.errors import DataError, first_line
 from longsafety.host.locks import locked
 from longsafety.settings import Tracking
 from longsafety.stages import folder_name
-from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure, for_mlflow, store_path
+from longsafety.tracking.sqlite import CONTENT, KEY, PARENT_KEY, PREFIX, ensure, for_mlflow, has_artifacts, store_path
 from longsafety.tracking.uri import PASSWORD, check, tracking_uri, without_password
 from longsafety.tracking.values import name_part
 
@@ -107,6 +107,12 @@ def find_or_create_run(
             return run
     tags = {KEY: key} | ({"mlflow.parentRunId": parent, PARENT_KEY: parent_key} if parent and parent_key else {})
     return client.create_run(experiment, int(time.time() * 1000) - milliseconds, tags, name)
+
+
+def is_complete(run: Run, content: str, tracking: Tracking, outputs: Path) -> bool:
+    """Whether the run has all of ``content``, and of a store in a file also its artifacts."""
+    local = tracking_uri(tracking, outputs).startswith(PREFIX)
+    return run.data.tags.get(CONTENT) == content and (not local or has_artifacts(run.info.artifact_uri))
 
 
 def finish(client: MlflowClient, run_id: str, content: str, end: int | None = None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from longsafety.host.modes import follow_umask
 
@@ -109,10 +109,12 @@ def _set_aside(path: Path) -> None:
 
 
 def holds(path: Path, experiment: str, keys: Iterable[str]) -> bool:
-    """Whether the store has a run for each of ``keys``, in ``experiment``, completely logged and not deleted."""
+    """Whether the store has a run for each of ``keys``, in ``experiment``, completely logged and not deleted, nor its
+    artifacts."""
     sought = (
-        "select count(*) from tags t join runs r on r.run_uuid = t.run_uuid join experiments e on e.experiment_id = "
-        "r.experiment_id where t.key = ? and t.value = ? and r.lifecycle_stage = 'active' and r.status = 'FINISHED' "
+        "select r.artifact_uri from tags t join runs r on r.run_uuid = t.run_uuid "
+        "join experiments e on e.experiment_id = r.experiment_id where t.key = ? and t.value = ? "
+        "and r.lifecycle_stage = 'active' and r.status = 'FINISHED' "
         "and e.lifecycle_stage = 'active' and e.name = ? and exists (select 1 from tags d where d.run_uuid = "
         "r.run_uuid and d.key = ?)"
     )
@@ -120,9 +122,16 @@ def holds(path: Path, experiment: str, keys: Iterable[str]) -> bool:
         return False
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            return all(database.execute(sought, (KEY, key, experiment, CONTENT)).fetchone()[0] for key in keys)
+            found = [database.execute(sought, (KEY, key, experiment, CONTENT)).fetchall() for key in keys]
+            return all(any(has_artifacts(place) for (place,) in places) for places in found)
     except sqlite3.DatabaseError:
         return False
+
+
+def has_artifacts(place: str | None) -> bool:
+    """Whether the folder of a run's artifacts is there; also where it is on a server, and cannot be looked into."""
+    parts = urlsplit(place or "")
+    return parts.scheme != "file" or Path(unquote(parts.path)).is_dir()
 
 
 def _version(database: sqlite3.Connection) -> str | None:

@@ -22,12 +22,12 @@ from longsafety.tracking.client import (
     experiment_id,
     find_or_create_run,
     finish,
+    is_complete,
     log_history,
     log_table,
     log_values,
     session,
 )
-from longsafety.tracking.sqlite import CONTENT
 from longsafety.tracking.values import chart_step, headline_metrics, inputs, params, run_metrics
 from longsafety.tracking.views import view_link, view_tag
 
@@ -61,7 +61,7 @@ def log_run(
         parent = find_or_create_run(client, experiment, parent_key, parent_name).info.run_id if parent_key else None
         milliseconds = int(1000 * sum(record.seconds.values()))
         run = find_or_create_run(client, experiment, record.key, run_name(record), parent, parent_key, milliseconds)
-        if run.data.tags.get(CONTENT) == content:
+        if is_complete(run, content, tracking, outputs):
             return str(run.info.run_id)
         run_id, start = run.info.run_id, run.info.start_time
         log_values(client, run, params=params(record), metrics=run_metrics(record, scores), step=chart_step(record))
@@ -103,7 +103,7 @@ def log_comparison(
     with session(tracking, outputs) as client:
         experiment = experiment_id(client, records[0].name, tracking, outputs)
         run = find_or_create_run(client, experiment, key, name)
-        if run.data.tags.get(CONTENT) == content:
+        if is_complete(run, content, tracking, outputs):
             return str(run.info.run_id)
         run_id, view = run.info.run_id, ComparisonView(comparison, records[0].resolved().evaluation.scorers)
         common = {key: records[0].settings.get(key) for key in ("scale", "seed", "scoring")}

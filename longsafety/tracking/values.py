@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from longsafety.reporting.comparison_view import TESTED, ComparisonView
 from longsafety.reporting.record import RunRecord
 from longsafety.settings import LENGTH_KEYS
+from longsafety.stages import address
 from longsafety.vocabulary import ALL_TASKS
 
 if TYPE_CHECKING:
@@ -20,9 +21,20 @@ BENCHMARK_STAGES = ("benchmark", "bench", "build")
 """The first of these stages that a record has gives the benchmark's content address."""
 
 
+_LONGEST_PART = 180
+"""Characters of a part; MLflow allows 250 of a whole name."""
+
+
 def name_part(text: str) -> str:
-    """Text as one part of a metric's name. MLflow allows letters, digits and ``_-. :/``."""
-    return re.sub(r"[^\w\-. :]", "_", text, flags=re.ASCII).strip(". ") or "_"
+    """Text as one part of a metric's name. MLflow allows letters, digits and ``_-. :/``.
+
+    ``=``, ``,`` and ``/`` become ``_``. Where anything else is replaced, or the end is cut, a hash of the text follows.
+    """
+    name = re.sub(r"[^\w\-. :]", "_", text).strip(". ") or "_"
+    if name == re.sub("[=,/]", "_", text) and len(name) <= _LONGEST_PART:
+        return name
+    end = f"-{address(text)[:8]}"
+    return name[: _LONGEST_PART - len(end)] + end
 
 
 def params(record: RunRecord) -> dict[str, Any]:

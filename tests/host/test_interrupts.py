@@ -68,6 +68,18 @@ def test_the_launcher_passes_a_signal_on_and_kills_at_the_second() -> None:
     assert signal.alarm(0) == 0
 
 
+def test_a_signal_that_a_wrapper_passes_on_too_kills_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    with Relay(sent.append) as relay:
+        relay.busy = True
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        assert sent == [signal.SIGINT]
+        monkeypatch.setattr(interrupts, "_WRAPPED_SECONDS", 0)
+        signal.raise_signal(signal.SIGINT)
+        assert sent[1:] == [signal.SIGKILL], "the second by hand"
+
+
 def test_what_nohup_ignores_stays_ignored() -> None:
     code = "import signal; from longsafety.host.interrupts import HEARD; print(signal.SIGHUP in HEARD)"
     for ignored in (False, True):

@@ -88,3 +88,23 @@ def test_whether_a_lock_is_held_is_known_without_waiting(tmp_path: Path) -> None
     with locked(path, "weights"):
         assert is_held(path)
     assert not is_held(path)
+
+
+@pytest.mark.parametrize("flock", [True, False])
+def test_a_lock_is_held_whatever_the_file_system_has(
+    flock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not flock:
+        no_flock(monkeypatch)
+    path = tmp_path / "k.lock"
+    assert not is_held(path)
+    other = holding(path, 600)
+    assert is_held(path)
+    os.kill(other.pid, signal.SIGKILL)
+    other.join()
+    assert not is_held(path), "its process is dead"
+
+
+def test_a_lock_that_cannot_be_asked_counts_as_held(tmp_path: Path) -> None:
+    (tmp_path / "k.lock").mkdir()
+    assert is_held(tmp_path / "k.lock")

@@ -46,6 +46,17 @@ def add_weights(folder: Path, *names: str) -> None:
     save_file(load_file(path) | {name: torch.zeros(4) for name in names}, path, metadata={"format": "pt"})
 
 
+def change_weights(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    path = folder / "model.safetensors"
+    save_file({name: change(weight) for name, weight in load_file(path).items()}, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_read(folder: Path, tmp_path: Path, kind: torch.dtype) -> None:
+    change_weights(folder, lambda weight: weight.to(kind))
+    assert load_model(model(folder), tmp_path, seed=0).dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("keys", "rule"),
     [
@@ -111,6 +122,37 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda one: (one / "model.safetensors.index.json").write_text('{"weight_map": {"a": 1}}'),
         r"index\.json:1: its weight_map does not name a file",
     ),
+    "map of files elsewhere": (
+        lambda one: (one / "model.safetensors.index.json").write_text('{"weight_map": {"a": "/etc/hosts"}}'),
+        r"index\.json:1: its weight_map names /etc/hosts, which is no file of the folder",
+    ),
+    "a size in quotes": (
+        lambda one: edit(one, vocab_size="300"),
+        r"config\.json: is no llama model's \(.*vocab_size.*300.*\); restore the file",
+    ),
+    "a type that is none": (lambda one: edit(one, dtype="float99"), r"config\.json: is no llama model's \(.*float99"),
+    "a scaling without its factor": (
+        lambda one: edit(one, rope_scaling={"type": "linear"}),
+        r"config\.json: is no llama model's \(.*factor.*\); restore the file",
+    ),
+    "NaN": (
+        lambda one: change_weights(one, lambda weight: weight * float("nan")),
+        r"local: \S+ holds NaN or infinite values; give weights",
+    ),
+    "one infinite value": (
+        lambda one: change_weights(
+            one, lambda weight: weight.flatten().scatter(0, torch.tensor(3), torch.inf).view(weight.shape)
+        ),
+        r"local: \S+ holds NaN or infinite values; give weights",
+    ),
+    "integers": (
+        lambda one: change_weights(one, lambda weight: weight.to(torch.int8)),
+        r"model\.safetensors: \S+ is kept as I8, of which nothing here knows the scale",
+    ),
+    "bytes": (
+        lambda one: change_weights(one, lambda weight: weight.to(torch.float8_e4m3fn)),
+        r"model\.safetensors: \S+ is kept as F8_E4M3, of which",
+    ),
     "model_type": (lambda one: edit(one, model_type=["llama"]), r"has no architecture \['llama'\]"),
     "encoder and decoder": (lambda one: edit(one, model_type="t5"), r"architecture 't5' is none of a causal language"),
     "adapter": (
@@ -153,6 +195,23 @@ def test_a_link_to_weights_that_leads_nowhere_is_no_file(folder: Path, tmp_path:
 def test_quantised_weights_are_refused_before_anything_is_built(folder: Path, tmp_path: Path) -> None:
     edit(folder, quantization_config={"quant_method": "gptq", "bits": 4})
     with pytest.raises(DataError, match=r"config\.json: quantization_config = gptq: its weights are quantised, and"):
+        check_fits(model(folder), tmp_path, settings.Rope(), 64)
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        (
+            {"compression_config": {"quant_method": "compressed-tensors"}},
+            "compression_config = compressed-tensors: its",
+        ),
+        ({"max_position_embeddings": -1}, "max_position_embeddings = -1: is no number of positions; restore"),
+    ],
+    ids=["compressed", "positions"],
+)
+def test_what_config_json_says_of_them_too(folder: Path, tmp_path: Path, keys: dict[str, Any], rule: str) -> None:
+    edit(folder, **keys)
+    with pytest.raises(DataError, match=rf"config\.json: {rule}"):
         check_fits(model(folder), tmp_path, settings.Rope(), 64)
 
 

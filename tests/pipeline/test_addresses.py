@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +213,14 @@ def test_kept_weights_are_adopted_by_the_arm_that_they_are_of(place: Place, tmp_
     assert moved(plain, reused) == {"weights", "answers", "run"}
     base = addresses(place.settings("data_mix=base", f"reuse.weights={root}"))
     assert not base.weights
+
+
+@pytest.mark.parametrize(("text", "why"), [('{"seed": 0', "which cannot be read"), ("[]", "which is no JSON object")])
+def test_adopted_weights_whose_origin_is_damaged_are_named(text: str, why: str, place: Place, tmp_path: Path) -> None:
+    folder = weights_of(place, tmp_path / "weights", "data_mix=longsafety")
+    (folder / ARM).write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=rf"its weights differ in {re.escape(str(folder / ARM))}, {why}"):
+        addresses(place.settings("data_mix=longsafety", f"reuse.weights={folder}"))
 
 
 def test_weights_of_another_arm_are_refused_with_what_differs(place: Place, tmp_path: Path) -> None:

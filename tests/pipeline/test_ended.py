@@ -56,6 +56,7 @@ def test_a_signal_is_named_and_a_crash_is_not_taken_for_one(run: Run) -> None:
     assert told(130, None, "run 1 of 1 (a)", run).startswith("stopped in run 1 of 1 (a); ")
     assert told(-15, None, "run 1 of 1 (a)", run).startswith("stopped by SIGTERM in run 1 of 1 (a); ")
     assert told(-11, None, "run 1 of 1 (a)", run).startswith("run 1 of 1 (a) was ended by SIGSEGV")
+    assert told(-35, None, "run 1 of 1 (a)", run).startswith("run 1 of 1 (a) was ended by signal 35")
     assert told(2, None, "the comparison") == (
         "the comparison failed; what is complete is kept, and the same command goes on from there"
     )
@@ -70,6 +71,8 @@ def test_it_is_said_from_which_step_the_training_goes_on(run: Run, checkpoints: 
     for step in (50, 100, 57):
         (checkpoints / f"step-{step:08}.ckpt").touch()
     (checkpoints / "step-00000150.partial").touch()
+    for put_aside in ("step-00000200 (copy).ckpt", "step-final.ckpt", "step-200.ckpt"):
+        (checkpoints / put_aside).touch()
     assert told(130, signal.SIGINT, "run 1 of 1 (a)", run).endswith("goes on with the training after step 100")
 
 

@@ -70,6 +70,19 @@ def test_the_runs_of_moved_outputs_are_found(sweep: Path, tmp_path: Path) -> Non
         _ = found.answers
 
 
+def test_outputs_that_were_begun_anew_where_they_were_hide_no_moved_ones(sweep: Path, tmp_path: Path) -> None:
+    outputs = sweep.parents[1]
+    [run] = outputs.glob("runs/*/*")
+    moved = outputs.rename(tmp_path / "moved")
+    run.mkdir(parents=True)
+    (outputs / "stages").mkdir()
+    (moved / "stages").mkdir()
+    found = results(moved)
+    assert Path(found.runs["folder"][0]).is_relative_to(moved.resolve())
+    with pytest.raises(DataError, match=rf"^{re.escape(str(moved.resolve()))}/stages/answers/aaa/"):
+        _ = found.answers
+
+
 def joined(place: Place, folder: Path) -> list[str]:
     settings = place.settings("data_mix=base")
     settings = settings.model_copy(update={"report": settings.report.model_copy(update={"runs": [str(folder)]})})
@@ -77,6 +90,7 @@ def joined(place: Place, folder: Path) -> list[str]:
 
 
 def test_the_runs_of_moved_outputs_are_joined(sweep: Path, tmp_path: Path, place: Place) -> None:
+    (sweep.parents[1] / "stages" / "answers" / "aaa").mkdir(parents=True)
     moved = sweep.parents[1].rename(tmp_path / "moved")
     [run] = joined(place, moved / "sweeps" / sweep.name)
     assert Path(run).is_relative_to(moved.resolve()) and (Path(run) / "record.json").is_file()
@@ -88,6 +102,7 @@ LOST: dict[str, tuple[str, Callable[[Path, Path], object]]] = {
         lambda _, run: run.rename(run.parent / "x"),
     ),
     "a run that is not finished": ("is not finished; give its", lambda _, run: (run / "record.json").unlink()),
+    "answers that were not copied": (r"stages/answers/aaa is gone, which holds the answers", lambda _, run: run),
     "a damaged sweep": (
         "sweep.yaml: is no readable",
         lambda folder, _: (folder / "sweep.yaml").write_text("", "utf-8"),

@@ -19,6 +19,7 @@ import pytest
 from longsafety.errors import ConfigError
 from longsafety.host.interrupts import HEARD, _State, listen
 from longsafety.model.checkpoints import requeue
+from longsafety.pipeline import slurm_queue
 from longsafety.pipeline.parallel import Task
 from longsafety.pipeline.pipeline import PREPARED
 from longsafety.pipeline.run import DONE, Run
@@ -291,6 +292,12 @@ def test_the_status_is_slurms_while_the_job_is_there(place: Place, slurm: Cluste
     assert told("PENDING") == "queued (job 12, Priority)"
     assert told("RUNNING") == "running on node1 (job 12)"
     assert told("CANCELLED") == "queued (job 12 has ended, CANCELLED)"
+    assert told("SPECIAL_EXIT") == "queued (job 12, Priority)", "held until somebody releases it"
+    slurm.tell(jobs=[])
+    assert status([settings])[0][1] == "queued (job 12 is no longer in Slurm: submit it again)"
+    (slurm.folder / "squeue").rename(slurm.folder / "away")
+    assert status([settings])[0][1] == "unknown: job 12 was submitted, and squeue does not answer; ask again"
+    (slurm.folder / "away").rename(slurm.folder / "squeue")
     with pytest.raises(KeyboardInterrupt), noted(run.folder):
         raise KeyboardInterrupt
     assert told("FAILED") == "stopped; the same command continues it"
@@ -299,6 +306,25 @@ def test_the_status_is_slurms_while_the_job_is_there(place: Place, slurm: Cluste
     assert told("FAILED") == "failed: the disk is too small"
     slurm.tell(jobs=[["12", "another job with its number", ["RUNNING"]]])
     assert status([settings])[0][1] == "failed: the disk is too small"
+
+
+def test_a_program_that_does_not_answer_counts_as_one_that_fails(
+    slurm: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_queue, "_ANSWER_SECONDS", 0.2)
+    (slurm.folder / "squeue").write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
+    assert slurm_queue.look() is None
+
+
+def test_a_queue_that_is_away_is_told_once(
+    place: Place, slurm: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([slurm_queue.look, lambda: None, lambda: None])
+    monkeypatch.setattr("longsafety.pipeline.slurm.look", lambda: next(answers, slurm_queue.look)())
+    executed(tasks(place, 1), place)
+    said = capsys.readouterr().err
+    assert said.count("squeue does not answer; this command asks again") == 1
+    assert said.count("squeue answers again") == 1
 
 
 def test_ids_of_an_array_are_listed_together() -> None:

@@ -8,13 +8,15 @@ import re
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, SoftFileLock
 
 from longsafety.configuration.listing import listing
 from longsafety.errors import ConfigError, DataError
 from longsafety.pipeline.clean import clean, unused
+from longsafety.pipeline.reuse import ARM, arm
 from longsafety.pipeline.run import Run
 from longsafety.pipeline.status import STATE, failure, noted, status
 from tests.conftest import Place
@@ -91,6 +93,43 @@ def test_addresses_that_cannot_be_read_stop_the_removal(text: str | None, output
     with pytest.raises(DataError, match=rf"^{re.escape(str(file))}: cannot be read .* restore the file, or remove"):
         list(clean(outputs, remove=True))
     assert len(list((outputs / "stages" / "weights").iterdir())) == 2
+
+
+@pytest.mark.parametrize("closed", [".", "name"])
+def test_runs_that_cannot_be_read_stop_the_removal(closed: str, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, scan = outputs / "runs" / closed, os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if Path(path) == place:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", lambda path: [entry.name for entry in refuse(path)])
+    with pytest.raises(DataError, match=rf"^{re.escape(str(place))}: cannot be read .* nothing is removed; give this"):
+        list(clean(outputs, remove=True))
+    assert len(list((outputs / "stages" / "weights").iterdir())) == 2
+
+
+def test_what_is_made_where_the_file_system_has_no_locks_stays(outputs: Path) -> None:
+    made = outputs / "stages" / "weights" / "ccc.partial"
+    made.mkdir()
+    with SoftFileLock(made.with_name("ccc.lock.soft")):
+        list(clean(outputs, remove=True))
+    assert made.is_dir() and not (outputs / "stages" / "weights" / "bbb").exists()
+
+
+def test_weights_that_a_run_has_adopted_stay(place: Place) -> None:
+    first = Run.freeze(place.settings("data_mix=longsafety"))
+    [kept, other] = [first.store.folder("weights", name) for name in ("0123456789ab", "ba9876543210")]
+    for folder in (kept, other):
+        folder.mkdir(parents=True)
+        (folder / "training.json").write_text("{}", "utf-8")
+    (kept / ARM).write_text(json.dumps(arm(first.settings)), "utf-8")
+    taking = Run.freeze(place.settings("data_mix=longsafety", f"reuse.weights={kept}"))
+    assert Run.load(taking.folder).find("weights") == kept
+    list(clean(place.outputs, remove=True))
+    assert kept.is_dir() and not other.exists()
 
 
 def test_a_link_is_removed_and_not_what_it_names(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from longsafety.evaluation.open_replies.labelled import LABELLED
+from longsafety.errors import DataError
+from longsafety.evaluation.open_replies.labelled import LABELLED, read_labelled
 from longsafety.evaluation.open_replies.references import references, sampled
 from longsafety.planning.evaluation import evaluation_cost
+from longsafety.planning.external import judge_calls, teacher_calls
 from longsafety.planning.tables import money
 from longsafety.planning.training import plan
 
@@ -139,3 +141,36 @@ def test_a_sweep_costs_what_its_prices_say(place: Place) -> None:
     one = replace(one, evaluation_hours={"A100-80G": 0.5})
     assert money([one, one]) == "Cost, in the currency of the prices: 26.00: training 24.00, evaluation 2.00."
     assert money([replace(one, price_per_hour=0.0)]) is None
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\n\n  \n"])
+def test_only_a_line_feed_ends_a_row(ending: str, place: Place, tmp_path: Path) -> None:
+    rows = [{"reply": f"a\u2028b\u2029c\x85{number}", "refusal": False} for number in range(3)]
+    file = tmp_path / "rows.jsonl"
+    text = ending.join(json.dumps(row, ensure_ascii=False) for row in rows) + ending
+    file.write_text(text, "utf-8", newline="")
+    judged = place.settings(
+        *COMMAND, "evaluation.scorers=[open]",
+        f"evaluation.judge={{base_url: http://h/v1, model: j, labelled: {file}}}",
+    )  # fmt: skip
+    [calls] = judge_calls(judged, 0)
+    known = [one for name in judged.scenario.tasks for one in sampled(references(name, "en"))]
+    assert calls.calls == len(read_labelled(file)) + len(known)
+    written = judged.model_copy(
+        update={
+            "scenario": judged.scenario.model_copy(update={"seeds": str(file)}),
+            "teacher": judged.teacher.model_copy(update={"kind": "model", "retries": 0}),
+        }
+    )
+    unknowns: list[str] = []
+    [calls] = teacher_calls(written, unknowns)
+    assert calls.calls == 8 * len(rows) and not unknowns
+
+
+def test_a_file_that_has_gone_since_it_was_checked_is_named(place: Place, tmp_path: Path) -> None:
+    (file := tmp_path / "rows.jsonl").write_text('{"reply": "a", "refusal": false}\n', "utf-8")
+    judge = f"evaluation.judge={{base_url: http://h/v1, model: j, labelled: {file}}}"
+    judged = place.settings(*COMMAND, "evaluation.scorers=[open]", judge)
+    file.unlink()
+    with pytest.raises(DataError, match=r"rows\.jsonl: cannot be read \(No such file or directory\); give a file"):
+        evaluation_cost(judged)

@@ -55,3 +55,11 @@ def test_a_font_that_has_the_letters_is_added() -> None:
         assert rcParams["font.family"][0] == "DejaVu Sans" and len(rcParams["font.family"]) == 2
     assert rcParams["font.family"] == before
     assert fonts.missing("plain") == frozenset()
+
+
+def test_a_name_that_would_leave_a_figure_no_room_has_a_number() -> None:
+    long, other = "long_" * 15, "\U000f0000" * 70
+    names = drawn_names(["base", long, other, "x" * 56])
+    assert list(names.values()) == ["base", "#2", "#3", "x" * 56]
+    foreign, lengthy = numbers_note(names).split(" In figures, ")
+    assert f"#3 is {other}: no font" in foreign and f"#2 is {long}: a name of more than 56 letters" in lengthy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from longsafety.evaluation.scores.compare import compare
 from longsafety.evaluation.scores.comparison import Arm, Comparison
 from longsafety.reporting.comparison_view import ComparisonView
-from longsafety.reporting.pooled import pooled_tables
+from longsafety.reporting.pooled import Row, pooled_tables
+from longsafety.reporting.pooled import _figure as pooled_figure
 from longsafety.reporting.record import RunRecord
 from longsafety.reporting.report import write_report
-from longsafety.reporting.sections import sections
+from longsafety.reporting.sections import by_value, sections
 from longsafety.settings import baselines, effects
 from tests.records_made import _answers
 
@@ -124,3 +126,25 @@ def test_tasks_that_were_not_trained_on_stand_apart(record_of: Callable[..., Run
     assert rows["longsafety", "not trained"].tasks == ["KeywordRAG"]
     assert rows["base", "not trained"].tasks == ["KeywordRAG"] and rows["base", "trained"].tasks
     assert rows["longsafety", "not trained"].shares["safe_response"] == (1.0, 12)
+
+
+def test_long_names_and_values_stay_within_the_figure(swept: tuple[list[RunRecord], Comparison]) -> None:
+    _, comparison = swept
+    view = ComparisonView(comparison, ["likelihood"])
+    values = {arm: {KEY: f"/data/corpus_{place}/{'x' * 20}"} for place, arm in enumerate(view.arms)}
+    mixes = {arm: f"a mix of {'many ' * 7} sources {place}" for place, arm in enumerate(view.arms)}
+    figure = by_value(view, KEY, values, mixes)
+    assert figure is not None
+    figure.savefig(BytesIO())
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+    assert {tick.get_rotation() for tick in figure.axes[0].get_xticklabels()} == {30}
+
+
+def test_an_arm_with_a_number_has_it_in_every_figure(swept: tuple[list[RunRecord], Comparison]) -> None:
+    _, comparison = swept
+    view = ComparisonView(comparison, ["likelihood"])
+    long = "long_" * 20
+    other = view.renamed({arm: long if arm == view.arms[-1] else arm for arm in view.arms})
+    row = Row(long, "trained", ["t"], {"safe_response": (0.5, 2)}, {"safe_response": [0.5]})
+    drawn = pooled_figure([row], ["safe_response"], other)
+    assert [tick.get_text() for tick in drawn.axes[0].get_yticklabels()] == [f"#{len(view.arms)}  trained"]

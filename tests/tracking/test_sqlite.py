@@ -178,6 +178,10 @@ def test_what_was_deleted_is_not_logged(copy: Path) -> None:
     assert not is_logged(Tracking(), outputs, "Default", ["k"]), "cut off"
     change(copy, f"{tag} ('longsafety.content', 'c', 'r')")
     assert is_logged(Tracking(), outputs, "Default", ["k"])
+    change(copy, f"update runs set artifact_uri = '{(outputs / 'a b').as_uri()}'")
+    assert not is_logged(Tracking(), outputs, "Default", ["k"]), "its artifacts are gone"
+    (outputs / "a b").mkdir()
+    assert is_logged(Tracking(), outputs, "Default", ["k"])
     assert not is_logged(Tracking(), outputs, "Default", ["k", "another arm"])
     assert not is_logged(Tracking(), outputs, "another experiment", ["k"])
     change(copy, "update runs set lifecycle_stage = 'deleted'")

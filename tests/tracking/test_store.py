@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -206,6 +207,20 @@ def test_a_run_of_two_sweeps_is_in_both(logged: Any, record_of: Any) -> None:
     assert _log(record_of("base"), comparison, outputs) == ids[0][0]
     for run_id in (second, alone, client.get_run(second).data.tags["mlflow.parentRunId"]):
         client.delete_run(run_id)
+
+
+@pytest.mark.slow
+def test_artifacts_that_were_deleted_are_logged_again(logged: Any) -> None:
+    client, ids, comparison, records, outputs = logged
+    shutil.rmtree(outputs / "mlartifacts")
+    assert [_log(records[0], comparison, outputs), _log_comparison(comparison, records, outputs)] == [
+        ids[0][0],
+        ids[0][-1],
+    ]
+    assert {"settings.yaml", "scores.json"} <= {file.path for file in client.list_artifacts(ids[0][0])}
+    assert "report.html" in {file.path for file in client.list_artifacts(ids[0][-1])}
+    assert len(client.get_metric_history(ids[0][0], "likelihood/safe_response/all/512")) == 1
+    _log(records[1], comparison, outputs)
 
 
 @pytest.mark.slow
