@@ -35,6 +35,8 @@ _ROLES = {
 """Option role → colour, worst to best under the harmful item; under its benign twin another is right. Other outcomes
 (unparsed) are grey."""
 _DARK = {"hallucinates", "safe", "unsafe"}
+_MOST_NAMED = 24
+"""Lines of a figure that have a label at their end."""
 _ROOM_FOR_A_NUMBER = 0.12
 """Shares of less are drawn without their number."""
 
@@ -95,7 +97,13 @@ def by_length(view: ComparisonView) -> Figure | None:
 def _label_ends(
     axes: Axes, ends: Sequence[tuple[str, float, float]], style: Mapping[str, tuple[str, str]], gap: float
 ) -> None:
-    """Labels to the right of the lines' ends, at least ``gap`` of the axis apart, each joined to its line."""
+    """Labels to the right of the lines' ends, at least ``gap`` of the axis apart, each joined to its line. More lines
+    than ``_MOST_NAMED`` are not named: the labels would need several times the figure's height."""
+    if len(ends) > _MOST_NAMED:
+        axes.text(
+            1.02, 0.5, f"{len(ends)} lines,\nnamed in the\nCSV file", transform=axes.transAxes, va="center", fontsize=9
+        )
+        return
     bottom, top = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[2])
     heights = [(y - bottom) / (top - bottom) for *_, y in ordered]

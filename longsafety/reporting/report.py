@@ -31,6 +31,10 @@ from longsafety.reporting.redact import redact as redacted
 from longsafety.reporting.sections import sections
 from longsafety.reporting.tables import detectable_text, sizes_text
 from longsafety.reporting.verdict_view import verdict_lines
+from longsafety.stages import folder_name
+
+MOST_IN_PAGE = 500_000
+"""Characters of a figure that stands in the page; the panels of twenty arms have as many."""
 
 
 def answer(view: ComparisonView, records: Sequence[RunRecord], biases: BiasTables | None) -> list[Finding]:
@@ -104,7 +108,7 @@ def write_report(
         confidence=evaluation.confidence,
         scoring=runs[0].scoring,
         alpha=1 - evaluation.confidence,
-        figures={stem: Markup(style.inline(text, stem)) for stem, text in texts.items()},
+        figures={stem: _shown(text, stem, figures) for stem, text in texts.items()},
         figure_names=numbers_note(plots.arm_names(view)),
         needles=[] if needles is None else needles.to_dict("records"),
         margin=evaluation.equivalence_margin,
@@ -126,6 +130,17 @@ def write_report(
         notes=[*reuse_notes(records), *item_notes(records), *outcome_lines(records)],
         verdicts=verdict_lines(records),
     )
+
+
+def _shown(text: str, stem: str, folder: Path | None) -> Markup:
+    """A figure (SVG), or where its file is: with hundreds of panels it would take a browser half a minute."""
+    if folder is None or len(text) <= MOST_IN_PAGE:
+        return Markup(style.inline(text, stem))
+    file = f"{folder.name}/{folder_name(stem)}"
+    return Markup(
+        '<p class="note">With so many arms this figure is a file of its own: <a href="{0}.svg">{0}.svg</a>, '
+        'its numbers <a href="{0}.csv">{0}.csv</a>.</p>'
+    ).format(file)
 
 
 def _capability(

@@ -144,3 +144,13 @@ def test_saved_as_png(seven: Any, tmp_path: Path) -> None:
     assert figure is not None
     (path,) = style.save({"options": figure}, tmp_path / "new")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("error")
+def test_many_lines_are_counted_and_not_named(record_of: Any) -> None:
+    trained = record_of("longsafety")
+    records = [replace(trained, label=f"longsafety at confidence {n:02d}", key=f"{n:012x}") for n in range(60)]
+    figure = plots.training_loss(records)
+    assert figure is not None
+    assert "60 lines, named in the CSV file" in " ".join(figure.axes[0].texts[0].get_text().split())
+    assert style.svg(figure, "loss").startswith("<?xml"), "laid out without a warning"

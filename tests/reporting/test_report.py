@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from longsafety.reporting import report
 from longsafety.reporting.facts import lengths_fact
 from longsafety.reporting.names import run_name
 from longsafety.reporting.report import write_report
@@ -214,3 +215,15 @@ def test_contrasts_and_short_forms_are_on_the_page(comparison_of: Any, record_of
     page = _page(tmp_path, comparison, [record_of(arm) for arm in arms])
     assert page.count('<tr class="contrast">') == 1 and "Significant contrasts: longsafety_twins against" in page
     assert "Without the long context" in page and "ignores, no needle" in page
+
+
+def test_a_figure_of_many_panels_is_a_file_of_its_own(
+    seven: Any, record_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MOST_IN_PAGE", 1000)
+    records = [record_of(arm) for arm in dict.fromkeys(seven.scores["arm"])]
+    asked: dict[str, Any] = {"name": "mix_ablation", "redact": True, "command": "python -m longsafety"}
+    write_report(tmp_path / "report.html", comparison=seven, records=records, figures=tmp_path / "figures", **asked)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert '<a href="figures/options.svg">figures/options.svg</a>' in page and "<svg xmlns" not in page
+    assert (tmp_path / "figures" / "options.svg").is_file() and (tmp_path / "figures" / "options.csv").is_file()
