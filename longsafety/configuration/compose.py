@@ -5,6 +5,7 @@ Hydra stops here: what leaves this module are plain dictionaries.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from longsafety.configuration.overrides import Reader
 from longsafety.configuration.own_files import file_problems
 from longsafety.configuration.places import CONF, SWEEPS
 from longsafety.configuration.recorded import KEY, recorded_runs
+from longsafety.configuration.values import split
 from longsafety.configuration.versions import BASE, register_resolver
 from longsafety.errors import ConfigError, LongSafetyError, first_line
 from longsafety.settings import Settings
@@ -91,6 +93,7 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
         fixed = [choice.options[0] for choice in typed.values() if len(choice.options) == 1]
         composer = Composer([CONF, SWEEPS, *own], shipped=not own and not any("hydra." in option for option in fixed))
         with _one_line_errors():
+            _refuse_lost_sweeps(composer, fixed)
             declared = [f"{key}={value}" for key, value in composer.swept(fixed).items()]
         choices = reader.choices(declared, multirun=True, declared=True) | typed
         notes = [note for choice in choices.values() for note in choice.notes]
@@ -110,6 +113,22 @@ def compose_jobs(arguments: Sequence[str], config_dir: str | None = None, *, mul
             for plain, answers in recorded_runs(_plain(config)):
                 jobs.append(Job(plain, varied | ({KEY: answers} if answers else {}), notes))
         return jobs
+
+
+def _refuse_lost_sweeps(composer: Composer, fixed: Sequence[str]) -> None:
+    """Raises ConfigError for experiments, ``[ONE,TWO]``, that sweep over one key: the last would hide the others."""
+    several = next(
+        (re.fullmatch(r"(\+experiment=)\[(.*)\]", option) for option in fixed if "experiment=[" in option), None
+    )
+    names = split(several[2]) if several else []
+    rest = [option for option in fixed if "experiment=[" not in option]
+    swept: dict[str, tuple[str, str]] = {}
+    for name in names if several and len(names) > 1 else []:
+        for key, values in composer.swept([*rest, f"+experiment={name}"]).items():
+            other, before = swept.setdefault(key, (name, values))
+            if values != before:
+                named = f"{other} and {name}".replace("'", "")
+                raise ConfigError([f"experiment: {named} both sweep over {key}; give a command for each"])
 
 
 def _config_dir(config_dir: str) -> Path:

@@ -75,9 +75,31 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     return ".".join(str(key) for key in location if not _is_branch(key))
 
 
+_LONGEST = 200
+"""Characters of a value in a message."""
+
+
+class _Shown:
+    """A value in messages: written as it is, or only its beginning."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        shown = repr(self.value)
+        return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(shown):,} characters)"
+
+
+def _as_list(value: Any) -> str:
+    """What was meant as a list, in one pair of brackets: ``[build;train]`` and ``'[build`` are lists too."""
+    parts = re.split(r"[,;]", re.sub(r"[\[\]'\"]", "", str(value)))
+    return f"[{','.join(part.strip() for part in parts if part.strip())}]"
+
+
 def _problem(group: Sequence[Any]) -> str:
     detail = group[0]
     key, value = _dotted(detail["loc"]), detail["input"]
+    shown = _Shown(value)
     if detail["type"] == "missing":
         return f"{key}: is missing; give it a value"
     section = _section(detail["loc"])
@@ -90,23 +112,25 @@ def _problem(group: Sequence[Any]) -> str:
             at = " or ".join(f"{name}.{key}" for name in inside)
             hint = f"did you mean {at}? In a file it stands indented below {' or '.join(inside)}"
         if re.search("[./]", last := str(detail["loc"][-1])):
-            return f"{key} = {value!r}: {last} is one key to YAML; in a file {as_written(last)}"
-        return f"{key} = {value!r}: unknown key; {hint}"
+            return f"{key} = {shown!r}: {last} is one key to YAML; in a file {as_written(last)}"
+        return f"{key} = {shown!r}: unknown key; {hint}"
     kinds = {item["type"] for item in group}
     if "empty_text" in kinds:
         unset = "is empty (a shell variable that is not set?)"
         nullable = section and (kind := section.of(str(detail["loc"][-1]))) and kind.nullable
-        return f"{key} = {value!r}: {unset}; give a value{', or null' if nullable else ''}"
+        return f"{key} = {shown!r}: {unset}; give a value{', or null' if nullable else ''}"
     if "string_type" in kinds and isinstance(value, bool | int | float):
-        return f"{key} = {value!r}: should be text; quote it where it is written, '{value}'"
+        return f"{key} = {shown!r}: should be text; quote it where it is written, '{value}'"
     if kinds == {"list_type"} and isinstance(value, str | int | float) and not _nested(section, detail["loc"]):
-        return f"{key} = {value!r}: should be a list; write [{value}]: {key}=[{value}]"
+        return f"{key} = {shown!r}: should be a list; write {_as_list(value)}: {key}={_as_list(value)}"
     if "model_type" in kinds:
-        return f"{key} = {value!r}: should be a section; give its keys, {key}.KEY=VALUE"
+        return f"{key} = {shown!r}: should be a section; give its keys, {key}.KEY=VALUE"
+    if "string_pattern_mismatch" in kinds and isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
+        return f"{key} = {shown!r}: holds a line break, a tab or another control character; leave it out"
     # "Input should be a valid number", "List should have at least 2 items after validation, not 1"
     rules = [re.sub(r"^\w+ should (be )?| after validation", "", str(item["msg"])) for item in group]
     verb = "" if rules[0].startswith("have ") else "be "
-    return f"{key} = {value!r}: should {verb}{' or '.join(rules)}; change the value"
+    return f"{key} = {shown!r}: should {verb}{' or '.join(rules)}; change the value"
 
 
 def _holds(section: str, key: str) -> bool:

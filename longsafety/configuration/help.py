@@ -53,7 +53,7 @@ def help_text(own: Sequence[Path] = ()) -> Iterator[str]:
 
 
 def _lines(file: Path) -> list[str]:
-    return file.read_text("utf-8").splitlines()
+    return file.read_text("utf-8").removesuffix("\n").split("\n")
 
 
 def _choices(lines: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ def listing(roots: Sequence[Path] = (CONF, SWEEPS)) -> Iterator[str]:
 
 def first_sentence(path: Path) -> str:
     """The first sentence of the comment that a config file begins with; of a length without one, its tokens."""
-    lines = path.read_text("utf-8").splitlines()
+    lines = path.read_text("utf-8").removesuffix("\n").split("\n")
     comment: list[str] = []
     for line in lines:
         if line.startswith("# @package"):

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError
 
 from longsafety.configuration.fields import Kind, exists, kind_of
+from longsafety.configuration.places import CONF
 from longsafety.configuration.recorded import is_list
 from longsafety.configuration.values import function, is_quoted, quote, split, typed
 from longsafety.errors import ConfigError, first_line
@@ -103,6 +104,7 @@ class Reader:
     def _choice(self, argument: str, multirun: bool, declared: bool) -> Choice:
         if any("\ud800" <= char <= "\udfff" for char in argument):
             raise ConfigError([_not_decoded(argument)])
+        _refuse_around(argument)
         match = _ASSIGNMENT.fullmatch(argument)
         if match is None:
             key, equals, value = argument.partition("=")
@@ -124,7 +126,9 @@ class Reader:
         if listed:
             kind = Kind(element=kind)
         if listed or not kind.text or function(value):
-            return self._parsed(argument, f"++{key}={typed(value, kind)}", value)
+            choice = self._parsed(argument, f"++{key}={typed(value, kind)}", value)
+            added = kind.value is not None and value.strip().startswith("{")
+            return replace(choice, notes=[_added(key, value)]) if added else choice
         return _text(key, value, kind, multirun, declared)
 
     def _options(self, group: str) -> list[str]:
@@ -138,6 +142,9 @@ class Reader:
         public = [name for name in known if not name.startswith("_")]
         if not value.strip():
             raise ConfigError([f"{key} = '': is empty; choose from {', '.join(public)}"])
+        if (written := _sign(key)) is not None and sign != written:
+            rule = "is in no defaults list and is added" if written else "stands in the defaults list and is overridden"
+            raise ConfigError([f"{sign}{key} = {value}: {key} {rule}; write {written}{key}={value}"])
         if value.startswith("{"):
             raise ConfigError([f"{key} = {value}: names a file of conf/{key}; set its keys alone, {key}.KEY=VALUE"])
         if value.startswith("["):
@@ -151,12 +158,25 @@ class Reader:
             else:
                 names = [_unquoted(name) for name in split(value)]
             options = [f"{sign}{key}={quote(name)}" for name in names]
+        if "" in names:
+            raise ConfigError([f"{key} = {value}: nothing stands beside one of its commas; leave that comma out"])
         for name in names:
-            if known and name not in known and not re.search(r"[$/]", name):
+            if known and not self._is_option(key.split("@")[0], name, known):
                 close = difflib.get_close_matches(name, public, n=1)
                 fix = f"did you mean {close[0]}?" if close else f"choose from {', '.join(public)}"
+                fix += _OTHER_MODEL if key == "model" and "/" in name else ""
                 raise ConfigError([f"{key} = {name}: no such option; {fix}"])
         return Choice(key, options, names if len(options) == len(names) else [value])
+
+    def _is_option(self, group: str, name: str, known: Sequence[str]) -> bool:
+        """Whether a group has the option; one of a folder in the group (``mine/NAME``) too."""
+        folder, slash, last = name.rpartition("/")
+        if "$" in name or not slash:
+            return "$" in name or name in known
+        try:
+            return last in self._options(f"{group}/{folder}".replace("/./", "/"))
+        except (ConfigLoadError, HydraException, OSError):
+            return False
 
     def _parsed(self, argument: str, override: str, value: str) -> Choice:
         """Of what Hydra's grammar reads; a value that it cannot read is a text, for the checks to refuse."""
@@ -197,7 +217,17 @@ class Reader:
         return parsed
 
 
+_OTHER_MODEL = "; another model is given beside one of these: model.source=NAME_OR_FOLDER model.name=NAME"
 _ASSIGNMENT = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.DOTALL | re.ASCII)
+
+
+def _refuse_around(argument: str) -> None:
+    """Refuses what other programs want before a name, and a slash or a dot around it."""
+    key, equals, value = argument.partition("=")
+    name = key.strip("-/.")
+    if equals and name != key and _ASSIGNMENT.fullmatch(f"{name}="):
+        around = "dashes before it" if key[0] == "-" else "a slash or a dot around its name"
+        raise ConfigError([f"{argument}: a setting is given without {around}; write {name}={value}"])
 
 
 _PLACES = ("hydra.run", "hydra.sweep.", "hydra.output_subdir", "hydra.runtime")
@@ -231,6 +261,15 @@ def _not_decoded(argument: str) -> str:
         return f"{argument.encode('utf-8', 'backslashreplace').decode()}: is not valid UTF-8; give names in UTF-8"
     encoding = sys.getfilesystemencoding()
     return f"{shown}: is UTF-8, and Python reads {encoding} in this locale; set PYTHONUTF8=1 before the command"
+
+
+def _sign(key: str) -> str | None:
+    """What stands before a group of the package; None for a user's own, which a file of theirs may have chosen."""
+    return "+" if key == "experiment" else "" if (CONF / key).is_dir() else None
+
+
+def _added(key: str, value: str) -> str:
+    return f"{key} = {value}: is added to what stands there already; to take a key out, write ~{key}.KEY"
 
 
 def _long(key: str, value: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import yaml
+from yaml.reader import ReaderError
 
 from longsafety.configuration.fields import ROOT, Kind, as_written, kind_of
 from longsafety.configuration.places import CONF, SWEEPS
@@ -18,7 +19,11 @@ _PACKAGE = re.compile(r"\s*#\s*@package\b")
 _EXPERIMENT = "experiment"
 _TEXT = "tag:yaml.org,2002:str"
 _KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
+_LINE_END = re.compile(r"\r\n?")
+_HIDDEN_LINE_END = re.compile("[\x85\u2028\u2029]")
 _INDENT = "indent the keys of a section alike, with spaces, and put a space behind each colon"
+
+_FIXES = {"'\\t'": "use spaces instead of tabs", "another document": "take the line --- out"}
 
 Options = Callable[[str], Sequence[str]]
 """Group → the names of its files."""
@@ -55,15 +60,26 @@ def _problems(
         yield 1, "begins with a byte order mark; save it as UTF-8 without one"
         return
     try:
-        text = data.decode()
+        text = _LINE_END.sub("\n", data.decode())
+        if hidden := _HIDDEN_LINE_END.search(text):
+            rule = f"holds U+{ord(hidden[0]):04X}, which ends a line to YAML and to few editors; write it as an escape"
+            yield (
+                text.count("\n", 0, hidden.start()) + 1,
+                f'{rule} in double quotes ("\\u{ord(hidden[0]):04x}"), or not at all',
+            )
+            return
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         yield data.count(b"\n", 0, error.start) + 1, "is not UTF-8; save it as UTF-8"
         return
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        fix = "use spaces instead of tabs" if "'\\t'" in str(error.problem) else _INDENT
+        fix = next((fix for sign, fix in _FIXES.items() if sign in str(error.problem)), _INDENT)
         yield (mark.line + 1 if mark else 1), f"is no YAML ({error.problem or error.context}); {fix}"
+        return
+    except ReaderError as error:
+        at = int(error.position)
+        yield text.count("\n", 0, at) + 1, f"holds the control character U+{ord(text[at]):04X}; take it out"
         return
     except (yaml.YAMLError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
@@ -71,7 +87,7 @@ def _problems(
         return
     package, late = _package(text)
     if late:
-        shown = text.splitlines()[late - 1].strip()
+        shown = text.split("\n")[late - 1].strip()
         yield late, f"{shown} stands below another line, where it has no effect; make it the first line of the file"
     elif group == _EXPERIMENT and package != "_global_":
         rule = f"is for the package {package}" if package else "lacks the line that puts its keys at the top"
@@ -99,7 +115,7 @@ def _package(text: str) -> tuple[str, int]:
     To Hydra the header is all lines ``# @KEY VALUE`` before the first other line that is not empty.
     """
     package, in_header = "", True
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         in_header = in_header and (not line.strip() or bool(_HEADER.match(line)))
         if _PACKAGE.match(line):
             words = line.split("@", 1)[1].split()
@@ -220,6 +236,8 @@ def _swept(hydra: yaml.Node) -> Iterator[tuple[int, str]]:
         if isinstance(value, yaml.SequenceNode) and not (kind and kind.element):
             values = ",".join(str(item.value) for item in value.value)
             yield value.start_mark.line + 1, f"{key.value} is one list, not a sweep; write {key.value}: {values}"
+        elif value.tag.endswith(":null"):
+            yield value.start_mark.line + 1, f"{key.value} has no value to sweep over; write {key.value}: VALUE,VALUE"
 
 
 def _under(node: yaml.Node | None, name: str) -> yaml.Node | None:

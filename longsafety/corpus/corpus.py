@@ -42,8 +42,15 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 """Names of files that say something of the folder in which they lie."""
-_GUTENBERG_START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,500}\*{3}[^\n]*\n", re.MULTILINE)
-_GUTENBERG_END = re.compile(r"^\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG", re.MULTILINE)
+_GUTENBERG_START = re.compile(
+    r"^(?:\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^*]{0,500}\*{3}|\*END[* ]+THE SMALL PRINT!)[^\n]*\n",
+    re.MULTILINE,
+)
+_GUTENBERG_END = re.compile(
+    r"^(?:\*{3} ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:(?:[Tt]he|[Tt]his) )?Project Gutenberg['’]?s? )",
+    re.MULTILINE,
+)
+"""Newer files, and those of before 2004."""
 _GUTENBERG = "Project Gutenberg notices stripped"
 
 
@@ -141,7 +148,7 @@ def _checked(read: Iterable[_Text], corpus: Corpus, counts: Counter[str], bad: l
         if words < corpus.min_words:
             counts["shorter than min_words"] += 1
             continue
-        key = hashlib.sha256(text.encode()).digest()
+        key = hashlib.sha256(" ".join(text.split()).encode()).digest()
         if key in texts:
             counts["duplicate text"] += 1
             continue
@@ -249,7 +256,9 @@ def _file_text(file: DataFile, encoding: str | None) -> _Text:
             return _Text(file.name, None, place, other)
         return _Text(file.name, decode(file.path.read_bytes(), encoding), place)
     except NotText as error:
-        fix = "convert the file to UTF-8" if error.is_unicode else "set corpus.encoding, or convert the file to UTF-8"
+        fix = (
+            "write the file anew in UTF-8" if error.is_unicode else "set corpus.encoding, or convert the file to UTF-8"
+        )
         return _Text(file.name, None, place, f"{error}; {fix}")
     except OSError as error:
         return _Text(file.name, None, place, f"cannot be read ({error.strerror}); make it readable, or move it away")

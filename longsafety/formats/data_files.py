@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from longsafety.errors import first_line
 from longsafety.files import is_lfs_pointer
 from longsafety.formats.arrow_rows import arrow_rows, class_names
-from longsafety.formats.decode import unicode_stream
+from longsafety.formats.csv_rows import csv_rows, repeated_names
 from longsafety.formats.json_rows import json_rows, jsonl_rows
 from longsafety.formats.packed import packed
 from longsafety.formats.row import DataFile, Row
@@ -21,8 +16,6 @@ __all__ = ["SUFFIXES", "DataFile", "Row", "file_rows"]
 
 _PARQUET_ROWS = 64
 """Rows read at a time: one may hold a context of a megabyte."""
-_LONGEST_CELL = 2**31 - 1
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def file_rows(file: DataFile, columns: Sequence[str] | None = None, encoding: str | None = None) -> Iterator[Row]:
@@ -43,60 +36,6 @@ def file_rows(file: DataFile, columns: Sequence[str] | None = None, encoding: st
         yield file.bad(1, f"cannot be read ({error.strerror or error}); make it readable, or move it elsewhere")
 
 
-# --- CSV and Parquet
-
-
-def _csv_rows(file: DataFile, encoding: str | None) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST_CELL)
-    # Bytes that are not UTF-8 become surrogates, so that they damage their own row only.
-    text = partial(io.TextIOWrapper, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    with unicode_stream(file.path) as binary, text(binary) as stream:
-        reader = csv.reader(stream, strict=True)
-        header: list[str] | None = None
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield file.bad(line, f"not CSV ({error}); close the quotes, and double those inside a cell")
-                continue
-            if not cells:
-                continue
-            if encoding is not None:
-                cells = [_again(cell, encoding) for cell in cells]
-            if any(_SURROGATE.search(cell) for cell in cells):
-                yield file.bad(line, "not UTF-8; convert the file to UTF-8, for example with iconv")
-            elif header is None:
-                header = cells
-                if repeated := _repeated(header):
-                    yield file.bad(line, f"the header names {repeated} twice; rename one. No row of the file is read")
-                    return
-                continue
-            elif len(cells) != len(header):
-                rule = f"{len(cells)} cells under a header of {len(header)}; quote cells that hold commas"
-                yield file.bad(line, rule)
-            else:
-                yield file.row(line, dict(zip(header, cells, strict=True)))
-            if header is None:
-                return  # the names of the columns are unknown
-
-
-def _repeated(names: Sequence[str]) -> str:
-    return ", ".join(name or "an empty name" for name, count in Counter(names).items() if count > 1)
-
-
-def _again(cell: str, encoding: str) -> str:
-    """A cell with bytes that are not UTF-8, in the encoding that the user named; as it is where that does not fit."""
-    if not _SURROGATE.search(cell):
-        return cell
-    try:
-        return cell.encode("utf-8", "surrogateescape").decode(encoding)
-    except UnicodeError:
-        return cell
-
-
 def _parquet_rows(file: DataFile, columns: Sequence[str] | None) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -109,7 +48,7 @@ def _parquet_rows(file: DataFile, columns: Sequence[str] | None) -> Iterator[Row
             if chosen and not {*chosen} <= {*table.schema_arrow.names}:
                 chosen = None
             read = [name for name in table.schema_arrow.names if chosen is None or name in chosen]
-            if repeated := _repeated(read):
+            if repeated := repeated_names(read):
                 yield file.bad(1, f"the schema names {repeated} twice; rename one. No row of the file is read")
                 return
             named = class_names(table.schema_arrow)
@@ -122,5 +61,5 @@ def _parquet_rows(file: DataFile, columns: Sequence[str] | None) -> Iterator[Row
         yield file.bad(number + 1, rule)
 
 
-_READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": _csv_rows}
+_READERS = {".jsonl": jsonl_rows, ".json": json_rows, ".csv": csv_rows}
 SUFFIXES = (*_READERS, ".parquet")

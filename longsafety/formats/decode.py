@@ -37,6 +37,18 @@ _UTF8_STRETCH = re.compile(
     rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}){48,}+"
 )
 """So long a stretch is not met by chance in UTF-16, where about every fourth character is such."""
+_UTF8_CHARACTER = (
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|"
+    rb"[\xf0-\xf4][\x80-\xbf]{3}"
+)
+_UTF8_CHARACTERS = re.compile(_UTF8_CHARACTER)
+_UTF8_PREFIX = re.compile(rb"(?:[\x00-\x7f]|" + _UTF8_CHARACTER + rb")*+")
+_CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}")
+_UTF8_RUN = re.compile(rb"(?:[\xe1-\xec\xee\xef][\x80-\xbf]{2}){8,}+")
+"""So many letters of three bytes each in a row are not met by chance in an encoding of two bytes a letter."""
+_FEWEST_VALID = 8
+_MOSTLY = 4
+"""How many times as many bytes of valid characters there are in UTF-8 that is damaged in a few places."""
 _FEWEST_DISTINCT = 12
 """A line of dots or dashes has fewer different bytes."""
 _FEWEST_HIDDEN = 16
@@ -88,6 +100,8 @@ def decode(data: bytes, encoding: str | None = None) -> str:
         reason = f"is not UTF-8: {_at(error)}"
     if unmarked := unmarked_unicode(data):
         return _of_one_encoding(data, unmarked)
+    if damage := _damage(data):
+        raise _Damaged(damage)
     if encoding is None:
         raise NotText(f"{reason}{_guess(data)}")
     try:
@@ -120,6 +134,28 @@ def _of_one_encoding(data: bytes, encoding: str) -> str:
                     f"(“{part[0].decode()[:_AROUND].strip()}…”), as of two files put together"
                 )
     return text
+
+
+def _damage(data: bytes) -> str:
+    """What is wrong with UTF-8 that is damaged in a few places, or stands beside another encoding; empty for others.
+
+    A text in another encoding has next to no characters of several bytes that are valid in UTF-8 by chance.
+    """
+    valid = sum(map(len, _UTF8_CHARACTERS.findall(data)))
+    wrong = sum(byte > 127 for byte in data) - valid
+    if not wrong or valid < _FEWEST_VALID:
+        return ""
+    prefix = _UTF8_PREFIX.match(data)
+    first = prefix.end() if prefix else 0
+    if _CUT.fullmatch(data, first):
+        return f"is UTF-8, but cut within its last character (byte {first})"
+    if valid >= _MOSTLY * wrong:
+        return f"is UTF-8, but for {wrong} byte(s), the first of which is byte {first} (0x{data[first]:02x})"
+    run = _UTF8_RUN.search(data)
+    if run is None:
+        return ""
+    at = f"its bytes {run.start()} to {run.end()} are UTF-8 (“{run[0].decode()[:_AROUND]}…”)"
+    return f"is not UTF-8 (byte {first}, 0x{data[first]:02x}), but {at}, as of two files put together"
 
 
 def mark_of(data: bytes) -> str | None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
-from longsafety.formats.labels import Label, label_of, name_labels, plain_name
+from longsafety.formats.labels import Label, label_of, name_labels, plain_name, truth_of
 from longsafety.formats.row import Row, partition
 
 _SHOWN = 60
@@ -151,13 +151,14 @@ class Fields:
     def undesired_by(self) -> str:
         """The column of a KTO set (LLaMA-Factory) that marks the row's answer as one to be avoided; empty: none.
 
-        Some of these sets call it ``label``, which may as well say something else: false is then a problem.
+        Some of these sets call it ``label``, which may as well say that the answer is harmful: that is a problem.
         """
-        found = {column: value for column, value in self._left().items() if column in _KTO and isinstance(value, bool)}
-        self._used.update(found)
-        if found.get("label") is False:
-            rule = "may mean an answer to be avoided, or a harmless one; call the column kto_tag or unsafe"
-            self.wrong("label", False, rule)
+        found = {column: truth_of(value) for column, value in self._left().items() if column in _KTO}
+        self._used.update(column for column, truth in found.items() if truth is not None)
+        if (truth := found.get("label")) is not None:
+            kto, harm = ("wanted", "a harmful one") if truth else ("to be avoided", "a harmless one")
+            rule = f"in a KTO set the answer is {kto}, in others it is {harm}; rename the column to kto_tag or unsafe"
+            self.wrong("label", self.row.values["label"], rule)
         return "kto_tag" if found.get("kto_tag") is False else ""
 
     def licence(self) -> str:

@@ -87,6 +87,8 @@ def json_rows(file: DataFile, encoding: str | None) -> Iterator[Row]:
         yield file.bad(1, f"{problem}. No row of the file is read")
     elif isinstance(value, dict) and any(map(_are_messages, value.values())):
         yield file.row(1, value)
+    elif isinstance(value, dict) and (key := _rows_under(value)):
+        yield file.bad(1, f"an object, whose rows stand in a list under {key}; a .json file holds that list alone")
     elif not isinstance(value, dict) or not value or not all(isinstance(cells, list) for cells in value.values()):
         yield file.bad(1, f"{_kind(value)}; a .json file holds a list of objects, or an object of lists")
     elif len({len(cells) for cells in value.values()}) > 1:
@@ -128,8 +130,18 @@ def _like_a_row(value: Any) -> bool:
 
 def _are_messages(value: Any) -> bool:
     """Whether a value is the turns of a chat: then its object is one row, and not columns of which it is one."""
-    names = {"role", "from", "prompt"}
-    return isinstance(value, list) and bool(value) and all(isinstance(part, dict) and names & {*part} for part in value)
+    return isinstance(value, list) and bool(value) and all(map(_is_turn, value))
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and bool({"role", "from"} & {*value} or {"prompt", "output"} <= {*value})
+
+
+def _rows_under(value: dict[str, Any]) -> str:
+    """The key of the only list, where it is one of rows and not of cells; empty where there is none."""
+    lists = {key: cells for key, cells in value.items() if isinstance(cells, list)}
+    [key] = lists if len(lists) == 1 else [""]
+    return key if lists.get(key) and all(map(_like_a_row, lists[key])) else ""
 
 
 def _listed_rows(file: DataFile, text: str) -> Iterator[Row]:
@@ -185,7 +197,17 @@ def _line(data: bytes, encoding: str | None) -> str:
 
 def _reason(error: Exception) -> str:
     # The decoder's own message counts lines in the text that it was given, not in the file.
-    return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    here, before = error.doc[error.pos :][:99], error.doc[max(0, error.pos - 99) : error.pos].rstrip()
+    known = {
+        "JSON has no comments": here.startswith(("//", "/*", "#")),
+        "JSON has double quotes": here.startswith("'"),
+        "a comma too many": bool(re.match(r",\s*[\]}]", here)) or (here[:1] in ("]", "}") and before.endswith(",")),
+        "a comma behind it": here.startswith(","),
+    }
+    why = next((f": {why}" for why, holds in known.items() if holds), "")
+    return f"{error.msg}{why}, column {error.colno}"
 
 
 def _kind(value: Any) -> str:

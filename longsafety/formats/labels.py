@@ -53,6 +53,17 @@ _OF_SOMETHING_ELSE = {
     *("number", "name", "title", "description", "text", "annotator", "annotators", "twin", "licence", "license"),
     *("language", "lang"),
 }
+_HINTS: dict[str, Label] = {
+    **dict.fromkeys(("jailbreak", "jailbreaking", "jailbroken", "attack", "injection", "abusive"), "harmful"),
+    **dict.fromkeys(("violation", "violating", "violates", "unethical", "offensive", "hateful", "nsfw"), "harmful"),
+    **dict.fromkeys(("illegal", "unlawful", "inappropriate", "flagged", "blocked", "block", "banned"), "harmful"),
+    **dict.fromkeys(("disallowed", "prohibited", "forbidden"), "harmful"),
+    **dict.fromkeys(("allowed", "acceptable", "appropriate", "permitted"), "benign"),
+}
+"""Words of a flag's name that speak of one kind of harm: true means harmful, false may mean harm of another kind."""
+_BESIDE_A_HINT = {"detected", "attempt", "attempted"}
+_REPLIES = _OF_AN_ANSWER - {"assistant", "model", "rejected", "target"}
+"""Of these, one stands in the name of a column with an answer."""
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0"), True),
     **dict.fromkeys(("false", "no", "n", "f", "0", "0.0"), False),
@@ -122,7 +133,7 @@ def label_of(values: Mapping[str, Any], beside: Collection[str] = (), about: Abo
         if not _may_label(words, answered, about):
             continue
         sides, is_label, said = _sides(words), _names_labels(words), _said(value, about)
-        truth = _TRUTH.get(str(value).strip().casefold())
+        truth = truth_of(value)
         if said is None and is_label and truth is not None and len(sides) == 1:
             side = next(iter(sides))
             said = side if truth else _OTHER[side]
@@ -142,11 +153,23 @@ def label_of(values: Mapping[str, Any], beside: Collection[str] = (), about: Abo
                 f"{column} = {_short(value)}: its name does not say whether it is of the request or of an answer; "
                 f"rename it to is_harmful or is_safe, or to response_{column}"
             )
-    if not found:
+    if about == "request":
+        problems += _take_those_of_the_answer(values, found)
+    if not found and not problems:
         problems += [
             f"{column} = {_short(value)}: may mean that the row is benign, or that nobody looked; add a column label "
             "(harmful, benign), or leave the cell empty"
             for column, value in empty.items()
+        ]
+    if about == "request" and not found and not problems:
+        hinted = _hints(values, answered)
+        found |= {column: "harmful" for column, label in hinted.items() if label == "harmful"}
+        columns += found
+        problems += [
+            f"{column} = {_short(values[column])}: may mean that the row is benign, or that it is harmful in another "
+            "way; add a column label (harmful, benign), or take this column out where all rows are harmful"
+            for column in hinted
+            if not found
         ]
     if len(set(found.values())) > 1 and about == "request":
         said_by = ", ".join(f"{column} = {values[column]}" for column in found)
@@ -154,6 +177,52 @@ def label_of(values: Mapping[str, Any], beside: Collection[str] = (), about: Abo
     harmful = tuple(column for column, label in found.items() if label == "harmful")
     label = "harmful" if harmful else next(iter(found.values()), None)
     return Labelled(label, tuple(columns), tuple(problems), harmful)
+
+
+def truth_of(value: object) -> bool | None:
+    """What a flag says, also in words and as 0 or 1; None for other values."""
+    return _TRUTH.get(str(value).strip().casefold())
+
+
+def _take_those_of_the_answer(values: Mapping[str, Any], found: dict[str, Label]) -> list[str]:
+    """Takes the labels out of ``found`` that are of the answer in the same row; the problems of those that may be.
+
+    That is so of a label whose name does not say what it is of: beside one that is of the request it is of the answer.
+    """
+    answer = next((name for name, value in values.items() if value and _is_answer(_words(name))), None)
+    unclear = [column for column in found if answer is not None and not _is_of_the_request(column, values[column])]
+    beside_another = len(unclear) < len(found)
+    problems = [
+        f"{column} = {_short(values[column])}: stands beside {answer}, and its name does not say whether it is of the "
+        f"request or of the answer; rename it to prompt_{column}, or to response_{column}"
+        for column in unclear
+        if not beside_another
+    ]
+    for column in unclear:
+        del found[column]
+    return problems
+
+
+def _is_answer(words: frozenset[str]) -> bool:
+    return bool(words & _REPLIES) and words <= _OF_AN_ANSWER | {"text"}
+
+
+def _is_of_the_request(column: str, value: object) -> bool:
+    return bool(_words(column) & (_OF_A_REQUEST | _DUE | _OF_A_CATEGORY)) or plain_name(str(value)) in _OF_REQUESTS
+
+
+def _hints(values: Mapping[str, Any], answered: list[frozenset[str]]) -> dict[str, Label]:
+    """The flags whose names speak of one kind of harm, and what each would say if there were no other kinds."""
+    found: dict[str, Label] = {}
+    for column, value in values.items():
+        words, truth = _words(column), truth_of(value)
+        said = words & _HINTS.keys()
+        rest = words - said - _OF_A_LABEL - _OF_A_REQUEST - _DUE - _BESIDE_A_HINT - _NOT
+        if truth is None or not said or rest or not _may_label(words, answered, "request"):
+            continue
+        side = _HINTS[min(said)]
+        found[column] = side if truth != bool(words & _NOT) else _OTHER[side]
+    return found
 
 
 @lru_cache(maxsize=512)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from longsafety.formats.fields import Fields
+from longsafety.formats.labels import truth_of
 from longsafety.formats.schema import LATER_SYSTEM
 
 _ROLES = {
@@ -134,9 +135,9 @@ def _message(row: Fields, key: str, part: dict[str, Any]) -> Message | None:
         row.wrong(f"{key}.{role_key}", said, _unknown_role(said))
         return None
     text = row.checked_text(f"{key}.{text_key}", part.get(text_key))
-    trained = [name for name in _TRAINED if part.get(name) in (0, 1)]
+    trained = {name: truth for name in _TRAINED if (truth := truth_of(part.get(name))) is not None}
     count_unread(row, part, (role_key, text_key, *trained))
-    untrained = next(((name, part[name]) for name in trained if part[name] == 0), None)
+    untrained = next(((name, part[name]) for name, truth in trained.items() if not truth), None)
     return Message(key, role, f"{key}.{role_key}", text, str(said), untrained)
 
 

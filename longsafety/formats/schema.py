@@ -20,8 +20,11 @@ NO_CONTEXT = "items without a context"
 """Count of the items that have no context (yet)."""
 UNSAFE = "unsafe responses left out"
 UNDESIRED = "answers that are marked as not desired left out"
-LOST = {"nan", "none", "null", "n/a", "<na>"}
-"""What tables write for a request that is missing."""
+_LOST = {
+    *("nan", "none", "null", "n/a", "<na>", "undefined", "[removed]", "[deleted]"),
+    *("#n/a", "#name?", "#ref!", "#value!", "#div/0!", "#null!", "#num!", "#spill!"),
+}
+"""What tables, spreadsheets and forums write for a text that is missing."""
 LOST_RULE = "stands for a missing value; give the request, or leave the row out"
 LANGUAGE_COLUMNS = ("language", "lang", "locale", "lang_code", "language_code")
 """Columns, in any spelling, that name the language of a request."""
@@ -159,12 +162,18 @@ def _as_the_row_says(fields: Fields, made: Made, licence: str) -> Made:
     for column in fields.unused():
         if plain_name(column) in LANGUAGE_COLUMNS and fields.has(column):
             language = language or fields.optional_text(column).strip()
-    if made["request"].strip().casefold() in LOST:
+    if is_lost(made["request"]):
         fields.wrong("request", made["request"], LOST_RULE)
     label = label or made["label"]
     if problem := against_name(fields.row, label):
         fields.problems.append(problem)
     return {**made, "label": label, "licence": licence or made["licence"], "language": language}
+
+
+def is_lost(text: str) -> bool:
+    """Whether a text that should be a request, an answer or a statement stands for a missing one: a word of tables, or
+    no letter or digit at all."""
+    return text.strip().casefold() in _LOST or (bool(text.strip()) and not any(map(str.isalnum, text)))
 
 
 def scenario_of(task: str) -> str:

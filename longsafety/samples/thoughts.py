@@ -56,8 +56,10 @@ _CLOSING = (
 )
 _TAG = re.compile(rf"(?<!(?<!``)`)(?:{_OPENING}|{_CLOSING})(?!`(?!``))", re.IGNORECASE)
 """Not beside a backtick; three of them begin or end a block."""
-_EMPTY = re.compile(rf"(?<!`)<\s*({_ANY})\s*/\s*>(?!`)", re.IGNORECASE)
+_EMPTY = re.compile(rf"(?<!`)<(\s*({_ANY})\s*/\s*)>(?!`)", re.IGNORECASE)
 """``<think/>``"""
+_OPENED = re.compile(rf"<(?:{_ANY}) \0([^<>]*)></(?:{_ANY})>", re.IGNORECASE)
+"""The same as an opening and a closing tag, with its own letters behind a NUL."""
 _CHANNEL = re.compile(
     r"(?:<\|start\|>[^<]{0,80})?<\|channel\|>\s*(?P<name>\w+)[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?(?:<\|message\|>|$)"
     r"|^\s*(?P<bare>analysis|commentary|final)\s*<\|message\|>"
@@ -76,7 +78,7 @@ _TURN = re.compile(
 """The turns of s1, and of tuned Gemma models: what is thought, and what is answered."""
 _FENCE = re.compile(
     r"(?:^|(?<=[>\]▷]))[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<inside>(?:(?![ \t]*(?P=fence)).*\n)*)"
-    r"(?:[ \t]*(?P=fence)(?P<closed>)[`~]*[ \t]*$|.*\Z)",
+    r"(?:[ \t]*(?P=fence)(?P<closed>)[`~]*[ \t\r]*$|.*\Z)",
     re.MULTILINE,
 )
 """A fenced block that is closed, or that the text ends in."""
@@ -117,14 +119,20 @@ def part_thoughts(
     apart from the text. ``cut_short``: the tokens ran out (``finish_reason = length``), so that a text that says
     nothing beside ``reasoning`` was cut off in thought.
     """
-    text = _EMPTY.sub(r"<\1></\1>", text or "")
+    text = _EMPTY.sub("<\\2 \0\\1></\\2>", text or "")
     reply, thoughts, cut = _by_channel(text) or _by_heading(text) or _by_tag(text, opened and not reasoning)
-    reply = _said(reply, bool(thoughts))
+    reply = _said(_as_written(reply), bool(thoughts))
+    thoughts = [_as_written(thought) for thought in thoughts]
     if reasoning is not None and reasoning.strip():
         thoughts = [_bare(reasoning), *thoughts]
         cut = cut or (cut_short and not reply)
     kept = [thought.strip() for thought in thoughts if thought.strip()]
     return Parted("" if cut else reply, "\n\n".join(kept) if thoughts else None, cut)
+
+
+def _as_written(text: str) -> str:
+    """With an empty tag that is part of the text, such as code, as it stands there."""
+    return _OPENED.sub(r"<\1>", text)
 
 
 def closing_of(prompt: str) -> str | None:

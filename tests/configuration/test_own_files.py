@@ -212,3 +212,35 @@ def test_a_configuration_keeps_its_name_behind_the_absolute_path(
     for given, kept in (("set:laws", f"{tmp_path}/set:laws"), ("owner/set:laws", "owner/set:laws"), ("o/n", "o/n")):
         [settings] = settle(compose_jobs(["scale=smoke", f"corpus={given}"]), lambda line: None)
         assert settings.corpus.source == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        (
+            f"{PACKAGE}# a\u2028b\nname: x\n",
+            2,
+            "holds U+2028, which ends a line to YAML and to few editors; write it as",
+        ),
+        (f"{PACKAGE}name: x\nquestion: 'a\x85b'\n", 3, "holds U+0085, which ends a line to YAML"),
+        (f"{PACKAGE}name: x\n# a\x0cb\n", 3, "holds the control character U+000C; take it out"),
+        (f"{PACKAGE}name: x\n---\nseed: 1\n", 3, "is no YAML (but found another document); take the line --- out"),
+        (
+            f"{PACKAGE}hydra:\n  sweeper:\n    params:\n      seed:\n",
+            5,
+            "seed has no value to sweep over; write seed: VALUE,VALUE",
+        ),
+    ],
+)
+def test_what_only_yaml_sees_is_told_with_the_line_of_an_editor(
+    tmp_path: Path, text: str, line: int, told: str
+) -> None:
+    file = experiment(tmp_path, text)
+    with pytest.raises(ConfigError, match=re.escape(f"{file}:{line}: {told}")):
+        jobs(tmp_path)
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\r\n"])
+def test_lines_of_other_systems_are_lines(tmp_path: Path, line_end: str) -> None:
+    experiment(tmp_path, f"{PACKAGE}name: x\nseed: 3\n".replace("\n", line_end))
+    assert jobs(tmp_path) == 1

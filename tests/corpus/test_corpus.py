@@ -257,3 +257,31 @@ def test_fingerprint_follows_content_names_and_settings(tmp_path: Path) -> None:
     assert len({first, renamed, fingerprint(corpus(tmp_path))}) == 3
     hub = {fingerprint(corpus(name, split=split)) for name in ("o/n", "o/m", "o/n@v1") for split in ("train", "test")}
     assert len(hub) == 6
+
+
+def test_a_copy_with_other_line_breaks_is_the_same_document(tmp_path: Path) -> None:
+    """Else one copy could train, and the other stand in the benchmark."""
+    text = "A quiet day at the harbour. " * 60
+    for name, copy in {"a": text, "b": text + "\n\n", "c": text.replace(". ", ".\n"), "d": text + "More."}.items():
+        (tmp_path / f"{name}.txt").write_text(copy)
+    found = read_documents(Corpus(source=str(tmp_path), min_words=1))
+    assert [document.id for document in found.documents] == ["a.txt", "d.txt"]
+    assert found.counts["duplicate text"] == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "end"),
+    [
+        ("*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*", "End of Project Gutenberg's A Harbour"),
+        (
+            "*END THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
+            "End of The Project Gutenberg Etext of it",
+        ),
+        ("***START OF THE PROJECT GUTENBERG EBOOK A HARBOUR***", "End of the Project Gutenberg EBook of A Harbour"),
+    ],
+)
+def test_the_notices_of_old_gutenberg_files_are_stripped_too(tmp_path: Path, head: str, end: str) -> None:
+    text = "A quiet day at the harbour.\n" * 60
+    (tmp_path / "a.txt").write_text(f"The Project Gutenberg Etext\n{head}\n{text}\n{end}\nThe licence.\n")
+    found = read_documents(Corpus(source=str(tmp_path), min_words=1))
+    assert found.documents[0].text == text and found.counts["Project Gutenberg notices stripped"] == 1

@@ -179,7 +179,7 @@ def test_a_split_of_what_has_none_is_refused(tmp_path: Path, card: str | None) -
 def test_damaged_unicode_is_not_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(page("a").encode("utf-16") + b"\n")
     with pytest.raises(
-        DataError, match=r"mark of UTF-16, but byte 32 \(0x0a\) is not valid; convert the file to UTF-8"
+        DataError, match=r"mark of UTF-16, but byte 32 \(0x0a\) is not valid; write the file anew in UTF-8"
     ):
         read_documents(corpus(tmp_path, encoding="cp1252"))
 

@@ -193,3 +193,35 @@ def test_rows_of_zeros_and_tabs_are_no_utf16(tmp_path: Path) -> None:
     lines = "".join(f"{'0,' * 24}é\n" for _ in range(2000))
     (tmp_path / "a.csv").write_text(f"{','.join(f'c{number}' for number in range(25))}\n{lines}", "utf-8")
     assert {row.values["c24"] for row in read_rows(tmp_path / "a.csv", counts=Counter())} == {"é"}
+
+
+FRENCH = "L'été dernier nous avons visité la forêt. "
+
+
+@pytest.mark.parametrize("encoding", [None, "gb18030", "cp1252"])
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (
+            TEXTS["Chinese"].encode() * 9 + "港".encode()[:2],
+            r"is UTF-8, but cut within its last character \(byte \d+\)",
+        ),
+        (FRENCH.encode() * 9 + b"caf\xe9 ", r"is UTF-8, but for 1 byte\(s\), the first of which is byte \d+ \(0xe9\)"),
+        (("🙂" * 9).encode() + b"\xff ", r"is UTF-8, but for 1 byte\(s\)"),
+        (
+            TEXTS["Chinese"].encode("gb18030") * 9 + TEXTS["Chinese"].encode(),
+            "is not UTF-8 .*, as of two files put togeth",
+        ),
+    ],
+    ids=["cut", "one byte", "an emoji", "two encodings"],
+)
+def test_damaged_utf8_is_no_other_encoding_even_if_one_is_named(data: bytes, why: str, encoding: str | None) -> None:
+    """Another encoding would give letters, and wrong ones."""
+    with pytest.raises(NotText, match=why) as error:
+        decode(data, encoding)
+    assert error.value.is_unicode
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman", "iso8859_15"])
+def test_a_named_encoding_of_one_byte_is_no_damaged_utf8(encoding: str) -> None:
+    assert decode((FRENCH * 30).encode(encoding), encoding) == FRENCH * 30

@@ -161,10 +161,29 @@ def test_keys_of_two_layouts_may_stand_in_one_chat(tmp_path: Path, messages: lis
 
 def test_answers_that_are_to_be_avoided_are_left_out(tmp_path: Path) -> None:
     chat = {"messages": [ASKED, SAID]}
-    found = read(tmp_path, chat | {"kto_tag": True}, chat | {"kto_tag": False}, chat | {"label": True})
-    assert len(found.samples) == 2
-    assert found.counts["answers that are marked as not desired left out (kto_tag)"] == 1
-    with pytest.raises(DataError, match=r"rows\.jsonl:2: label = False: may mean an answer to be avoided, or"):
-        read(tmp_path, chat | {"label": True}, chat | {"label": False})
+    marks = [True, False, "false", 0, "1"]
+    found = read(tmp_path, *(chat | {"kto_tag": mark} for mark in marks), chat)
+    assert len(found.samples) == 3
+    assert found.counts["answers that are marked as not desired left out (kto_tag)"] == 3
     number = read(tmp_path, chat | {"label": 3})
     assert len(number.samples) == 1 and number.counts["column not used: label"] == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "rule"),
+    [
+        (False, "label = False: in a KTO set the answer is to be avoided, in others it is a harmless one; rename"),
+        (True, "label = True: in a KTO set the answer is wanted, in others it is a harmful one; rename the column to"),
+        ("false", "label = 'false': in a KTO set the answer is to be avoided"),
+        (1, "label = 1: in a KTO set the answer is wanted"),
+    ],
+)
+def test_a_label_of_chats_that_is_true_or_false_may_mean_two_things(tmp_path: Path, label: object, rule: str) -> None:
+    with pytest.raises(DataError, match=rf"rows\.jsonl:1: {rule}"):
+        read(tmp_path, {"messages": [ASKED, SAID], "label": label})
+
+
+@pytest.mark.parametrize(("key", "value"), [("weight", "0"), ("training", "false"), ("loss", "False"), ("weight", 0.0)])
+def test_a_turn_that_is_not_trained_on_may_say_so_in_words(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(DataError, match=rf"messages\[1\]\.{key} = '?{value}'?: the answer is not to be trained on"):
+        read(tmp_path, {"messages": [ASKED, SAID | {key: value}]})

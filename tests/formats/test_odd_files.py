@@ -227,6 +227,16 @@ def test_what_a_row_says_goes_before_its_folder(tmp_path: Path) -> None:
         (b"PK\x03\x04", "a zip archive or"),
         (b"%PDF-1.4", "a PDF; take its text out"),
         (b"PAR1\x15", "a Parquet file; call it .parquet"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
+        (b"Rar!\x1a\x07\x01", "a RAR archive; unpack it"),
+        (b"SQLite format 3\0", "an SQLite database; write its rows"),
+        (b"{\\rtf1", "an RTF document; save its text"),
+        (b"a.txt".ljust(257, b"\0") + b"ustar", "a tar archive; unpack it"),
+        (
+            b"version https://hawser.github.com/spec/v1\n",
+            "a pointer of Git LFS and not the file itself; run git lfs pull",
+        ),
+        (b"/annex/objects/SHA256E-s1--00.txt\n", "a pointer of git-annex and not the file itself; run git annex get"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
@@ -238,3 +248,13 @@ def test_what_is_no_text_is_told_as_what_it_is(tmp_path: Path, name: str, head: 
     else:
         [row] = read(tmp_path / name)
         assert row.problem.startswith(f"is {rule}")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_a_pointer_among_documents_is_no_document(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(POINTER)
+    (tmp_path / "b.txt").write_text("a quiet day at the harbour " * 50)
+    with pytest.raises(DataError, match=rf"{name}: is a pointer of Git LFS and not the file itself; run git lfs pull"):
+        read_documents(Corpus(source=str(tmp_path), min_words=1))
+    found = read_documents(Corpus(source=str(tmp_path), min_words=1), "skip")
+    assert [document.id for document in found.documents] == ["b.txt"] and found.counts["left out: bad"] == 1

@@ -106,7 +106,7 @@ def test_csv_rows_their_lines_and_what_is_ragged(tmp_path: Path) -> None:
         ("2", {"a": "1", "b": "two\nlines, quoted"}),
         ("5", "1 cells under a header of 2; quote cells that hold commas"),
         ("6", "not CSV (',' expected after '\"'); close the quotes, and double those inside a cell"),
-        ("7", "not UTF-8; convert the file to UTF-8, for example with iconv"),
+        ("7", "not UTF-8; convert the file to UTF-8 (a spreadsheet: save as CSV UTF-8)"),
         ("8", "3 cells under a header of 2; quote cells that hold commas"),
         ("9", {"a": "8", "b": "z"}),
         ("10", "not CSV (unexpected end of data); close the quotes, and double those inside a cell"),
@@ -231,3 +231,19 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(DataError, match=r"split = train: .*leave the split out"):
         read(write(tmp_path / "a.jsonl", "{}"), split="train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.jsonl", '// mine\n{"p": 1}', "not JSON (Expecting value: JSON has no comments, column 1)"),
+        ("a.json", '[{"p": 1} // mine\n]', "the list does not go on with"),
+        ("a.json", '[{"p": /* mine */ 1}]', "not JSON (Expecting value: JSON has no comments, column"),
+        ("a.json", '[{"p": 1},\n]', "not JSON (Expecting value: a comma too many, column"),
+        ("a.jsonl", '{"p": 1},', "not JSON (Extra data: a comma behind it, column 9)"),
+        ("a.jsonl", "{'p': 1}", "not JSON (Expecting property name enclosed in double quotes: JSON has double quotes"),
+        ("a.json", '{"data": [{"prompt": "a"}], "v": 1}', "an object, whose rows stand in a list under data; a .json"),
+    ],
+)
+def test_what_is_almost_json_is_told_what_it_lacks(tmp_path: Path, name: str, content: str, problem: str) -> None:
+    assert any(row.problem.startswith(problem) for row in read(write(tmp_path / name, content)))

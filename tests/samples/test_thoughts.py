@@ -166,3 +166,23 @@ def test_a_servers_reasoning_is_a_thought_and_none_where_it_is_empty() -> None:
     assert part_thoughts(None, reasoning="A?", cut_short=True) == Parted("", "A?", cut=True)
     assert part_thoughts("", reasoning="A?", cut_short=False) == Parted("", "A?", cut=False)
     assert part_thoughts("", reasoning="", cut_short=True) == Parted("", None, cut=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write it so:\n```xml\n<a><think/></a>\n```\nThat is all.",
+        "~~~\n<Think />\n~~~",
+        "Use `<think/>` for it.",
+        "```\r\n<think/>\r\n```\r\nThat is all.",
+        "```\r\n<think>\r\n```\r\nThat is all.",
+    ],
+)
+def test_tags_in_code_stay_as_they_are_written(text: str) -> None:
+    assert part_thoughts(text) == Parted(text, None, cut=False)
+    assert part_thoughts(f"<think>A?</think>{text}") == Parted(text, "A?", cut=False)
+
+
+def test_an_empty_tag_is_an_empty_thought_and_stays_in_another_one() -> None:
+    assert part_thoughts("<think />B") == Parted("B", "", cut=False)
+    assert part_thoughts("<think>A <think/> a</think>B") == Parted("B", "A <think/> a", cut=False)

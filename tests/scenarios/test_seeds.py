@@ -191,7 +191,7 @@ BAD = {
     "not an object": (['{"prompt": "a"}', "[1, 2]"], r"{path}:2: a list instead of an object"),
     "no request": (['{"intents": ["a"]}'], r"{path}:1: no harmful request; .*request, prompt.*it has intents"),
     "a request that is empty": (['{"prompt": "  "}'], r"{path}:1: no harmful request"),
-    "a request that is no text": (['{"prompt": 5}'], r"{path}:1: no harmful request"),
+    "a request that is no text": (['{"prompt": 5}'], r"{path}:1: prompt = 5: is not a text; give the request"),
     "a name alone": (['{"name": "Ann"}'], r"{path}:1: no harmful request; .*or a name with crimes"),
     "an id again": (
         ['{"id": "x", "prompt": "a"}', '{"id": "y", "prompt": "b"}', '{"id": "x", "prompt": "c"}'],

@@ -225,10 +225,14 @@ def test_why_no_row_is_left_is_told(tmp_path: Path, row: dict[str, Any], counted
 
 def test_bad_rows_are_told_beside_rows_that_are_all_of_no_use(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", {"prompt": 4}, {"prompt": "How do I bake?", "label": "safe"})
-    with pytest.raises(DataError, match=r"(?s)rows\.jsonl:1: no harmful request; .*all 1 rows are benign prompts"):
+    with pytest.raises(
+        DataError, match=r"(?s)rows\.jsonl:1: prompt = 4: is not a text; .*all 1 rows are benign prompts"
+    ):
         load_seeds(str(path), on_bad_row="skip")
     write(path, {"prompt": 4}, {"prompt": ZH})
-    with pytest.raises(DataError, match=r"(?s)rows\.jsonl:1: no harmful request; .*no row is in scenario\.language"):
+    with pytest.raises(
+        DataError, match=r"(?s)rows\.jsonl:1: prompt = 4: is not a text; .*no row is in scenario\.language"
+    ):
         load_seeds(str(path), on_bad_row="skip")
 
 

@@ -74,6 +74,15 @@ def _request(values: Mapping[str, Any]) -> str:
         spelled.pop("question", None)  # it asks about the statement
     title = spelled.pop("behavior", [])
     found = spelled.get("request") or [column for columns in spelled.values() for column in columns] or title
+    if not found:
+        _refuse_other_than_text(values)
     if len({values[column].strip() for column in found}) > 1:
         raise ValueError(f"{' and '.join(found)}: each could be the request; rename the one that is it to request")
     return found[0] if found else ""
+
+
+def _refuse_other_than_text(values: Mapping[str, Any]) -> None:
+    """Raises ValueError for a request that is bytes, a number or a list of messages."""
+    for column, value in values.items():
+        if plain_name(column) in REQUEST_KEYS and not isinstance(value, str):
+            raise ValueError(f"{column} = {value!r:.60}: is not a text; give the request as one")

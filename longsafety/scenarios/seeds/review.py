@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -17,6 +18,9 @@ from typing import Any
 
 from longsafety.errors import DataError
 from longsafety.files import user_path, write_text
+from longsafety.formats.csv_rows import csv_header
+from longsafety.formats.data_files import DataFile, file_rows
+from longsafety.formats.schema import LOST_RULE, is_lost
 from longsafety.scenarios.operational import operational
 from longsafety.scenarios.seeds.seed import Seed
 from longsafety.stages import address
@@ -32,6 +36,11 @@ _NO_TEXTS = {
     *("origin", "writers", "made_of", "review_state"),
 }
 _BY_HAND = "edited in the review"
+_MARK = "h"
+"""Before the hash: spreadsheets read twelve digits, or digits around an e, as a number, and write another one back."""
+_FORMULA = ("=", "+", "-", "@")
+_LINE_END = re.compile(r"_x000D_\n?|\r\n?")
+"""In cells, as spreadsheets write it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def texts_of(seed: Seed) -> dict[str, str]:
 
 def content_of(seed: Seed) -> str:
     """The hash of an item's texts."""
-    return address(texts_of(seed))
+    return _MARK + address(texts_of(seed))
 
 
 def reviewed(seeds: Sequence[Seed], review: Path | None, counts: Counter[str], *, only_accepted: bool) -> list[Seed]:
@@ -113,29 +122,38 @@ USED_UNREVIEWED = (
 
 def read_review(path: Path) -> dict[str, Decision]:
     """Seed id → its row. Raises DataError, ``file:line: rule; fix``."""
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
-        rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a review ({error}); save it as CSV in UTF-8") from error
-    if missing := [name for name in ("id", "content", "decision") if name not in (reader.fieldnames or ())]:
-        raise DataError(f"{path}:1: has no column {', '.join(missing)}; keep the columns that {REVIEW} came with")
+    file = DataFile.below(path, path)
     found: dict[str, Decision] = {}
-    for line, row in rows:
-        place = f"{path}:{line}"
-        if None in row or None in row.values():
-            raise DataError(f"{place}: has not as many cells as the first line; write it as one CSV row")
-        decision = row["decision"].strip().lower().removesuffix("ed")
+    rows = list(file_rows(file))
+    if wrong := next((row for row in rows if row.problem), None):
+        raise DataError(f"{wrong.place}: {wrong.problem}; in a spreadsheet, save it as CSV UTF-8")
+    if missing := {"id", "content", "decision"} - {*csv_header(file)}:
+        named = ", ".join(name for name in HEAD if name in missing)
+        raise DataError(f"{path}:1: has no column {named}; keep the columns that {REVIEW} came with")
+    for row in rows:
+        values = {name: _as_written(text) for name, text in row.values.items()}
+        said, identity = values["decision"].strip(), values["id"].strip()
+        decision = said.lower().removesuffix("ed")
         if decision not in DECISIONS:
-            raise DataError(
-                f"{place}: decision = {row['decision']}: must be accept, reject, or empty; write one of these"
-            )
-        if row["id"] in found:
-            raise DataError(f"{place}: id = {row['id']}: stands already at {found[row['id']].place}; leave one row")
-        texts = {name: text for name, text in row.items() if name not in HEAD}
-        note, by = (row.get(name) or "" for name in ("note", "by"))
-        found[row["id"]] = Decision(place, row["content"], decision, note, by, texts)
+            raise DataError(f"{row.place}: decision = {said}: must be accept, reject, or empty; write one of these")
+        if identity in found:
+            raise DataError(f"{row.place}: id = {identity}: stands already at {found[identity].place}; leave one row")
+        texts = {name: text for name, text in values.items() if name not in HEAD}
+        note, by = (values.get(name, "") for name in ("note", "by"))
+        content = _MARK + values["content"].strip().removeprefix(_MARK)
+        found[identity] = Decision(row.place, content, decision, note, by, texts)
     return found
+
+
+def _as_written(cell: str) -> str:
+    """A cell as we wrote it: with our line ends, and without the mark before what looks like a formula."""
+    text = _LINE_END.sub("\n", cell)
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
+def _for_a_spreadsheet(cell: str) -> str:
+    """A cell that no spreadsheet computes: it would show an error in place of the text, or follow a link."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def write_review(path: Path, seeds: Sequence[Seed]) -> tuple[list[dict[str, Any]], int]:
@@ -170,7 +188,8 @@ def review_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([*HEAD, *columns])
     for row in rows:
-        writer.writerow([*(row[name] for name in HEAD), *(row["texts"].get(name, "") for name in columns)])
+        cells = [*(row[name] for name in HEAD), *(row["texts"].get(name, "") for name in columns)]
+        writer.writerow(map(_for_a_spreadsheet, cells))
     return "\ufeff" + out.getvalue()
 
 
@@ -187,6 +206,8 @@ def _edited(seed: Seed, row: Decision, counts: Counter[str]) -> Seed:
     for name in changed:
         if not now[name]:
             raise DataError(f"{row.place}: {name} = '': is empty; write a text, or reject the item")
+        if is_lost(now[name]):
+            raise DataError(f"{row.place}: {name} = {now[name]}: {LOST_RULE.split(';')[0]}; write the text again")
         if reason := operational(now[name], seed.language, benign=name.startswith(("benign_", "passage", "truth"))):
             raise DataError(f"{row.place}: {name}: {reason}; word it without, or reject the item")
     by_task = Counter((name.rsplit(".", 2)[0], now[name]) for name in now if name.startswith("options."))

@@ -40,7 +40,8 @@ def _shipped(language: str) -> tuple[Seed, ...]:
             origin=SHIPPED,
         )
         for entry in _files(language)
-        for line in entry.read_text("utf-8").splitlines()
+        for line in entry.read_text("utf-8").split("\n")
+        if line
     ]
     benched = {seed.task for seed in seeds if seed.split == "bench"}
     return tuple(replace(seed, split="train") if seed.task in benched and not seed.split else seed for seed in seeds)

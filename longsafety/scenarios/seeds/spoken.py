@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from longsafety.samples.language import count_han, english_or_chinese, language_of
 
 _NAMES = {
-    "en": {"en", "eng", "english"},
+    "en": {"en", "eng", "english", "英语", "英文", "英語"},
     "zh": {
         "zh",
         "zho",
@@ -17,6 +17,8 @@ _NAMES = {
         "cn",
         "chinese",
         "mandarin",
+        "cmn",
+        "普通话",
         "中文",
         "汉语",
         "简体中文",
@@ -24,6 +26,8 @@ _NAMES = {
         "simplified chinese",
     },
 }
+_UNSAID = {"", "unknown", "und", "undetermined", "mul", "multilingual", "none", "null", "nan", "n/a", "other"}
+"""What stands in a column that does not say the language."""
 _LATIN = "Latin letters"
 _LETTERS = {"en": _LATIN, "zh": "zh"}
 _LOOKED_AT = 2000
@@ -78,6 +82,8 @@ def reads_like(texts: Sequence[str]) -> str:
 
 def _code(said: str) -> str:
     """``en``, ``zh``, or what the column says of another language."""
-    name = said.strip().casefold()
+    name = said.strip().casefold().split("(")[0].strip()
+    if name in _UNSAID:
+        return ""
     short = name.replace("_", "-").split("-")[0]
     return next((code for code, names in _NAMES.items() if name in names or short in names), name)

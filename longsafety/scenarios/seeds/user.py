@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
@@ -12,7 +13,7 @@ from longsafety.formats.by_file import rows_by_file
 from longsafety.formats.fields import no_text
 from longsafety.formats.public import bad_lines
 from longsafety.formats.row import Row
-from longsafety.formats.schema import LOST, LOST_RULE
+from longsafety.formats.schema import LOST_RULE, is_lost
 from longsafety.samples.language import LANGUAGES
 from longsafety.scenarios.seeds.columns import REQUEST_KEYS, columns_of
 from longsafety.scenarios.seeds.options import Roles, check_options
@@ -116,10 +117,11 @@ def _user_seed(
 
     Raises ValueError where it lacks what it is made of, or has a value of a wrong type.
     """
-    values = {key: value for key, value in row.values.items() if value not in (None, "", [], {})}
+    values = {key: _without_null(value) for key, value in row.values.items()}
+    values = {key: value for key, value in values.items() if value not in (None, "", [], {})}
     columns = columns_of(row, values)
     text = values.pop(columns.request).strip() if columns.request else ""
-    if text.casefold() in LOST:
+    if is_lost(text):
         raise ValueError(f"{columns.request} = {text}: {LOST_RULE}")
     if columns.category == "topic":
         row_category = values.pop("topic")
@@ -142,12 +144,14 @@ def _user_seed(
         values["licence"] = columns.licence
     known = {item.name: item.type for item in fields(Seed)}
     for key in known.keys() & values.keys():
-        value = values[key] = str(values[key]) if key == "id" else frozen(values[key])
         rule = _FORMS[str(known[key])]
+        value = values[key] = str(values[key]) if key == "id" else frozen(_of_a_cell(values[key], rule))
         if not rule.holds(value):
-            raise ValueError(f"{key} = {row.values[key]!r}: is not {rule.name}; write it as one")
+            raise ValueError(f"{key} = {row.values[key]!r}: is not {rule.name}; write it as one{rule.in_a_cell}")
         if wrong := no_text(value):
             raise ValueError(f"{key} = {repr(value)[:60]}: {wrong}")
+        if key in _TEXTS and is_lost(str(value)):
+            raise ValueError(f"{key} = {value}: stands for a missing value; give the text, or leave it empty")
     if values.get("task", "") not in tasks:
         named = ", ".join(sorted(filter(None, tasks)))
         raise ValueError(f"task = {values['task']}: must be one of {named}; leave it out for a general item")
@@ -186,11 +190,30 @@ def _check_control(given: dict[str, Any]) -> None:
         )
 
 
+def _without_null(value: Any) -> Any:
+    """Tables of several kinds of rows have all keys in each: those of others hold nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_null(part) for key, part in value.items() if part is not None}
+
+
+def _of_a_cell(value: Any, form: _Form) -> Any:
+    """A list or mapping that stands in a cell of CSV, as JSON; any other value as it is."""
+    if not form.in_a_cell or not isinstance(value, str) or not value.strip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
 class _Form(NamedTuple):
     """What a user's value must be, by the type of the field."""
 
     name: str
     holds: Callable[[Any], bool]
+    in_a_cell: str = ""
+    """How it is written in a cell of CSV, for messages."""
 
 
 def _are_texts(value: Any, count: int | None = None) -> bool:
@@ -205,10 +228,13 @@ def _are_options(value: Any) -> bool:
 
 _FORMS = {
     "str": _Form("a text", lambda value: isinstance(value, str)),
-    "tuple[str, ...]": _Form("a list of texts", _are_texts),
-    "Mapping[str, Any]": _Form("a mapping of roles to lists of texts", _are_options),
+    "tuple[str, ...]": _Form("a list of texts", _are_texts, ', in CSV as JSON: ["…", "…"]'),
+    "Mapping[str, Any]": _Form(
+        "a mapping of roles to lists of texts", _are_options, ', in CSV as JSON: {"safe": ["…", "…"], …}'
+    ),
     "tuple[tuple[str, str], ...]": _Form(
         "a list of [user, assistant] texts",
         lambda value: isinstance(value, tuple) and all(_are_texts(turn, 2) for turn in value),
+        ', in CSV as JSON: [["…", "…"]]',
     ),
 }

@@ -84,15 +84,18 @@ def reply_problem(kind: str, text: str, about: Mapping[str, str], language: str,
     return next((why for line in lines if (why := operational(line, language, benign=benign))), None)
 
 
+_LINE_END = re.compile(r"\r\n?|\n")
+"""And no other: a separator or a form feed within a line ends none."""
+
+
 def tidy(text: str, kind: str) -> str:
     """A reply without thoughts and quotation marks; lines without their numbers, phrases without their full stops."""
     found = KINDS.get(kind)
     if found is None or not found.lines:
         text = bare(text, kind)
         return text.rstrip(".。") if found and found.form.ends == "phrase" else text
-    lines = [
-        re.sub(r"^\s*(?:\(?\d{1,2}[.)、:：]|[-*•])\s*", "", line) for line in part_thoughts(text).reply.splitlines()
-    ]
+    written = _LINE_END.split(part_thoughts(text).reply)
+    lines = [re.sub(r"^\s*(?:\(?\d{1,2}[.)、:：]|[-*•])\s*", "", line) for line in written]
     ends = ".。" if found.form.ends == "phrase" else ""
     return "\n".join(bare(line).rstrip(ends) if ends else bare(line) for line in lines if line.strip())
 

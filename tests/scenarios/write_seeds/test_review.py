@@ -93,11 +93,11 @@ def test_rows_of_the_users_own_need_no_review() -> None:
 
 def test_a_file_that_is_no_review_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "review.csv"
-    path.write_text("id;content;decision\n", "utf-8")
+    path.write_text("id|content|decision\n", "utf-8")
     with pytest.raises(DataError, match=r"review\.csv:1: has no column id, content, decision"):
         read_review(path)
     path.write_text("id,content,decision\na,b\n", "utf-8")
-    with pytest.raises(DataError, match=r"review\.csv:2: has not as many cells"):
+    with pytest.raises(DataError, match=r"review\.csv:2: 2 cells under a header of 3"):
         read_review(path)
 
 
