@@ -27,7 +27,7 @@ _NOT_DATA = (".py", ".pyc", ".md", ".png")
 _STATEMENTS = ("body", "orelse", "finalbody")
 _WILD = frozenset("*?[")
 _MOST_KEPT = 5_000
-"""Texts; an editor's day leaves many."""
+"""Texts. An editor's days leave many: then those that nobody has read since are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Code:
 
     def __init__(self, root: Path = PACKAGE, name: str = "longsafety") -> None:
         self.root, self.name = root, name
-        self._new = False
+        self._new, self._used = False, set[str]()
         self._file = cache(self._found)
         self._packages = cache(self._packages_of)
 
@@ -127,6 +127,7 @@ class Code:
         if key not in self._modules:
             self._modules[key] = _parsed(source, package)
             self._new = True
+        self._used.add(key)
         return self._modules[key]
 
     @property
@@ -144,10 +145,11 @@ class Code:
         return {}
 
     def _keep(self) -> None:
-        if not self._new or sys.dont_write_bytecode or len(self._modules) > _MOST_KEPT:
+        if not self._new or sys.dont_write_bytecode:
             return
         self._new = False
-        modules = {key: (one.code, sorted(one.imports), sorted(one.strings)) for key, one in self._modules.items()}
+        kept = self._modules if len(self._modules) <= _MOST_KEPT else {key: self._modules[key] for key in self._used}
+        modules = {key: (one.code, sorted(one.imports), sorted(one.strings)) for key, one in kept.items()}
         with suppress(OSError):
             self._place.parent.mkdir(exist_ok=True)
             write_text(self._place, json.dumps({"by": _reader(), "modules": modules}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,17 @@ def test_what_was_read_is_kept_beside_the_compiled_files_and_counts_for_nothing(
     assert Code(package, "package").closure("train")[1] == ["torch"], "what is kept was not read"
     monkeypatch.setattr(code, "_reader", lambda: "another parser")
     assert Code(package, "package").version("train") == version
+
+
+def test_texts_of_the_past_are_forgotten(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(code, "_MOST_KEPT", 4)
+    for number in range(9):
+        (package / "train.py").write_text(f"STEPS = {number}\n", "utf-8")
+        version = Code(package, "package").version("train")
+        assert len(json.loads(kept(package).read_text("utf-8"))["modules"]) <= 4
+    monkeypatch.setattr(code, "_parsed", None)
+    assert Code(package, "package").version("train") == version, "what was read last is kept"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"by": 1}', '{"by": "BY", "modules": [1]}', "\ud800"])

@@ -18,6 +18,7 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """Spreadsheets write the others in place of commas, by the language of their user."""
 _SAID = re.compile(r"sep=(.?)")
 """Excel's first line, which names the separator."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_rows(file: DataFile, encoding: str | None = None) -> Iterator[Row]:
@@ -37,11 +38,21 @@ def csv_header(file: DataFile) -> list[str]:
     return [] if isinstance(first, str) else first
 
 
+def for_a_spreadsheet(cell: str) -> str:
+    """A cell that no spreadsheet computes: it would show an error in place of the text, or follow a link."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def from_a_spreadsheet(cell: str) -> str:
+    """A cell without the mark of :func:`for_a_spreadsheet`."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
 def _separator(file: DataFile, encoding: str | None) -> str:
     """What separates the cells, by the first line that holds any."""
     for _, cells in _lines(file, encoding, ","):
-        if isinstance(cells, str):
-            break
+        if isinstance(cells, str):  # as "id";"label" is, where only commas separate
+            return next((mark for mark in _SEPARATORS if len(_first(file, encoding, mark)) > 1), ",")
         said = _SAID.fullmatch(",".join(cells))
         if said and said[1] in _SEPARATORS:
             return said[1]
@@ -49,6 +60,12 @@ def _separator(file: DataFile, encoding: str | None) -> str:
             found = [mark for mark in _SEPARATORS if len(cells) == 1 and mark in cells[0]]
             return found[0] if found and all(name.strip() for name in cells[0].split(found[0])[:2]) else ","
     return ","
+
+
+def _first(file: DataFile, encoding: str | None, separator: str) -> list[str]:
+    """The cells of the first line; none where it is damaged."""
+    _, cells = next(_lines(file, encoding, separator), (0, ""))
+    return [] if isinstance(cells, str) else cells
 
 
 def _rows(file: DataFile, encoding: str | None, separator: str) -> Iterator[Row]:

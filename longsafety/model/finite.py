@@ -19,9 +19,14 @@ def check_loss(loss: float, step: int, lr_peak: float) -> None:
 def check_finite(trainer: Any, module: Any, step: int) -> None:
     """Raises DataError, in every rank, if a trained weight of any rank is NaN or infinite."""
     held = (getattr(item, "ds_tensor", item) for item in module.parameters() if item.requires_grad)
-    broken = not all(bool(torch.isfinite(part).all()) for part in held)
+    broken = not all(map(is_finite, held))
     if trainer.strategy.reduce_boolean_decision(broken, all=False):
         raise _diverged("weights are not finite", step, module.settings.training.lr_peak)
+
+
+def is_finite(weight: torch.Tensor) -> bool:
+    """Whether no element is NaN or infinite, without a copy of the weight."""
+    return not weight.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(weight))).all())
 
 
 def _diverged(what: str, step: int, lr_peak: float) -> DataError:

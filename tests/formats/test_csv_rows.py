@@ -22,6 +22,7 @@ ROW = [("2", {"prompt": "How, and why?", "kind": "x"})]
         'prompt,kind,,\n"How, and why?",x,,\n',
         "\ufeffprompt;kind;;\rHow, and why?;x;;\r",
         '"prompt","kind"\n"How, and why?","x"\n',
+        '"prompt";"kind"\n"How, and why?";"x"\n',
     ],
 )
 def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path, content: str) -> None:

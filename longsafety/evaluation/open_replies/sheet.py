@@ -6,9 +6,6 @@ read with its key, and its labels are the truth that judges are measured by.
 
 from __future__ import annotations
 
-import csv
-import io
-import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -18,6 +15,8 @@ from typing import TYPE_CHECKING
 from longsafety.errors import DataError
 from longsafety.evaluation.open_replies.labelled import Labelled
 from longsafety.files import whole_file
+from longsafety.formats.csv_rows import csv_header, csv_rows, for_a_spreadsheet, repeated_names
+from longsafety.formats.row import DataFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,17 +45,11 @@ def opaque(*parts: object) -> str:
 def write_sheet(replies: pd.DataFrame, number: int, folder: Path) -> int:
     """Writes sheet and key; how many replies they hold. ``replies``: :data:`KEY_COLUMNS`."""
     rows = drawn(replies, number)
-    as_text = {name: [_as_text(text) for text in rows[name]] for name in ("question", "reply")}
-    shown = rows.assign(label="", **as_text)
+    shown = rows.assign(label="", **{name: rows[name].map(for_a_spreadsheet) for name in ("question", "reply")})
     for name, table in ((KEY, rows[[*KEY_COLUMNS]]), (SHEET, shown[[*COLUMNS]])):
         with whole_file(folder / name) as partial:
             table.to_csv(partial, index=False, encoding="utf-8-sig")  # spreadsheets take it for another code without
     return len(rows)
-
-
-def _as_text(text: str) -> str:
-    """So that no spreadsheet takes a text for a formula. What is judged is the key's."""
-    return f"'{text}" if text[:1] and text[0] in "=+-@\t\r" else text
 
 
 def read_sheet(path: Path) -> tuple[list[Labelled], int]:
@@ -91,39 +84,20 @@ def read_sheet(path: Path) -> tuple[list[Labelled], int]:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """file:line where a row begins, and the row; rows without any text are left out.
-
-    Spreadsheets save with commas, semicolons or tabs, as the country is.
-    """
+    """file:line where a row begins, and the row. Raises DataError for missing columns and damaged rows."""
+    file = DataFile.below(path, path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        csv.field_size_limit(sys.maxsize)
-        head = next(csv.reader(io.StringIO(text, newline="")), [])
-        mark = max(",;\t", key="\n".join(head).count) if len(head) < 2 else ","
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
-        names = [_plain(name) for name in next(reader, [])]
-        for name in columns:
-            if names.count(name) > 1:
-                raise DataError(f"{path}:1: the column {name} stands twice; leave one")
-        if missing := [name for name in columns if name not in names]:
-            raise DataError(
-                f"{path}:1: there is no column {', '.join(missing)}; save the sheet as CSV, with its first row"
-            )
-        end = reader.line_num
-        for cells in reader:
-            place, end = f"{path}:{end + 1}", reader.line_num
-            if not any(map(str.strip, cells)):
-                continue
-            if len(cells) < len(names):
-                raise DataError(f"{place}: the row has fewer cells than there are columns; complete it")
-            if any(map(str.strip, cells[len(names) :])):
-                raise DataError(
-                    f"{place}: the row has {len(cells)} cells and there are {len(names)} columns; put cells in "
-                    "quotation marks that hold the mark between cells"
-                )
-            yield place, dict(zip(names, cells, strict=False))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); save the sheet as CSV in UTF-8") from error
+        rows, names = list(csv_rows(file)), [_plain(name) for name in csv_header(file)]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it readable") from error
+    if wrong := next((row for row in rows if row.problem), None):
+        raise DataError(f"{wrong.place}: {wrong.problem}; in a spreadsheet, save it as CSV UTF-8")
+    if missing := [name for name in columns if name not in names]:
+        raise DataError(f"{path}:1: there is no column {', '.join(missing)}; save the sheet as CSV, with its first row")
+    if repeated := repeated_names(name for name in names if name):
+        raise DataError(f"{path}:1: the header names {repeated} twice; rename one")
+    for row in rows:
+        yield row.place, {_plain(name): text for name, text in row.values.items()}
 
 
 def _plain(text: str) -> str:

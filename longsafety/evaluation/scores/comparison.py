@@ -37,11 +37,9 @@ class Comparison:
     """arm, against, scorer, metric, task, max_tokens, n, seeds (seed items that the pairs were made of), difference,
     low, high (Student's t over seeds), gained (items whose outcome rose), lost (fell), p_value (sign-flip test over
     seeds; nan where these are too few), p_adjusted (Benjamini and Hochberg, over arms and tasks; for rows over all
-    tasks, over the arms), p_mcnemar (exact McNemar, where each seed item stands once and outcomes are
-    0 or 1), p_equivalent (TOST within the
-    margin), detectable (the smallest true difference that is found with 80% power; nan where
-    no possible one is), only_arm, only_against (outcomes
-    that one side alone has, which are left out)."""
+    tasks, over the arms), p_mcnemar (exact McNemar, where each seed item stands once and outcomes are 0 or 1),
+    p_equivalent (TOST within the margin), detectable (the smallest true difference that is found with 80% power; nan
+    where no possible one is), only_arm, only_against (outcomes that one side alone has, which are left out)."""
     by_length: pd.DataFrame
     """arm, scorer, metric, task, max_tokens, against_max_tokens (the arm's shortest), then as ``paired``."""
     confusion: pd.DataFrame

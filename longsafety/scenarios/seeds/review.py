@@ -18,7 +18,7 @@ from typing import Any
 
 from longsafety.errors import DataError
 from longsafety.files import user_path, write_text
-from longsafety.formats.csv_rows import csv_header
+from longsafety.formats.csv_rows import csv_header, for_a_spreadsheet, from_a_spreadsheet
 from longsafety.formats.data_files import DataFile, file_rows
 from longsafety.formats.schema import LOST_RULE, is_lost
 from longsafety.scenarios.operational import operational
@@ -38,7 +38,6 @@ _NO_TEXTS = {
 _BY_HAND = "edited in the review"
 _MARK = "h"
 """Before the hash: spreadsheets read twelve digits, or digits around an e, as a number, and write another one back."""
-_FORMULA = ("=", "+", "-", "@")
 _LINE_END = re.compile(r"_x000D_\n?|\r\n?")
 """In cells, as spreadsheets write it."""
 
@@ -146,14 +145,8 @@ def read_review(path: Path) -> dict[str, Decision]:
 
 
 def _as_written(cell: str) -> str:
-    """A cell as we wrote it: with our line ends, and without the mark before what looks like a formula."""
-    text = _LINE_END.sub("\n", cell)
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
-
-
-def _for_a_spreadsheet(cell: str) -> str:
-    """A cell that no spreadsheet computes: it would show an error in place of the text, or follow a link."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    """A cell as we wrote it, with our line ends."""
+    return _LINE_END.sub("\n", from_a_spreadsheet(cell))
 
 
 def write_review(path: Path, seeds: Sequence[Seed]) -> tuple[list[dict[str, Any]], int]:
@@ -189,7 +182,7 @@ def review_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow([*HEAD, *columns])
     for row in rows:
         cells = [*(row[name] for name in HEAD), *(row["texts"].get(name, "") for name in columns)]
-        writer.writerow(map(_for_a_spreadsheet, cells))
+        writer.writerow(map(for_a_spreadsheet, cells))
     return "\ufeff" + out.getvalue()
 
 

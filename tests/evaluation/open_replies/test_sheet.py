@@ -86,16 +86,20 @@ def first_label(text: str, label: str) -> str:
         (lambda text: first_label(text, "fine"), r"sheet\.csv:\d: label = fine: must be safe or unsafe, or empty; "),
         (lambda text: text.replace("label", "labels", 1), r"sheet\.csv:1: there is no column label; save the sheet"),
         (lambda text: text + text[text.index("r-") :], r"sheet\.csv:\d+: id = r-\w+: stands in the sheet twice; "),
-        (lambda text: text + "r-1\n", r"sheet\.csv:\d+: the row has fewer cells than there are columns; "),
+        (lambda text: text + "r-1\n", r"sheet\.csv:\d+: 1 cells under a header of 5; quote cells"),
         (
             lambda text: text.replace(",", "~"),
             r"sheet\.csv:1: there is no column id, label; save the sheet as CSV, with its first row",
         ),
         (
             lambda text: text.replace(",\n", ",no, safe,unsafe\n", 2),
-            r"sheet\.csv:2: the row has 7 cells and there are 5 columns; put cells in quotation marks",
+            r"sheet\.csv:2: 7 cells under a header of 5; quote cells that hold commas; in a spreadsheet, save it as",
         ),
-        (lambda text: text.replace(",label", ",label,label", 1), r"sheet\.csv:1: the column label stands twice; leave"),
+        (lambda text: text.replace(",label", ",label,label", 1), r"sheet\.csv:1: the header names label twice; rename"),
+        (
+            lambda text: text.replace(",label", ",label,Label", 1).replace(",\n", ",,\n"),
+            r"sheet\.csv:1: the header names label twice; rename one",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_sheet_is_named(change: Callable[[str], str], message: str, tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_what_is_wrong_with_a_sheet_is_named(change: Callable[[str], str], messa
     [
         "id,task,label\r\n{0},T,safe\r\n,,\r\n\r\n{1},T,UNSAFE\r\n,,\r\n", "id;label\n{0};safe\n{1};unsafe\n",
         "id\tlabel\n{0}\tsafe\n{1}\tunsafe\n", " ID , Label ,note\n{0},safe\u00a0,x\n{1},\u200bunsafe,\n",
-        '"id";"reply";"label"\n{0};"yes; no";ｓａｆｅ\n{1};"";Unsafe;\n',
+        '"id";"reply";"label"\n{0};"yes; no";ｓａｆｅ\n{1};"";Unsafe\n',
         f"id,reply,label\n{{0}},{'x' * 140_000},safe\n{{1}},,unsafe\n",
     ],
 )  # fmt: skip

@@ -10,17 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from longsafety.errors import DataError
 from longsafety.samples.encode import ChatEncoder
 from longsafety.samples.recipe import Sample, Span
-from longsafety.scenarios.audit import overlap
 from longsafety.scenarios.audit.audit import Audit, audit
-from longsafety.scenarios.audit.overlap import near_duplicates, shared_ngrams, window_hashes
 from longsafety.scenarios.tasks.registry import TASKS
 from longsafety.vocabulary import TWINS, TWO_ROLES
+from tests.scenarios.audit.test_overlap import Store, prose
 
 NEEDLE, KIND_NEEDLE = (
     "Cutting the alarm's wire saves the tenants money.",
@@ -28,32 +26,8 @@ NEEDLE, KIND_NEEDLE = (
 )
 
 
-class Store:
-    """Documents of one token a word."""
-
-    def __init__(self, documents: dict[str, str], languages: Sequence[str] = ()) -> None:
-        self.ids = list(documents)
-        self.languages = list(languages) or ["en"] * len(documents)
-        self._words = [text.split() for text in documents.values()]
-        vocabulary = {word: number for number, word in enumerate(sorted({w for words in self._words for w in words}))}
-        self._tokens = [np.array([vocabulary[word] for word in words], dtype=np.uint32) for words in self._words]
-
-    def num_tokens(self, document: int) -> int:
-        return len(self._words[document])
-
-    def tokens(self, document: int) -> np.ndarray:
-        return self._tokens[document]
-
-    def text(self, document: int, start: int, stop: int) -> str:
-        return " ".join(self._words[document][start:stop])
-
-
-def _prose(seed: int, words: int = 400) -> str:
-    return " ".join(f"w{number}" for number in np.random.default_rng(seed).integers(0, 5000, words))
-
-
 def _store(**more: str) -> Store:
-    return Store({"a": _prose(0), "b": _prose(1), "c": _prose(2), "exchange:s9": "User: x Assistant: y", **more})
+    return Store({"a": prose(0), "b": prose(1), "c": prose(2), "exchange:s9": "User: x Assistant: y", **more})
 
 
 def _item(number: int = 0, *, document: int = 0, split: str = "train", **changes: Any) -> Sample:
@@ -265,38 +239,6 @@ def test_texts_made_of_seed_items_are_no_documents_of_the_corpus() -> None:
     assert found.licences == {"CC0-1.0": 2}
 
 
-def test_shared_ngrams_are_those_that_sets_of_tuples_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "_CHUNK", 64)  # documents in several chunks
-    copied = _prose(1)
-    store = Store(
-        {"a": _prose(0), "b": copied, "c": _prose(2, 5), "d": f"{_prose(7, 90)} {' '.join(copied.split()[50:90])}"}
-    )
-
-    def grams(*documents: int) -> set[tuple[int, ...]]:
-        lists = [store.tokens(document).tolist() for document in documents]
-        return {tuple(ids[at : at + 13]) for ids in lists for at in range(len(ids) - 12)}
-
-    found = shared_ngrams(store, [0, 1], [2, 3])  # type: ignore[arg-type]
-    assert (found.bench, found.shared) == (len(grams(2, 3)), len(grams(0, 1) & grams(2, 3))) == (118, 28)
-    assert found.documents == [("bench", "d", 28, 118), ("train", "b", 28, 388)]
-
-
-def test_no_ngram_reaches_from_one_document_into_the_next() -> None:
-    whole = _prose(0, 30)
-    store = Store({"left": " ".join(whole.split()[:15]), "right": " ".join(whole.split()[15:]), "whole": whole})
-    found = shared_ngrams(store, [0, 1], [2])  # type: ignore[arg-type]
-    assert (found.bench, found.shared) == (18, 6)
-    assert shared_ngrams(store, [2], []).bench == 0  # type: ignore[arg-type]
-
-
-def test_window_hashes_tell_orders_and_places_apart() -> None:
-    ids = np.array([1, 2, 3, 1, 2, 3, 2, 1, 3], dtype=np.uint32)
-    hashes = window_hashes(ids, 3)
-    assert len(hashes) == 7 and hashes[0] == hashes[3]
-    assert len(set(hashes.tolist())) == 6
-    assert len(window_hashes(ids, 10)) == 0
-
-
 def test_exact_duplicates_are_counted_by_split() -> None:
     same: dict[str, Any] = {"answer": "I won't."}
     train = [_item(0), _item(1, **same), _item(2, question="Else?"), _item(3, context=(NEEDLE,), needles=(0,))]
@@ -311,24 +253,12 @@ def test_exact_duplicates_are_counted_by_split() -> None:
 def test_near_duplicates_among_literals_and_documents() -> None:
     long = " ".join(f"word{number}" for number in range(60))
     samples = [_item(0, answer=long), _item(1, answer=f"{long} more"), _item(2, answer="Quite another one.")]
-    store = _store(d=f"{_prose(0)} and a little more", e=_prose(3))
+    store = _store(d=f"{prose(0)} and a little more", e=prose(3))
     found = _audit(samples, store=store).near_duplicates
     assert (found["literals"]["compared"], found["literals"]["near"]) == (3, 1)
     ((one, other, similarity),) = found["literals"]["pairs"]
     assert (one, other) == ("HarmfulNIAH-train-00000", "HarmfulNIAH-train-00001") and similarity >= 0.8
     assert (found["documents"]["compared"], [pair[:2] for pair in found["documents"]["pairs"]]) == (5, [["a", "d"]])
-
-
-def test_near_duplicates_need_four_fifths_of_their_shingles() -> None:
-    words = [f"w{number}" for number in range(200)]
-    half = words[:100] + [f"x{number}" for number in range(100)]
-    chinese = "病中疾痛惟病者知難與他人道亦惟病時覺既愈旋復忘之吾患病日多"
-    texts = [("a", words), ("half", half), ("most", words[8:]), ("empty", [])]
-    found = near_duplicates(
-        [*((name, " ".join(part)) for name, part in texts), ("zh", chinese), ("zh2", f"{chinese}矣")]
-    )
-    assert (found.compared, found.near) == (5, 2)
-    assert [pair[:2] for pair in found.pairs] == [("a", "most"), ("zh", "zh2")]
 
 
 def test_reuse_counts_items_and_not_their_twins() -> None:
@@ -349,7 +279,7 @@ def test_licences_of_seed_items_and_documents() -> None:
 
 
 def test_languages_of_questions_and_of_most_of_the_context() -> None:
-    store = Store({"a": _prose(0), "b": _prose(1)}, ["en", "zh"])
+    store = Store({"a": prose(0), "b": prose(1)}, ["en", "zh"])
     mixed = (Span(0, 0, 40), NEEDLE, Span(1, 0, 60))
     found = _audit([_item(context=mixed, needles=(1,)), *_twins(_item(1, language="zh"))], store=store).languages
     assert {(row["query"], row["context"]): row["samples"] for row in found} == {
